@@ -1,0 +1,65 @@
+"""minicnn: a deep-learning framework for convolutional networks, written to be read.
+
+The names are PyTorch's: code typed from a tutorial runs with `import minicnn as torch`. Rooms, from
+the bottom up: `backend` (arrays and inner loops), `autograd` (Tensor, Function, gradcheck),
+`functional` (the maths of every operation), `nn`, `optim`, `data`, `datasets`, `transforms`,
+`models`, `train`. Those that a program does not use are not loaded.
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
+
+from . import autograd, backend, functional
+from .autograd import (
+    Function,
+    Tensor,
+    device,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .autograd.dtypes import (
+    bool,
+    double,
+    float,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    int,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    result_type,
+    set_default_dtype,
+    short,
+    uint8,
+)
+from .backend import use_backend
+from .backend.random import Generator, manual_seed
+from .functional import *  # noqa: F403
+from .version import __version__
+
+_LAZY_MODULES = {
+    "backends", "cli", "cuda", "data", "datasets", "explain", "interop", "models", "nn", "optim",
+    "train", "transforms", "utils",
+}  # fmt: skip
+_LAZY_NAMES = {"load": "interop", "save": "interop", "Trainer": "train"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY_MODULES:
+        return _importlib.import_module(f"{__name__}.{name}")
+    if name in _LAZY_NAMES:
+        return getattr(_importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})

@@ -1,0 +1,304 @@
+"""The backward pass.
+
+Nodes are numbered as forward makes them, so a node's number is larger than those of all nodes it
+got its inputs from. Taking nodes from a heap, largest number first, therefore meets each one after
+everything that used its outputs: its gradient is complete, and one pass over the graph is enough.
+No recursion: depth is limited by memory alone.
+
+    y.backward():  heap {y's node: grad_y}
+                   repeat: take the last node; grads = node.backward(grad);
+                           add each to the node its edge leads to
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+
+from ..backend import arrays as backend
+from .anomaly import first_bad
+from .function import AccumulateGrad, Function
+from .mode import _Switch, mode
+from .tensor import Tensor
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradients of `tensors` to the `.grad` of all leaves (or of `inputs` alone).
+
+    Args: as `Tensor.backward`; grad_tensors holds one gradient for each tensor.
+    """
+    roots = _roots("backward", tensors, grad_tensors, create_graph)
+    targets = None
+    if inputs is not None:
+        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        targets = [_target("backward", i, x) for i, x in enumerate(inputs)]
+    found = _run(roots, bool(retain_graph or create_graph), create_graph, targets)
+    for x, edge in zip(inputs or [], targets or [], strict=True):
+        if edge in found and not isinstance(edge[0], AccumulateGrad):
+            AccumulateGrad(x).accumulate(*found[edge])
+        elif edge in found:
+            edge[0].accumulate(*found[edge])
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of `outputs`, weighted by `grad_outputs`, with respect to `inputs`.
+
+    `.grad` of no tensor changes. Returns a tuple, one Tensor for each input. For an input that the
+    outputs do not depend on: None (allow_unused), zeros (materialize_grads), or a RuntimeError.
+    """
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    roots = _roots("grad", outputs, grad_outputs, create_graph)
+    targets = [_target("grad", i, x) for i, x in enumerate(inputs)]
+    found = _run(roots, bool(retain_graph or create_graph), create_graph, targets)
+    results: list[Any] = []
+    for i, (x, edge) in enumerate(zip(inputs, targets, strict=True)):
+        if edge in found:
+            g, owned = found[edge]
+            results.append(g if create_graph else Tensor._wrap(g if owned else g.copy()))
+            found[edge] = (g, False)  # an input named twice gets arrays of its own
+        elif materialize_grads:
+            results.append(Tensor._wrap(_zeros(x.array, x.array.shape, x.array.dtype)))
+        elif allow_unused:
+            results.append(None)
+        else:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on input {i}; allow_unused=True gives None for it"
+            )
+    return tuple(results)
+
+
+def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> dict[Any, Any]:
+    """Goes through the graph. Returns {edge: (gradient, owned)} for the edges in `targets`."""
+    heap: list[Any] = []
+    buffers: dict[Function, list[Any]] = {}  # node -> a gradient for each output
+    owned: set[Any] = set()  # edges whose gradient nobody else sees: the engine may add in place
+    needed = None if targets is None else _needed({edge[0] for edge, _ in roots}, targets)
+    found: dict[Any, Any] = dict.fromkeys(targets or ())
+
+    def deliver(edge: Any, g: Any, grads: Any, node: Function | None) -> None:
+        """Adds g, which `node` made from `grads`, to what has arrived at the edge's end."""
+        target, k = edge
+        slots = buffers.get(target)
+        if slots is None:
+            slots = buffers[target] = [None] * len(target.outputs)
+            heapq.heappush(heap, (-target.number, target))
+        if slots[k] is None:
+            slots[k] = g
+            if (target.is_leaf or edge in found) and _is_fresh(g, grads, node):
+                owned.add(edge)
+        elif edge in owned and not create_graph:
+            slots[k] += g
+        else:
+            slots[k] = slots[k] + g
+            owned.add(edge)
+
+    for edge, g in roots:
+        deliver(edge, g, (g,), None)
+    with _Switch(grad=create_graph):
+        while heap:
+            node = heapq.heappop(heap)[1]
+            grads = buffers.pop(node)
+            if node.hooks or node.retained:
+                _call_hooks(node, grads, owned, create_graph)
+            if found:
+                for k, g in enumerate(grads):
+                    if (node, k) in found and g is not None:
+                        found[node, k] = (g, (node, k) in owned)
+            if isinstance(node, AccumulateGrad):
+                if targets is None:
+                    node.accumulate(grads[0], (node, 0) in owned)
+            elif needed is None or needed[node]:
+                for edge, g in _run_node(node, grads, create_graph, needed):
+                    deliver(edge, g, grads, node)
+                if not retain_graph:
+                    node.release()
+    return {edge: entry for edge, entry in found.items() if entry is not None}
+
+
+def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any) -> list[Any]:
+    """Calls one backward. Returns (edge, gradient) for every input that needs one."""
+    if len(grads) > 1 and any(g is None for g in grads):
+        grads = _fill_in_zeros(node, grads)
+    if needed is None and not create_graph:
+        result = node.backward(*grads)
+    else:
+        result = _backward_with(node, grads, create_graph, needed)
+    if type(result) is not tuple:
+        result = (result,)
+    if len(result) != len(node.edges):
+        raise RuntimeError(
+            f"{node.name}: backward returned {len(result)} gradients for {len(node.edges)} inputs"
+        )
+    pairs = []
+    for edge, g in zip(node.edges, result, strict=True):
+        if edge is None or g is None or (needed is not None and not needed[edge[0]]):
+            continue
+        shape, dtype = edge[0].outputs[edge[1]]
+        if (
+            g.__class__ is not np.ndarray
+            or g.shape != shape
+            or g.dtype is not dtype
+            or mode.anomaly
+        ):
+            g = _checked(node, edge, g, create_graph)
+        pairs.append((edge, g))
+    return pairs
+
+
+def _backward_with(node: Function, grads: list[Any], create_graph: bool, needed: Any) -> Any:
+    """A backward on Tensors (create_graph), or one that skips what leads to no target."""
+    if create_graph and not node.differentiable_backward:
+        raise RuntimeError(
+            f"{node.name}: its backward cannot be differentiated (create_graph=True)"
+        )
+    before = node.needs_input_grad
+    if needed is not None:
+        node.needs_input_grad = tuple(e is not None and needed[e[0]] for e in node.edges)
+    node.create_graph = create_graph
+    try:
+        return node.backward(*grads)
+    finally:
+        node.create_graph = False
+        node.needs_input_grad = before
+
+
+def _checked(node: Function, edge: Any, g: Any, create_graph: bool) -> Any:
+    """The gradient as the input's node needs it: an array of its shape and type, or an error."""
+    shape, dtype = edge[0].outputs[edge[1]]
+    i = node.edges.index(edge)
+    if not create_graph:
+        g = g.array if isinstance(g, Tensor) else g
+        g = g if backend.is_array(g) else np.asarray(g)
+    elif not isinstance(g, Tensor):
+        g = Tensor._wrap(np.asarray(g))
+    if g.shape != shape:
+        raise RuntimeError(
+            f"{node.name}: backward returned a gradient of shape {g.shape} for input {i}, "
+            f"which has shape {shape}"
+        )
+    if g.dtype != dtype:
+        g = g.to(dtype) if create_graph else g.astype(dtype)
+    if mode.anomaly and (at := first_bad(getattr(g, "array", g))) is not None:
+        raise RuntimeError(
+            f"{node.name}: the backward made {getattr(g, 'array', g)[at]} at index {at} of the "
+            f"gradient of input {i}, of shape {shape}; its forward was called at {node.where}"
+        )
+    return g
+
+
+def _is_fresh(g: Any, grads: Any, node: Function | None) -> bool:
+    """True if nobody else sees the memory of `g`: then the engine may keep it and add to it.
+
+    A backward may hand on what it got (add), a view of it (reshape), or what it saved.
+    """
+    if isinstance(g, Tensor) or not g.flags.writeable:
+        return False
+    root = _memory(g)
+    return all(_memory(other) is not root for other in (*grads, *((node and node._saved) or ())))
+
+
+def _memory(array: Any) -> Any:
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
+def _call_hooks(node: Function, grads: list[Any], owned: set[Any], create_graph: bool) -> None:
+    for k, hooks in (node.hooks or {}).items():
+        for hook in list(hooks.values()):
+            if grads[k] is None:
+                continue
+            result = hook(grads[k] if create_graph else Tensor._wrap(grads[k]))
+            owned.discard((node, k))
+            if result is not None:
+                grads[k] = result if create_graph else result.array
+    for k, ref in (node.retained or {}).items():
+        tensor = ref()
+        if tensor is not None and grads[k] is not None:
+            AccumulateGrad(tensor).accumulate(grads[k], False)
+
+
+def _needed(roots: set[Function], targets: list[Any]) -> dict[Function, bool]:
+    """For every reachable node: does a path lead from it down to a target?"""
+    seen, stack = set(roots), list(roots)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    ends = {edge[0] for edge in targets}
+    needed: dict[Function, bool] = {}
+    for node in sorted(seen, key=lambda n: n.number):  # inputs before what was made from them
+        needed[node] = node in ends or any(e is not None and needed[e[0]] for e in node.edges)
+    return needed
+
+
+def _fill_in_zeros(node: Function, grads: list[Any]) -> list[Any]:
+    """An output that nobody used has gradient zero."""
+    like = next(g for g in grads if g is not None)
+    filled = []
+    for g, (shape, dtype) in zip(grads, node.outputs, strict=True):
+        if g is None:
+            zeros = _zeros(getattr(like, "array", like), shape, dtype)
+            g = Tensor._wrap(zeros) if isinstance(like, Tensor) else zeros
+        filled.append(g)
+    return filled
+
+
+def _zeros(like: Any, shape: Any, dtype: Any) -> Any:
+    return backend.array_module(like).zeros(shape, dtype if dtype.kind in "fc" else like.dtype)
+
+
+def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> list[Any]:
+    """[(edge, gradient)] of the tensors that the pass starts from; checks shapes."""
+    if isinstance(tensors, Tensor):
+        tensors = [tensors]
+        gradients = None if gradients is None else [gradients]
+    if isinstance(gradients, Tensor):
+        gradients = [gradients]
+    if gradients is None:
+        gradients = [None] * len(tensors)
+    roots = []
+    for y, g in zip(tensors, gradients, strict=True):
+        edge = y._gradient_edge()
+        if edge is None:
+            raise RuntimeError(
+                f"{function}: the tensor of shape {y.shape} does not require a gradient: "
+                "no input of it does, or it was computed under no_grad"
+            )
+        if g is None:
+            if y.array.size != 1:
+                raise RuntimeError(
+                    f"{function}: for a tensor of shape {y.shape} the gradient must be given; "
+                    "only for a single element it is 1 by itself"
+                )
+            g = Tensor._wrap(backend.array_module(y.array).ones(y.shape, y.dtype))
+        g = g if isinstance(g, Tensor) else Tensor(np.asarray(g))
+        if g.shape != y.shape:
+            raise RuntimeError(f"{function}: gradient has shape {g.shape}, the tensor {y.shape}")
+        g = g if g.dtype == y.dtype else g.to(y.dtype)
+        roots.append((edge, g if create_graph else g.array))
+    return roots
+
+
+def _target(function: str, i: int, x: Tensor) -> Any:
+    edge = x._gradient_edge()
+    if edge is None:
+        raise RuntimeError(f"{function}: input {i} of shape {x.shape} does not require a gradient")
+    return edge

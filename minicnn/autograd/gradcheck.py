@@ -1,0 +1,280 @@
+"""Is a backward right? Compared with finite differences, in float64.
+
+For y = fn(x), a random direction v and a random cotangent u there is one number that both the
+backward and two forwards can compute:
+
+    analytic   <J^T u, v>                          from the backward, with gradient u
+    numeric    <u, fn(x + h v) - fn(x - h v)> / 2h     error: c h^2 (formula) + e / h (rounding)
+
+The cotangent is random because a sum over y (u = 1) cannot see a softmax whose gradient is zero,
+nor a convolution with its kernel transposed. The step h is swept downwards: the differences between
+neighbouring steps fall as h^2 and then rise as 1/h, and the best numeric value is where they turn.
+At a kink, or where fn rounds to float32, they do not settle, and that is what is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .engine import grad
+from .mode import enable_grad, no_grad
+from .tensor import Tensor
+
+_STEPS = [2.0**-k for k in range(6, 27, 2)]  # 1.6e-2 ... 1.5e-8, relative to the size of x
+_SMALL = 2.0**-20  # for one-sided slopes: a smooth function's differ by O(h), a kink's do not
+
+
+class GradcheckError(RuntimeError):
+    """A gradient did not pass. The message says which, where, by how much, and why."""
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Any,
+    eps: float | None = None,
+    atol: float = 1e-7,
+    rtol: float = 1e-6,
+    raise_exception: bool = True,
+    *,
+    directions: int = 2,
+    seed: int = 0,
+) -> bool:
+    """Checks the gradients of `fn` at `inputs` against central differences.
+
+    Args:
+        fn: takes the inputs, returns a Tensor or a tuple of Tensors.
+        inputs: a Tensor or a tuple; those that are floating and require a gradient are checked, on
+            float64 copies. A float32 input's gradient is also compared with the float64 one.
+        eps: one step to use; None sweeps the step, which is both stricter and more forgiving.
+        atol, rtol: a slope may be off by atol + rtol * |gradient| * |direction|.
+        raise_exception: False returns False where the check fails.
+        directions: how many random directions and cotangents to try for each input.
+    Returns True. Raises GradcheckError, whose message names the input, the index, the analytic and
+    the numeric value, and the judgement: wrong backward; kink or tie; float32 rounding; not
+    deterministic. Raises ValueError if no input requires a gradient.
+    """
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    check = _Check(fn, given, [eps] if eps else _STEPS, atol, rtol, seed)
+    try:
+        check.deterministic()
+        for _ in range(directions):
+            check.new_cotangent()
+            gradients = check.gradients(check.checked)
+            for i in check.checked:
+                check.along_a_direction(i, gradients[i])
+                check.alone(i, gradients[i])
+        check.single_precision()
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def gradgradcheck(
+    fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *args: Any, **options: Any
+) -> bool:
+    """Checks second derivatives: `gradcheck` of the function that computes the gradients of `fn`.
+
+    Args: as `gradcheck`; grad_outputs, the cotangents of fn's outputs, are random if not given, and
+    the gradient with respect to them is checked too. Raises as gradcheck.
+    """
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    checked = _checked_inputs(given)
+    if grad_outputs is None:
+        rng = np.random.default_rng(options.get("seed", 0))
+        grad_outputs = [rng.standard_normal(y.shape).astype(y.dtype) for y in _outputs(fn(*given))]
+    elif isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
+    cotangents = [Tensor(np.array(g), requires_grad=True) for g in grad_outputs]
+
+    def gradients(*both: Any) -> Any:
+        xs, gs = list(both[: len(given)]), both[len(given) :]
+        with enable_grad():
+            for i in checked:  # finite differences call without gradients, but fn's are wanted here
+                xs[i] = xs[i] if xs[i].requires_grad else xs[i].detach().requires_grad_()
+            wanted = [xs[i] for i in checked]
+            return grad(_outputs(fn(*xs)), wanted, gs, create_graph=True, materialize_grads=True)
+
+    return gradcheck(gradients, (*given, *cotangents), *args, **options)
+
+
+def _outputs(value: Any) -> list[Tensor]:
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return [y for y in values if dtypes.is_floating(y.dtype)]
+
+
+def _checked_inputs(given: Any) -> list[int]:
+    checked = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
+    if not checked:
+        raise ValueError(
+            "gradcheck: no input requires a gradient: create one with requires_grad=True"
+        )
+    return checked
+
+
+class _Check:
+    """One gradcheck: the function, float64 copies x of its inputs, a random cotangent u."""
+
+    def __init__(self, fn: Any, given: Any, steps: Any, atol: float, rtol: float, seed: int):
+        self.fn, self.given, self.checked = fn, given, _checked_inputs(given)
+        self.steps, self.atol, self.rtol = steps, atol, rtol
+        self.rng = np.random.default_rng(seed)
+        self.x = {i: np.array(given[i].array, np.float64) for i in self.checked}
+
+    def call(self, changed: Any = None, need: Any = ()) -> tuple[list[Tensor], list[Any]]:
+        """Outputs and inputs of fn at x, some replaced, those in `need` requiring a gradient."""
+        arrays = {**self.x, **(changed or {})}
+        args = [
+            Tensor(arrays[i].copy(), requires_grad=i in need) if i in arrays else x
+            for i, x in enumerate(self.given)
+        ]
+        with enable_grad() if need else no_grad():
+            return _outputs(self.fn(*args)), args
+
+    def new_cotangent(self) -> None:
+        self.u = [self.rng.standard_normal(y.shape) for y in self.call()[0]]
+
+    def value(self, changed: Any = None) -> float:
+        """<u, fn(x)>."""
+        ys, _ = self.call(changed)
+        return sum(float(np.vdot(u, y.array)) for u, y in zip(self.u, ys, strict=True))
+
+    def gradients(self, need: list[int]) -> dict[int, np.ndarray]:
+        """J^T u for the inputs in `need`, from the backward."""
+        ys, args = self.call(need=need)
+        found, guarded = _backward(ys, [args[i] for i in need], self.u)
+        for array, before in [*guarded, *((args[i].array, self.x[i]) for i in need)]:
+            if not np.array_equal(array, before, equal_nan=True):
+                raise GradcheckError(
+                    "gradcheck: wrong backward: it changes an input, output or gradient in place"
+                )
+        return {i: g.array for i, g in zip(need, found, strict=True)}
+
+    def deterministic(self) -> None:
+        """The same inputs must give the same bits, forward and backward."""
+        self.new_cotangent()
+        twice = [[y.array for y in self.call()[0]] for _ in range(2)]
+        grads = [list(self.gradients(self.checked).values()) for _ in range(2)]
+        for what, (first, second) in {"output": twice, "gradient of checked input": grads}.items():
+            for k, (a, b) in enumerate(zip(first, second, strict=True)):
+                if not np.array_equal(a, b, equal_nan=True):
+                    raise GradcheckError(
+                        f"gradcheck: {what} {k} differs by up to {np.abs(a - b).max():.3g} between "
+                        "two calls with the same inputs. Judgement: not deterministic; fix the seed"
+                    )
+
+    def alone(self, i: int, together: np.ndarray) -> None:
+        """With only input i needing a gradient, a backward may skip work, but not get i wrong."""
+        alone = self.gradients([i])[i]
+        if not np.allclose(alone, together, rtol=1e-9, atol=1e-12, equal_nan=True):
+            raise GradcheckError(
+                f"gradcheck: input {i}: its gradient differs when no other input requires one, by "
+                f"{np.abs(alone - together).max():.3g}. Judgement: wrong backward"
+            )
+
+    def compare(self, i: int, g: np.ndarray, v: np.ndarray) -> tuple[bool, float, float]:
+        """Is g right along v? Returns (right, numeric derivative, how far off at worst)."""
+        x, slopes = self.x[i], []
+        h0 = (1.0 + np.abs(x).max()) / np.abs(v).max()
+        for h in (step * h0 for step in self.steps):
+            slopes.append((self.value({i: x + h * v}) - self.value({i: x - h * v})) / (2 * h))
+        gaps = np.abs(np.diff(slopes))
+        best = int(np.nanargmin(gaps)) if np.isfinite(gaps).any() else 0
+        numeric = slopes[best + 1] if gaps.size else slopes[0]
+        # A numeric value that does not settle proves nothing, so it cannot let a gradient pass.
+        doubt = float(gaps[best]) if gaps.size else 0.0
+        error = abs(float(np.vdot(g, v)) - numeric)
+        allowed = self.atol + self.rtol * float(np.linalg.norm(g) * np.linalg.norm(v))
+        right = error <= allowed and doubt <= 10 * allowed and not self.has_kink(i, v)
+        return right, numeric, float(np.nan_to_num(max(error, doubt), nan=np.inf))
+
+    def slopes(self, i: int, v: np.ndarray) -> tuple[float, float]:
+        """The slopes on either side of x along v."""
+        x, h = self.x[i], _SMALL * (1.0 + np.abs(self.x[i]).max()) / np.abs(v).max()
+        middle = self.value()
+        return (middle - self.value({i: x - h * v})) / h, (self.value({i: x + h * v}) - middle) / h
+
+    def has_kink(self, i: int, v: np.ndarray) -> bool:
+        """Do the slopes on the two sides differ? Central differences cannot see |x| at 0."""
+        left, right = self.slopes(i, v)
+        return not abs(right - left) <= 1e-2 * (abs(left) + abs(right)) + 1e-3
+
+    def along_a_direction(self, i: int, g: np.ndarray) -> None:
+        """A random direction for input i; if it fails, the worst element is sought and judged."""
+        if g.size == 0:
+            return
+        v = self.rng.standard_normal(g.shape)
+        if self.compare(i, g, v)[0]:
+            return
+        active = np.arange(g.size)
+        while active.size > 1:  # keep the half of the elements that is further off
+            halves = [
+                (self.compare(i, g, _only(v, half))[2], half) for half in np.array_split(active, 2)
+            ]
+            active = max(halves, key=lambda pair: pair[0])[1]
+        e = _only(np.ones(g.shape), active)
+        index = tuple(int(k) for k in np.unravel_index(active[0], g.shape))
+        _, numeric, _ = self.compare(i, g, e)
+        raise GradcheckError(
+            f"gradcheck: input {i}, index {index}: analytic {g[index]:.10g}, "
+            f"numeric {numeric:.10g}. Judgement: {self.judge(i, e)}"
+        )
+
+    def judge(self, i: int, e: np.ndarray) -> str:
+        """Why analytic and numeric differ at the element that e picks."""
+        ys = [y.array for y in self.call()[0]]
+        if any(y.itemsize < 8 or (np.any(y % 1) and np.all(y == y.astype(np.float32))) for y in ys):
+            return (
+                "float32 rounding: fn computes in single precision although its inputs are "
+                "float64, so differences are noise; make its parameters and constants float64"
+            )
+        left, right = self.slopes(i, e)
+        if self.has_kink(i, e):
+            return (
+                f"kink or tie: the slope is {left:.6g} on the left and {right:.6g} on the right; "
+                "there is no derivative here, so check at another point"
+            )
+        return "wrong backward: the function is smooth here and its derivative is the numeric value"
+
+    def single_precision(self) -> None:
+        """Where inputs came as float32: is the gradient still right in that precision?"""
+        if all(self.given[i].dtype == np.float64 for i in self.checked):
+            return
+        args = [x.detach().requires_grad_(i in self.x) if isinstance(x, Tensor) else x
+                for i, x in enumerate(self.given)]  # fmt: skip
+        with enable_grad():
+            ys = _outputs(self.fn(*args))
+        found, _ = _backward(ys, [args[i] for i in self.checked], self.u)
+        for (i, exact), g in zip(self.gradients(self.checked).items(), found, strict=True):
+            error = np.abs(g.array - exact)
+            if error.size and not error.max() <= 1e-3 * (np.abs(exact).max() + 1e-3):
+                index = tuple(int(k) for k in np.unravel_index(int(error.argmax()), error.shape))
+                raise GradcheckError(
+                    f"gradcheck: input {i}, index {index}: the gradient is {g.array[index]:.7g} in "
+                    f"{g.dtype}, {exact[index]:.7g} in float64. Judgement: float32 rounding: the "
+                    "formula is right but loses its digits in this precision"
+                )
+
+
+def _only(v: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """v, zero except at some flat indices."""
+    kept = np.zeros(v.size)
+    kept[indices] = v.reshape(-1)[indices]
+    return kept.reshape(v.shape)
+
+
+def _backward(ys: list[Tensor], xs: list[Tensor], us: list[np.ndarray]) -> tuple[Any, Any]:
+    """Gradients of <u, y>, and (array, copy before) of everything the backward must not change."""
+    pairs = [(y, Tensor(u.astype(y.dtype))) for y, u in zip(ys, us, strict=True) if y.requires_grad]
+    if not pairs:
+        raise GradcheckError(
+            "gradcheck: no output of fn requires a gradient; is it detached inside?"
+        )
+    guarded = [(t.array, t.array.copy()) for pair in pairs for t in pair]
+    found = grad([y for y, _ in pairs], xs, [u for _, u in pairs], materialize_grads=True)
+    return found, guarded

@@ -1,0 +1,102 @@
+"""Changes in place, and what they do to the graph.
+
+`t.mul_(b)` computes t * b, writes the result into t's memory, and makes t the output of that
+product: its old value, and its old edge, remain the product's input. Three things follow:
+
+1. Whoever saved t's old value for a backward would now read the new one. Every tensor over the
+   same memory shares a version number, which goes up, and Function.saved compares.
+2. If t is a view of `base`, base changed too. Its history becomes WriteView(base before, t).
+3. Other views of that base get their history anew from the base when next used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .function import Function
+from .mode import mode
+from .tensor import Tensor, recorded
+
+
+def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """t becomes fn(t, *args), in its own memory; `name` is the op's name in messages.
+
+    Raises RuntimeError: t is a leaf that requires a gradient (outside no_grad), the result has
+    another shape, or its type cannot be held by t.
+    """
+    base, replay, _ = t._view or (t, (), 0)
+    if mode.grad and base.is_leaf and base.requires_grad and replay is not None:
+        raise RuntimeError(
+            f"{name}: a leaf that requires a gradient cannot be changed in place while gradients "
+            "are recorded; do it under `with no_grad():`"
+        )
+    if mode.grad and replay is None and (t.requires_grad or recorded(*args)):
+        raise RuntimeError(
+            f"{name}: this view was made under no_grad or is one of several outputs of its op; "
+            "changing it in place cannot be recorded. Use the form that is not in place"
+        )
+    new = fn(t, *args, **kwargs)
+    _check_fits(name, t, new)
+    if new._edge is not None:
+        _keep_old_value(new._edge[0], t)
+    t.array[...] = new.array
+    t._version[0] += 1
+    t._version[1] = name
+    if mode.grad and new._requires_grad:
+        if t._view is not None:
+            base._edge = WriteView.apply(base, new, replay=replay)._edge
+            base._requires_grad = True
+            t._view = (base, replay, base._version[0])
+        t._edge, t._requires_grad = new._edge, True
+    return t
+
+
+def _check_fits(name: str, t: Tensor, new: Tensor) -> None:
+    if new.array.shape != t.array.shape:
+        raise RuntimeError(f"{name}: the result has shape {new.shape}, which {t.shape} cannot hold")
+    if not np.can_cast(new.dtype, t.dtype, "same_kind"):
+        raise RuntimeError(f"{name}: the result has type {new.dtype}, which {t.dtype} cannot hold")
+    if not t.array.flags.writeable:
+        raise RuntimeError(
+            f"{name}: this tensor of shape {t.shape} is expanded or read-only; clone() it first"
+        )
+
+
+def _keep_old_value(node: Any, t: Tensor) -> None:
+    """If the op itself saved t, it gets a copy before t is overwritten."""
+    if not node._saved or not node._guards:
+        return
+    saved, guards = list(node._saved), []
+    for guard in node._guards:
+        slot, index, version, n = guard
+        if version is t._version and saved[slot] is t.array:
+            saved[slot] = t.array.copy()
+            guard = (slot, index, [n, None], n)
+        guards.append(guard)
+    node._saved, node._guards = tuple(saved), guards
+
+
+def replay_view(base: Any, replay: Any) -> Any:
+    """Applies the view ops of `replay`, a tuple of (Function, options), to a Tensor or an array."""
+    for function, options in replay:
+        base = function.apply(base, **options)
+    return base
+
+
+class WriteView(Function):
+    """The base after one of its views was written: y = base, except view(y) = value.
+
+    grad_base is grad_y, zero where the view is; grad_value = view(grad_y).
+    """
+
+    def forward(self, base: Any, value: Any, *, replay: Any) -> Any:
+        self.replay = replay
+        return base  # the view shares its memory, which holds `value` already
+
+    def backward(self, grad_y: Any) -> Any:
+        kept = np.ones(grad_y.shape, bool)
+        replay_view(kept, self.replay)[...] = False
+        return grad_y * kept, replay_view(grad_y, self.replay)
