@@ -103,7 +103,7 @@ class Function:
         tensors = [Tensor._wrap(v) if isinstance(v, np.ndarray) else v for v in values]
         for slot, index, version, _ in self._guards:
             edge = self.edges[index] if index >= 0 else (self, -1 - index)
-            tensors[slot] = Tensor._wrap(values[slot], edge)
+            tensors[slot] = Tensor._wrap(_as_array(values[slot]), edge)
             tensors[slot]._version = version
         return tuple(tensors)
 

@@ -50,7 +50,7 @@ def gradcheck(
         inputs: a Tensor or a tuple; those that are floating and require a gradient are checked, on
             float64 copies. A float32 input's gradient is also compared with the float64 one.
         eps: one step to use; None sweeps the step, which is both stricter and more forgiving.
-        atol, rtol: a slope may be off by atol + rtol * |gradient| * |direction|.
+        atol, rtol: a slope along v may be off by atol + rtol * |gradient * v|.
         raise_exception: False returns False where the check fails.
         directions: how many random directions and cotangents to try for each input.
     Returns True. Raises GradcheckError, whose message names the input, the index, the analytic and
@@ -157,6 +157,10 @@ class _Check:
 
     def deterministic(self) -> None:
         """The same inputs must give the same bits, forward and backward."""
+        if not any(y.requires_grad for y in self.call(need=self.checked)[0]):
+            raise GradcheckError(
+                "gradcheck: no output of fn requires a gradient; is something detached inside?"
+            )
         self.new_cotangent()
         twice = [[y.array for y in self.call()[0]] for _ in range(2)]
         grads = [list(self.gradients(self.checked).values()) for _ in range(2)]
@@ -189,9 +193,10 @@ class _Check:
         # A numeric value that does not settle proves nothing, so it cannot let a gradient pass.
         doubt = float(gaps[best]) if gaps.size else 0.0
         error = abs(float(np.vdot(g, v)) - numeric)
-        allowed = self.atol + self.rtol * float(np.linalg.norm(g) * np.linalg.norm(v))
-        right = error <= allowed and doubt <= 10 * allowed and not self.has_kink(i, v)
-        return right, numeric, float(np.nan_to_num(max(error, doubt), nan=np.inf))
+        allowed = self.atol + self.rtol * float(np.linalg.norm(g * v))
+        kink = self.kink(i, v)
+        right = error <= allowed and doubt <= 10 * allowed and not kink
+        return right, numeric, float(np.nan_to_num(max(error, doubt, kink), nan=np.inf))
 
     def slopes(self, i: int, v: np.ndarray) -> tuple[float, float]:
         """The slopes on either side of x along v."""
@@ -199,10 +204,11 @@ class _Check:
         middle = self.value()
         return (middle - self.value({i: x - h * v})) / h, (self.value({i: x + h * v}) - middle) / h
 
-    def has_kink(self, i: int, v: np.ndarray) -> bool:
-        """Do the slopes on the two sides differ? Central differences cannot see |x| at 0."""
+    def kink(self, i: int, v: np.ndarray) -> float:
+        """How far the slopes differ, if they do. Central differences cannot see |x| at 0."""
         left, right = self.slopes(i, v)
-        return not abs(right - left) <= 1e-2 * (abs(left) + abs(right)) + 1e-3
+        gap = abs(right - left)
+        return 0.0 if gap <= 1e-2 * (abs(left) + abs(right)) + 1e-3 else gap
 
     def along_a_direction(self, i: int, g: np.ndarray) -> None:
         """A random direction for input i; if it fails, the worst element is sought and judged."""
@@ -234,7 +240,7 @@ class _Check:
                 "float64, so differences are noise; make its parameters and constants float64"
             )
         left, right = self.slopes(i, e)
-        if self.has_kink(i, e):
+        if self.kink(i, e):
             return (
                 f"kink or tie: the slope is {left:.6g} on the left and {right:.6g} on the right; "
                 "there is no derivative here, so check at another point"
@@ -271,10 +277,8 @@ def _only(v: np.ndarray, indices: np.ndarray) -> np.ndarray:
 def _backward(ys: list[Tensor], xs: list[Tensor], us: list[np.ndarray]) -> tuple[Any, Any]:
     """Gradients of <u, y>, and (array, copy before) of everything the backward must not change."""
     pairs = [(y, Tensor(u.astype(y.dtype))) for y, u in zip(ys, us, strict=True) if y.requires_grad]
-    if not pairs:
-        raise GradcheckError(
-            "gradcheck: no output of fn requires a gradient; is it detached inside?"
-        )
     guarded = [(t.array, t.array.copy()) for pair in pairs for t in pair]
+    if not pairs:
+        return [Tensor(np.zeros(x.shape)) for x in xs], guarded
     found = grad([y for y, _ in pairs], xs, [u for _, u in pairs], materialize_grads=True)
     return found, guarded

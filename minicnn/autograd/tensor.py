@@ -187,6 +187,8 @@ class Tensor(ArrayLike):
     @data.setter
     def data(self, value: Any) -> None:
         self.array = value.array if isinstance(value, Tensor) else np.asarray(value)
+        if self._edge is not None and self.is_leaf:
+            self._edge[0].outputs = ((self.array.shape, self.array.dtype),)
 
     # ------------------------------------------------------------------ what it is
 

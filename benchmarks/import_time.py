@@ -1,0 +1,34 @@
+"""`import minicnn` against `import numpy`: whole processes, in turn. Aim: at most 1.3 times.
+
+python -m benchmarks.import_time
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.common import interleaved, machine, report
+
+
+def main(rounds: int = 30) -> None:
+    """Prints the median seconds of a process that imports each, less those of an empty process."""
+
+    def process(code: str):
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    times = interleaved(
+        {
+            "nothing": process("pass"),
+            "numpy": process("import numpy"),
+            "minicnn": process("import minicnn"),
+        },
+        rounds,
+    )
+    start = sorted(times.pop("nothing"))[rounds // 2]
+    print(machine())
+    report({who: [t - start for t in values] for who, values in times.items()}, "numpy")
+
+
+if __name__ == "__main__":
+    main()

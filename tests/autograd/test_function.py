@@ -1,0 +1,172 @@
+"""Functions written by users: minicnn's form and PyTorch's static form."""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn.autograd import Function, Tensor, gradcheck, gradgradcheck
+
+
+class Cube(Function):
+    """The worked example of function.py."""
+
+    def forward(self, x):
+        self.save(x)
+        return x * x * x
+
+    def backward(self, grad_y):
+        (x,) = self.saved
+        return grad_y * 3 * x * x
+
+
+class Exp(Function):
+    """Saves its own output."""
+
+    def forward(self, x):
+        y = np.exp(x)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y):
+        (y,) = self.saved
+        return grad_y * y
+
+
+class StaticRelu(Function):
+    """As PyTorch's tutorial on custom functions writes it."""
+
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x)
+        ctx.scale = scale
+        return x.clamp(min=0) * scale
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * (x > 0) * ctx.scale, None
+
+
+def leaf(rng, *shape):
+    return Tensor(rng.standard_normal(shape), requires_grad=True)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+def test_on_arrays_it_returns_arrays_and_builds_nothing():
+    y = Cube.apply(np.array([2.0]))
+    assert isinstance(y, np.ndarray)
+    assert y.item() == 8
+
+
+def test_first_and_second_derivative(rng):
+    x = leaf(rng, 3, 2)
+    assert gradcheck(Cube.apply, x)
+    assert gradgradcheck(Cube.apply, x)
+
+
+def test_saved_output_is_differentiable(rng):
+    x = leaf(rng, 4)
+    assert gradcheck(Exp.apply, x)
+    assert gradgradcheck(Exp.apply, x)
+
+
+def test_saved_output_makes_no_cycle():
+    import gc
+    import weakref
+
+    gc.collect()
+    gc.disable()
+    try:
+        y = Exp.apply(Tensor(np.ones(2), requires_grad=True))
+        node, array = weakref.ref(y.grad_fn), weakref.ref(y.array)
+        del y
+        assert node() is None
+        assert array() is None
+    finally:
+        gc.enable()
+
+
+def test_a_saved_intermediate_is_a_constant_under_create_graph():
+    """Documented: what is neither input nor output must be recomputed to be differentiated."""
+
+    class Forgetful(Function):
+        def forward(self, x):
+            self.save(np.square(x))  # an intermediate
+            return x * x * x
+
+        def backward(self, grad_y):
+            return grad_y * 3 * self.saved[0]
+
+    x = Tensor(np.array([2.0]), requires_grad=True)
+    assert gradcheck(Forgetful.apply, x)
+    assert not gradgradcheck(Forgetful.apply, x, raise_exception=False)
+
+
+def test_static_form(rng):
+    x = leaf(rng, 5)
+    y = StaticRelu.apply(x, 3.0)
+    np.testing.assert_array_equal(y.detach().numpy(), np.maximum(x.detach().numpy(), 0) * 3)
+    assert gradcheck(lambda x: StaticRelu.apply(x, 3.0), x)
+    assert gradgradcheck(lambda x: StaticRelu.apply(x, 3.0), x)
+
+
+def test_static_form_guards_what_it_saved(rng):
+    x = leaf(rng, 5)
+    z = x * 1
+    y = StaticRelu.apply(z, 1.0)
+    z += 1
+    with pytest.raises(RuntimeError, match=r"StaticReluBackward.*changed in place by add_"):
+        y.sum().backward()
+
+
+def test_mark_non_differentiable():
+    class WithMask(Function):
+        @staticmethod
+        def forward(ctx, x):
+            mask = (x > 0).to(minicnn.float64)
+            ctx.mark_non_differentiable(mask)
+            ctx.save_for_backward(mask)
+            return x * mask, mask
+
+        @staticmethod
+        def backward(ctx, grad_y, grad_mask):
+            return grad_y * ctx.saved_tensors[0]
+
+    x = Tensor(np.array([-1.0, 2.0]), requires_grad=True)
+    y, mask = WithMask.apply(x)
+    assert y.requires_grad
+    assert not mask.requires_grad
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 1])
+
+
+def test_integer_outputs_are_not_differentiable():
+    class Both(Function):
+        def forward(self, x):
+            return x * 2, np.argsort(x)
+
+        def backward(self, grad_y, grad_order):
+            return grad_y * 2
+
+    y, order = Both.apply(Tensor(np.array([3.0, 1.0]), requires_grad=True))
+    assert y.requires_grad
+    assert not order.requires_grad
+    y.sum().backward()
+
+
+def test_none_and_numbers_as_inputs():
+    class Affine(Function):
+        def forward(self, x, w, b):
+            self.save(w)
+            return x * w if b is None else x * w + b
+
+        def backward(self, grad_y):
+            return grad_y * self.saved[0], None, None
+
+    x = Tensor(np.array([3.0]), requires_grad=True)
+    Affine.apply(x, 2.0, None).backward()
+    assert x.grad.item() == 2

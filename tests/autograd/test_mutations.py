@@ -1,0 +1,478 @@
+"""A checker that never rejects is worth nothing: known-wrong backwards, every one to be caught.
+
+Each family has a right form, which must pass, and mutants, which must not.
+"""
+
+import numpy as np
+import pytest
+
+from minicnn.autograd import Function, Tensor, gradcheck
+from minicnn.backend import ConvGeometry, PoolGeometry, reference
+
+RNG = np.random.default_rng(7)
+MUTANTS = {}
+
+
+def family(*shapes, positive=False):
+    """Registers a Function class with the shapes of its inputs; subclasses are its mutants."""
+
+    def register(cls):
+        arrays = [RNG.standard_normal(shape) for shape in shapes]
+        cls.inputs = [np.abs(a) + 0.5 if positive else a for a in arrays]
+        MUTANTS[cls] = []
+        return cls
+
+    return register
+
+
+def mutant(cls):
+    MUTANTS[cls.__mro__[1]].append(cls)
+    return cls
+
+
+# ---------------------------------------------------------------- convolution
+
+GEOMETRY = ConvGeometry.of((2, 2, 5, 5), (3, 2, 3, 3), (3,), stride=2, padding=1)
+
+
+@family((2, 2, 5, 5), (3, 2, 3, 3), (3,))
+class Conv(Function):
+    def forward(self, x, w, b):
+        self.save(x, w)
+        return reference.conv_forward(x, w, b, GEOMETRY)
+
+    def backward(self, grad_y):
+        x, w = self.saved
+        return (
+            reference.conv_grad_input(grad_y, w, GEOMETRY),
+            reference.conv_grad_weight(x, grad_y, GEOMETRY),
+            grad_y.sum((0, 2, 3)),
+        )
+
+
+@mutant
+class ConvZeroedInputGradient(Conv):
+    def backward(self, grad_y):
+        grad_x, grad_w, grad_b = super().backward(grad_y)
+        return grad_x * 0, grad_w, grad_b
+
+
+@mutant
+class ConvUnflippedKernel(Conv):
+    def backward(self, grad_y):
+        _, w = self.saved
+        flipped = reference.conv_grad_input(grad_y, w[:, :, ::-1, ::-1], GEOMETRY)
+        return flipped, *super().backward(grad_y)[1:]
+
+
+@mutant
+class ConvTransposedWeightGradient(Conv):
+    def backward(self, grad_y):
+        grad_x, grad_w, grad_b = super().backward(grad_y)
+        return grad_x, grad_w.swapaxes(2, 3), grad_b
+
+
+@mutant
+class ConvIgnoresGradY(Conv):
+    def backward(self, grad_y):
+        return super().backward(np.ones_like(grad_y))
+
+
+@mutant
+class ConvBiasGradientIsAMean(Conv):
+    def backward(self, grad_y):
+        grad_x, grad_w, _ = super().backward(grad_y)
+        return grad_x, grad_w, grad_y.mean((0, 2, 3))
+
+
+@mutant
+class ConvForgetsTheStride(Conv):
+    """Places grad_y at row i instead of row i*S."""
+
+    def backward(self, grad_y):
+        dense = ConvGeometry.of((2, 2, 3, 3), (3, 2, 3, 3), stride=1, padding=1)
+        grad_x = np.zeros((2, 2, 5, 5))
+        grad_x[:, :, :3, :3] = reference.conv_grad_input(grad_y, self.saved[1], dense)
+        return grad_x, *super().backward(grad_y)[1:]
+
+
+@mutant
+class ConvLeaksIntoThePadding(Conv):
+    """The gradient of the padding is wrapped round onto the opposite border."""
+
+    def backward(self, grad_y):
+        padded = ConvGeometry.of((2, 2, 7, 7), (3, 2, 3, 3), stride=2)
+        full = reference.conv_grad_input(grad_y, self.saved[1], padded)
+        grad_x = full[:, :, 1:6, 1:6].copy()
+        grad_x[:, :, -1] += full[:, :, 0, 1:6]
+        return grad_x, *super().backward(grad_y)[1:]
+
+
+@mutant
+class ConvColumnsOverwrite(Conv):
+    """col2im with = for +=: of overlapping windows only the last one counts."""
+
+    def backward(self, grad_y):
+        w = self.saved[1]
+        grad_x = np.zeros((2, 2, 7, 7))
+        for n, f, i, j in np.ndindex(*grad_y.shape):
+            grad_x[n, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] = grad_y[n, f, i, j] * w[f]
+        return grad_x[:, :, 1:6, 1:6], *super().backward(grad_y)[1:]
+
+
+@mutant
+class ConvFirstSampleOnly(Conv):
+    def backward(self, grad_y):
+        x, _ = self.saved
+        g = grad_y.copy()
+        g[1:] = 0
+        grad_x, _, grad_b = super().backward(grad_y)
+        return grad_x, reference.conv_grad_weight(x, g, GEOMETRY), grad_b
+
+
+# ---------------------------------------------------------------- pooling
+
+POOL = PoolGeometry.of((2, 2, 5, 5), 3, stride=2, padding=1)
+
+
+@family((2, 2, 5, 5))
+class MaxPool(Function):
+    def forward(self, x):
+        y, indices = reference.max_pool_forward(x, POOL)
+        self.save(indices)
+        return y
+
+    def backward(self, grad_y):
+        return reference.max_pool_backward(grad_y, self.saved[0], (2, 2, 5, 5))
+
+
+@mutant
+class MaxPoolLosesOverlap(MaxPool):
+    def backward(self, grad_y):
+        grad_x = np.zeros((2, 2, 25))
+        np.put_along_axis(grad_x, self.saved[0].reshape(2, 2, -1), grad_y.reshape(2, 2, -1), 2)
+        return grad_x.reshape(2, 2, 5, 5)
+
+
+@mutant
+class MaxPoolFirstElement(MaxPool):
+    def backward(self, grad_y):
+        return reference.max_pool_backward(grad_y, self.saved[0] * 0, (2, 2, 5, 5))
+
+
+@family((2, 2, 5, 5))
+class AvgPool(Function):
+    def forward(self, x):
+        return reference.avg_pool_forward(x, POOL, count_include_pad=False)
+
+    def backward(self, grad_y):
+        return reference.avg_pool_backward(grad_y, (2, 2, 5, 5), POOL, count_include_pad=False)
+
+
+@mutant
+class AvgPoolCountsPadding(AvgPool):
+    def backward(self, grad_y):
+        return reference.avg_pool_backward(grad_y, (2, 2, 5, 5), POOL, count_include_pad=True)
+
+
+# ---------------------------------------------------------------- batch norm
+
+
+@family((4, 3, 2), (3,))
+class BatchNorm(Function):
+    def forward(self, x, w):
+        self.mean = x.mean((0, 2), keepdims=True)
+        self.inv_std = 1 / np.sqrt(x.var((0, 2), keepdims=True) + 1e-5)
+        self.save(x, w)
+        return w[:, None] * (x - self.mean) * self.inv_std
+
+    def paths(self, grad_y):
+        x, w = self.saved
+        x_hat = (x - self.mean) * self.inv_std
+        grad_hat = grad_y * w[:, None]
+        through_mean = grad_hat.mean((0, 2), keepdims=True)
+        through_var = x_hat * (grad_hat * x_hat).mean((0, 2), keepdims=True)
+        return grad_hat, through_mean, through_var, (grad_y * x_hat).sum((0, 2))
+
+    def backward(self, grad_y):
+        direct, through_mean, through_var, grad_w = self.paths(grad_y)
+        return self.inv_std * (direct - through_mean - through_var), grad_w
+
+
+@mutant
+class BatchNormWithoutMeanPath(BatchNorm):
+    def backward(self, grad_y):
+        direct, _, through_var, grad_w = self.paths(grad_y)
+        return self.inv_std * (direct - through_var), grad_w
+
+
+@mutant
+class BatchNormWithoutVariancePath(BatchNorm):
+    def backward(self, grad_y):
+        direct, through_mean, _, grad_w = self.paths(grad_y)
+        return self.inv_std * (direct - through_mean), grad_w
+
+
+@mutant
+class BatchNormWithoutOneOverM(BatchNorm):
+    def backward(self, grad_y):
+        direct, through_mean, through_var, grad_w = self.paths(grad_y)
+        return self.inv_std * (direct - 8 * through_mean - through_var), grad_w
+
+
+@mutant
+class BatchNormUnbiased(BatchNorm):
+    """M - 1 for M under the variance path."""
+
+    def backward(self, grad_y):
+        direct, through_mean, through_var, grad_w = self.paths(grad_y)
+        return self.inv_std * (direct - through_mean - through_var * 8 / 7), grad_w
+
+
+# ---------------------------------------------------------------- softmax and losses
+
+
+@family((3, 4))
+class Softmax(Function):
+    def forward(self, x):
+        y = reference.softmax_forward(x, 1)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y):
+        (y,) = self.saved
+        return y * (grad_y - (grad_y * y).sum(1, keepdims=True))
+
+
+@mutant
+class SoftmaxZeros(Softmax):
+    """A check that sums the output passes this one."""
+
+    def backward(self, grad_y):
+        return grad_y * 0
+
+
+@mutant
+class SoftmaxDiagonalOnly(Softmax):
+    def backward(self, grad_y):
+        (y,) = self.saved
+        return grad_y * y * (1 - y)
+
+
+@mutant
+class SoftmaxOtherAxis(Softmax):
+    def backward(self, grad_y):
+        (y,) = self.saved
+        return y * (grad_y - (grad_y * y).sum(0, keepdims=True))
+
+
+LABELS = np.array([1, 0, 3])
+
+
+@family((3, 4))
+class CrossEntropy(Function):
+    def forward(self, x):
+        log_p = reference.log_softmax_forward(x, 1)
+        self.save(log_p)
+        return -log_p[np.arange(3), LABELS].mean()
+
+    def backward(self, grad_y):
+        return grad_y * (np.exp(self.saved[0]) - np.eye(4)[LABELS]) / 3
+
+
+@mutant
+class CrossEntropyWithoutOneOverN(CrossEntropy):
+    def backward(self, grad_y):
+        return super().backward(grad_y) * 3
+
+
+@mutant
+class CrossEntropyWithoutOneHot(CrossEntropy):
+    def backward(self, grad_y):
+        return grad_y * np.exp(self.saved[0]) / 3
+
+
+@mutant
+class CrossEntropyIgnoresGradY(CrossEntropy):
+    def backward(self, grad_y):
+        return super().backward(np.ones_like(grad_y))
+
+
+# ---------------------------------------------------------------- products, maxima, masks
+
+
+@family((3, 4), (4,))
+class Mul(Function):
+    def forward(self, a, b):
+        self.save(a, b)
+        return a * b
+
+    def backward(self, grad_y):
+        a, b = self.saved
+        return grad_y * b, (grad_y * a).sum(0)
+
+
+@mutant
+class MulBroadcastAveraged(Mul):
+    def backward(self, grad_y):
+        grad_a, grad_b = super().backward(grad_y)
+        return grad_a, grad_b / 3
+
+
+@mutant
+class MulForgetsTheOtherFactor(Mul):
+    def backward(self, grad_y):
+        return grad_y, super().backward(grad_y)[1]
+
+
+@mutant
+class MulStaleSavedArray(Mul):
+    """What was saved is overwritten by later work in the same scratch."""
+
+    def forward(self, a, b):
+        scratch = b.copy()
+        self.save(a, scratch)
+        y = a * b
+        scratch[...] = 1.0
+        return y
+
+
+@family((3, 4), (3, 4), positive=True)
+class Div(Function):
+    def forward(self, a, b):
+        self.save(a, b)
+        return a / b
+
+    def backward(self, grad_y):
+        a, b = self.saved
+        return grad_y / b, -grad_y * a / (b * b)
+
+
+@mutant
+class DivWrongSign(Div):
+    def backward(self, grad_y):
+        grad_a, grad_b = super().backward(grad_y)
+        return grad_a, -grad_b
+
+
+@family((3, 3), (3, 3))
+class MatMul(Function):
+    def forward(self, a, b):
+        self.save(a, b)
+        return a @ b
+
+    def backward(self, grad_y):
+        a, b = self.saved
+        return grad_y @ b.T, a.T @ grad_y
+
+
+@mutant
+class MatMulUntransposed(MatMul):
+    def backward(self, grad_y):
+        a, b = self.saved
+        return grad_y @ b, a @ grad_y
+
+
+@family((4, 3))
+class Sigmoid(Function):
+    def forward(self, x):
+        y = 1 / (1 + np.exp(-x))
+        self.save(y)
+        return y
+
+    def backward(self, grad_y):
+        (y,) = self.saved
+        return grad_y * y * (1 - y)
+
+
+@mutant
+class SigmoidOfTheOutput(Sigmoid):
+    """The derivative evaluated at y instead of x."""
+
+    def backward(self, grad_y):
+        s = 1 / (1 + np.exp(-self.saved[0]))
+        return grad_y * s * (1 - s)
+
+
+@family((4, 3))
+class Relu(Function):
+    def forward(self, x):
+        self.save(x)
+        return np.maximum(x, 0)
+
+    def backward(self, grad_y):
+        return grad_y * (self.saved[0] > 0)
+
+
+@mutant
+class ReluMaskOfTheGradient(Relu):
+    def backward(self, grad_y):
+        return grad_y * (grad_y > 0)
+
+
+@mutant
+class ReluLeaks(Relu):
+    def backward(self, grad_y):
+        return grad_y * np.where(self.saved[0] > 0, 1, 1e-4)
+
+
+@family((4, 3))
+class MaxOverRows(Function):
+    def forward(self, x):
+        self.save(x.argmax(1))
+        return x.max(1)
+
+    def backward(self, grad_y):
+        return grad_y[:, None] * np.eye(3)[self.saved[0]]
+
+
+@mutant
+class MaxSpreadOverAll(MaxOverRows):
+    def backward(self, grad_y):
+        return np.repeat(grad_y[:, None], 3, 1) / 3
+
+
+@family((4, 3))
+class Dropout(Function):
+    mask = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 0]])
+
+    def forward(self, x):
+        return x * self.mask * 2
+
+    def backward(self, grad_y):
+        return grad_y * self.mask * 2
+
+
+@mutant
+class DropoutUnscaled(Dropout):
+    def backward(self, grad_y):
+        return grad_y * self.mask
+
+
+@mutant
+class DropoutOtherMask(Dropout):
+    def backward(self, grad_y):
+        return grad_y * self.mask[::-1] * 2
+
+
+def check(cls, **options):
+    inputs = tuple(Tensor(a, requires_grad=True) for a in cls.inputs)
+    return gradcheck(cls.apply, inputs, raise_exception=False, **options)
+
+
+@pytest.mark.parametrize("right", MUTANTS, ids=lambda cls: cls.__name__)
+def test_the_right_form_passes(right):
+    assert check(right)
+
+
+@pytest.mark.parametrize(
+    "wrong", [m for group in MUTANTS.values() for m in group], ids=lambda cls: cls.__name__
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_mutant_is_rejected(wrong, seed):
+    assert not check(wrong, seed=seed)
+
+
+def test_there_are_enough_of_them():
+    assert sum(map(len, MUTANTS.values())) >= 15
+    assert all(MUTANTS.values()), "every family has a mutant"

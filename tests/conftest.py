@@ -1,0 +1,33 @@
+"""What all tests share: repeatable Hypothesis, a fresh seed, and data sets too large to ship."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import minicnn
+
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, max_examples=25, database=None
+)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Every test starts from the same generator state, in whatever order they run."""
+    minicnn.manual_seed(0)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder that MINICNN_DATA names, with mnist/ in it; skips where it is not set."""
+    folder = os.environ.get("MINICNN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(
+            "set MINICNN_DATA to a folder that holds mnist/ (the IDX files) to run this test"
+        )
+    return Path(folder)
