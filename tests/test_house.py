@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "optim": {"backend", "autograd"},
     "models": {"backend", "autograd", "functional", "nn"},
     "data": {"backend", "autograd", "functional"},
-    "datasets": {"backend", "autograd", "functional", "data"},
+    "datasets": {"backend", "autograd", "functional", "data", "transforms"},
     "transforms": {"backend", "autograd", "functional"},
     "utils": {"data"},
     "cuda": set(),

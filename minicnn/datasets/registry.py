@@ -1,0 +1,108 @@
+"""The data sets by name, for the command line and for programs that let their users choose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .digits import Digits
+from .mnist import MNIST, FashionMNIST
+from .vision import ArrayDataset
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set is. `mean` and `std` are those of its training pixels, scaled to [0, 1]."""
+
+    name: str
+    description: str
+    train_size: int
+    test_size: int
+    classes: tuple[str, ...]
+    image_size: tuple[int, int, int]  # C, H, W
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    licence: str
+    needs_download: bool
+    make: type[ArrayDataset]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it has."""
+        return len(self.classes)
+
+
+_INFOS = (
+    DatasetInfo(
+        name="digits",
+        description="handwritten digits, small; part of minicnn",
+        train_size=1437,
+        test_size=360,
+        classes=tuple(Digits.classes),
+        image_size=(1, 8, 8),
+        mean=(0.3058,),
+        std=(0.3761,),
+        source="E. Alpaydin, C. Kaynak (1998), UCI, https://doi.org/10.24432/C50P49",
+        licence="CC BY 4.0",
+        needs_download=False,
+        make=Digits,
+    ),
+    DatasetInfo(
+        name="mnist",
+        description="handwritten digits",
+        train_size=60000,
+        test_size=10000,
+        classes=tuple(MNIST.classes),
+        image_size=(1, 28, 28),
+        mean=(0.1307,),
+        std=(0.3081,),
+        source="Y. LeCun, C. Cortes, C. J. C. Burges (1998), http://yann.lecun.com/exdb/mnist/",
+        licence="CC BY-SA 3.0",
+        needs_download=True,
+        make=MNIST,
+    ),
+    DatasetInfo(
+        name="fashion-mnist",
+        description="articles of clothing",
+        train_size=60000,
+        test_size=10000,
+        classes=tuple(FashionMNIST.classes),
+        image_size=(1, 28, 28),
+        mean=(0.2860,),
+        std=(0.3530,),
+        source="H. Xiao, K. Rasul, R. Vollgraf (2017), https://github.com/zalandoresearch/fashion-mnist",
+        licence="MIT",
+        needs_download=True,
+        make=FashionMNIST,
+    ),
+)
+
+
+def available() -> dict[str, DatasetInfo]:
+    """The data sets that `load` knows, by name."""
+    return {info.name: info for info in _INFOS}
+
+
+def load(
+    name: str,
+    root: Any = None,
+    train: bool = True,
+    transform: Callable | None = None,
+    target_transform: Callable | None = None,
+    download: bool = True,
+) -> ArrayDataset:
+    """The data set `name`, downloaded if need be.
+
+    root: the folder of the data sets (default: `default_root()`); the other arguments as for MNIST.
+    Raises ValueError for a name that is not known, and what the data set raises.
+    """
+    infos = available()
+    if name not in infos:
+        close = difflib.get_close_matches(str(name).lower(), infos, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"datasets.load: no data set {name!r}, there are {', '.join(infos)}{hint}")
+    make: Any = infos[name].make
+    return make(root, train, transform, target_transform, download)

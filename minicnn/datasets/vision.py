@@ -1,0 +1,116 @@
+"""What image data sets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..autograd import Tensor
+from ..data import Dataset, default_collate
+from ..data.dataset import index_array
+
+
+class VisionDataset(Dataset):
+    """A set of (image, target) pairs with a root folder and transforms for both."""
+
+    classes: ClassVar[list[str]] = []
+
+    def __init__(
+        self,
+        root: Any = None,
+        transform: Callable | None = None,
+        target_transform: Callable | None = None,
+    ):
+        self.root = root if root is None else Path(root).expanduser()
+        self.transform = transform
+        self.target_transform = target_transform
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} needs a __len__()")
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The index of each class's name."""
+        return {name: index for index, name in enumerate(self.classes)}
+
+    def extra_repr(self) -> str:
+        """What else the repr says, a line or more."""
+        return ""
+
+    def __repr__(self) -> str:
+        body = [f"Number of datapoints: {len(self)}"]
+        if self.root is not None:
+            body.append(f"Root location: {self.root}")
+        body += self.extra_repr().splitlines()
+        if self.transform is not None or self.target_transform is not None:
+            body.append("StandardTransform")
+        lines = [f"Dataset {type(self).__name__}", *("    " + line for line in body)]
+        named = {"Transform: ": self.transform, "Target transform: ": self.target_transform}
+        for label, transform in named.items():
+            if transform is not None:
+                lines.append(label + repr(transform).replace("\n", "\n" + " " * len(label)))
+        return "\n".join(lines)
+
+
+class ArrayDataset(VisionDataset):
+    """Images in memory: `data`, uint8 (N, H, W) or (N, H, W, C), and `targets`, int64 (N,).
+
+    Item i is (image, target): the image is what `transform` makes of a PIL image, or a PIL image if
+    there is no transform; the target is an int, or what `target_transform` makes of it. If
+    `transform` consists of minicnn's own classes up to ToTensor, it is handed the array itself:
+    the result is the same (transforms/resample.py names one exception, of one grey level), and
+    Pillow is not needed. A DataLoader then also transforms whole batches at once.
+    """
+
+    data: Any
+    targets: Any
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        image, target = _array(self.data)[index], int(_array(self.targets)[index])
+        if not _ask(self.transform, "_takes_arrays"):
+            image = _to_pil(image)
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return image, target
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def _fetch_batch(self, indices: Sequence[int]) -> list | None:
+        transform, rows = _ask(self.transform, "_batched"), index_array(indices)
+        plain = type(self).__getitem__ is ArrayDataset.__getitem__
+        if transform is None or rows is None or not plain:
+            return None
+        images = _array(self.data)[rows]
+        planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
+        targets = _array(self.targets)[rows].astype(np.int64)
+        batch = Tensor(np.ascontiguousarray(transform(planes)))
+        if self.target_transform is None:
+            return [batch, Tensor(targets)]
+        return [batch, default_collate([self.target_transform(t) for t in targets.tolist()])]
+
+
+def _ask(transform: Any, question: str) -> Any:
+    """The transform's answer, if it is one of minicnn.transforms; else None."""
+    method = getattr(transform, question, None)
+    return None if method is None else method()
+
+
+def _to_pil(image: np.ndarray) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "a PIL image is needed where the transform is not one of minicnn.transforms up to "
+            "ToTensor: `pip install pillow`"
+        ) from error
+    return Image.fromarray(np.ascontiguousarray(image))
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.array if isinstance(x, Tensor) else np.asarray(x)

@@ -1,0 +1,527 @@
+"""DataLoader: batches, order, seeds, errors, and a background thread that always goes away."""
+
+import gc
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import Generator, Tensor
+from minicnn.backend.random import default_generator
+from minicnn.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    get_worker_info,
+)
+
+
+class Squares(Dataset):
+    """Sample i is (i * i, "i"); sample `broken` raises, and each fetch may take a while."""
+
+    def __init__(self, n, broken=None, delay=0.0):
+        self.n, self.broken, self.delay = n, broken, delay
+        self.fetched, self.active, self.crowded = [], 0, False
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        self.active += 1
+        self.crowded |= self.active > 1
+        time.sleep(self.delay)
+        self.fetched.append(index)
+        self.active -= 1
+        if index == self.broken:
+            raise LookupError(f"sample {index} is rotten")
+        return index * index, str(index)
+
+
+class Stream(IterableDataset):
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return iter(range(self.n))
+
+
+earlier: set[threading.Thread] = set()  # a failed test's traceback may keep its thread
+
+
+def threads():
+    """The loaders' threads that this test has started and that still run."""
+    found = {t for t in threading.enumerate() if t.name == "minicnn-DataLoader"}
+    return sorted(found - earlier, key=id)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    earlier.update(threads())
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not threads()
+
+
+def listed(loader):
+    """Plain values of all batches."""
+    return [plain(batch) for batch in loader]
+
+
+def plain(x):
+    if isinstance(x, Tensor):
+        return x.numpy().tolist()
+    return [plain(part) for part in x] if isinstance(x, (list, tuple)) else x
+
+
+workers = pytest.mark.parametrize("num_workers", [0, 1, 3])
+
+
+# ---------------------------------------------------------------- batches and order
+
+
+@workers
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_batches_in_order(num_workers, drop_last):
+    loader = DataLoader(Squares(7), 3, num_workers=num_workers, drop_last=drop_last)
+    expected = [[[0, 1, 4], ["0", "1", "2"]], [[9, 16, 25], ["3", "4", "5"]], [[36], ["6"]]]
+    assert listed(loader) == listed(loader) == expected[: 2 if drop_last else 3]
+    assert len(loader) == (2 if drop_last else 3)
+
+
+def test_shuffled_order_is_the_same_for_any_num_workers():
+    def order(num_workers, **options):
+        generator = Generator().manual_seed(5)
+        loader = DataLoader(
+            Squares(40), 7, True, num_workers=num_workers, generator=generator, **options
+        )
+        return listed(loader) + listed(loader)
+
+    one = order(0)
+    assert one == order(1) == order(4) == order(2, prefetch_factor=1)
+    squares = [x for batch in one[:6] for x in batch[0]]
+    assert sorted(squares) == [i * i for i in range(40)] != squares
+    assert one[:6] != one[6:]
+
+
+@workers
+def test_an_epoch_takes_one_draw_at_iter_and_an_unshuffled_one_none(num_workers):
+    generator, twin = Generator().manual_seed(1), Generator().manual_seed(1)
+    loader = DataLoader(Squares(9), 2, True, num_workers=num_workers, generator=generator)
+    iterator = iter(loader)
+    twin.numpy.integers(2**63 - 1)
+    assert np.array_equal(generator.get_state(), twin.get_state())
+    list(iterator)
+    assert np.array_equal(generator.get_state(), twin.get_state())
+
+    state = default_generator().get_state()
+    listed(DataLoader(Squares(9), 2, num_workers=num_workers))
+    assert np.array_equal(default_generator().get_state(), state)
+
+
+@workers
+def test_a_restored_generator_repeats_the_epochs_that_followed(num_workers):
+    minicnn.manual_seed(11)
+    loader = DataLoader(Squares(20), 6, shuffle=True, num_workers=num_workers)
+    listed(loader)
+    state = default_generator().get_state()
+    wanted = [listed(loader), listed(loader)]
+    default_generator().set_state(state)
+    assert [listed(loader), listed(loader)] == wanted
+
+
+@workers
+def test_sampler_and_batch_sampler(num_workers):
+    assert listed(DataLoader(Squares(5), 2, sampler=[4, 0, 2], num_workers=num_workers)) == [
+        [[16, 0], ["4", "0"]],
+        [[4], ["2"]],
+    ]
+    loader = DataLoader(Squares(5), batch_sampler=[[1], [0, 3]], num_workers=num_workers)
+    assert listed(loader) == [[[1], ["1"]], [[0, 9], ["0", "3"]]]
+    assert len(loader) == 2
+    assert loader.batch_size is None
+    assert listed(DataLoader(Squares(5), batch_sampler=[], num_workers=num_workers)) == []
+
+
+@workers
+def test_batch_size_none_gives_single_samples(num_workers):
+    data = TensorDataset(np.arange(3.0))
+    out = [x for (x,) in DataLoader(data, batch_size=None, num_workers=num_workers)]
+    assert [x.item() for x in out] == [0, 1, 2]
+    assert listed(DataLoader(Stream(3), batch_size=None, num_workers=num_workers)) == [0, 1, 2]
+
+
+@workers
+def test_collate_fn(num_workers):
+    loader = DataLoader(Squares(4), 2, collate_fn=lambda batch: batch, num_workers=num_workers)
+    assert list(loader) == [[(0, "0"), (1, "1")], [(4, "2"), (9, "3")]]
+
+
+@workers
+def test_iterable_dataset(num_workers):
+    loader = DataLoader(Stream(5), 2, num_workers=num_workers)
+    assert listed(loader) == listed(loader) == [[0, 1], [2, 3], [4]]
+    with pytest.raises(TypeError, match="len"):
+        len(loader)
+    assert listed(DataLoader(Stream(5), 2, drop_last=True, num_workers=num_workers)) == [
+        [0, 1],
+        [2, 3],
+    ]
+    assert listed(DataLoader(Stream(0), 2, num_workers=num_workers)) == []
+
+
+@workers
+def test_iterable_dataset_longer_than_it_says(num_workers):
+    class Liar(Stream):
+        def __len__(self):
+            return 4
+
+    loader = DataLoader(Liar(7), 2, num_workers=num_workers)
+    assert len(loader) == 2
+    with pytest.warns(UserWarning, match="is 2 by the IterableDataset's __len__"):
+        assert len(listed(loader)) == 4
+
+
+@workers
+def test_getitems_is_used(num_workers):
+    class Many(Squares):
+        def __getitems__(self, indices):
+            return [("many", i) for i in indices]
+
+    assert listed(DataLoader(Many(3), 2, num_workers=num_workers)) == [
+        [["many", "many"], [0, 1]],
+        [["many"], [2]],
+    ]
+
+
+@workers
+def test_an_empty_dataset(num_workers):
+    assert listed(DataLoader(Squares(0), 2, num_workers=num_workers)) == []
+    with pytest.raises(ValueError, match="num_samples=0"):
+        DataLoader(Squares(0), 2, shuffle=True, num_workers=num_workers)
+
+
+def test_two_iterations_at_once():
+    loader = DataLoader(Squares(6), 2, num_workers=2)
+    pairs = list(zip(loader, loader, strict=True))
+    assert [(plain(a), plain(b)) for a, b in pairs] == [(x, x) for x in listed(loader)]
+
+
+def test_tensor_dataset_is_fetched_by_the_batch_with_equal_results():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((11, 2, 3)).astype(np.float32), np.arange(11)
+    calls = []
+
+    class Slow(TensorDataset):
+        def __getitem__(self, index):
+            calls.append(index)
+            return super().__getitem__(index)
+
+    sampler = [3, -1, 3, 0, 10, 7]
+    for wrap in (lambda d: d, lambda d: Subset(d, list(range(10, -1, -1)))):
+        fast = list(DataLoader(wrap(TensorDataset(x, y)), 4, sampler=sampler))
+        slow = list(DataLoader(wrap(Slow(x, y)), 4, sampler=sampler))
+        assert len(calls) == 6
+        calls.clear()
+        for a, b in zip(fast, slow, strict=True):
+            assert type(a) is type(b) is list
+            for s, t in zip(a, b, strict=True):
+                assert s.dtype == t.dtype
+                assert np.array_equal(s.numpy(), t.numpy())
+                assert not np.shares_memory(s.numpy(), x)
+    with pytest.raises(IndexError):
+        list(DataLoader(TensorDataset(x), 2, sampler=[0, 11]))
+
+
+def test_a_subset_with_its_own_getitem_is_not_passed_over():
+    class Shifted(Subset):
+        def __getitem__(self, index):
+            return super().__getitem__(index)[0].item() + 100
+
+    data = Shifted(TensorDataset(np.arange(6)), [1, 3, 5])
+    assert listed(DataLoader(data, 2)) == [[101, 103], [105]]
+
+
+def test_worker_info_is_none_everywhere():
+    seen = []
+
+    class Asks(Stream):
+        def __iter__(self):
+            seen.append(get_worker_info())
+            return super().__iter__()
+
+    listed(DataLoader(Asks(2), num_workers=2))
+    assert seen == [None]
+
+
+# ---------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"batch_size": 0}, "batch_size should be a positive integer value, but got batch_size=0"),
+        ({"batch_size": -3}, "batch_size=-3"),
+        ({"batch_size": 2.5}, "batch_size=2.5"),
+        ({"num_workers": -1}, "num_workers option should be non-negative, got -1"),
+        ({"num_workers": 1, "timeout": -1}, "timeout option should be non-negative"),
+        ({"timeout": 1}, "timeout option needs num_workers > 0"),
+        ({"prefetch_factor": 2}, "prefetch_factor option needs num_workers > 0"),
+        ({"persistent_workers": True}, "persistent_workers option needs num_workers > 0"),
+        ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor option should be positive"),
+        ({"shuffle": True, "sampler": [0]}, "sampler option is mutually exclusive with shuffle"),
+        ({"batch_sampler": [[0]], "batch_size": 2}, "batch_sampler option is mutually exclusive"),
+        ({"batch_sampler": [[0]], "shuffle": True}, "batch_sampler option is mutually exclusive"),
+        ({"batch_sampler": [[0]], "drop_last": True}, "batch_sampler option is mutually exclusive"),
+        ({"batch_size": None, "drop_last": True}, "batch_size=None option disables auto-batching"),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(ValueError, match=text):
+        DataLoader(Squares(3), **options)
+
+
+@pytest.mark.parametrize("name", ["shuffle", "sampler", "batch_sampler"])
+def test_options_that_cannot_be_with_an_iterable_dataset(name):
+    value = True if name == "shuffle" else [[0]]
+    with pytest.raises(ValueError, match=f"IterableDataset: expected unspecified {name} option"):
+        DataLoader(Stream(3), **{name: value})
+
+
+def test_attributes_are_fixed():
+    loader = DataLoader(Squares(3), 2, shuffle=True)
+    assert isinstance(loader.sampler, RandomSampler)
+    with pytest.raises(ValueError, match="batch_size attribute should not be set"):
+        loader.batch_size = 3
+    loader.collate_fn = list
+    assert loader.batch_size == 2
+
+
+def test_positional_order_is_pytorchs():
+    loader = DataLoader(
+        Squares(3), 2, False, None, None, 1, list, True, True, 3.0, print, None, None
+    )
+    assert (loader.num_workers, loader.collate_fn, loader.drop_last) == (1, list, True)
+    assert (loader.timeout, loader.worker_init_fn) == (3.0, print)
+
+
+# ---------------------------------------------------------------- exceptions
+
+
+@workers
+def test_an_exception_has_the_datasets_traceback_and_the_rest_goes_on(num_workers):
+    loader = DataLoader(Squares(6, broken=3), 2, num_workers=num_workers)
+    iterator = iter(loader)
+    assert plain(next(iterator))[0] == [0, 1]
+    with pytest.raises(LookupError, match="sample 3 is rotten") as caught:
+        next(iterator)
+    text = "".join(traceback.format_exception(caught.value))
+    assert 'raise LookupError(f"sample {index} is rotten")' in text
+    assert "fetching sample 3" in text
+    assert plain(next(iterator))[0] == [16, 25]
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+
+@workers
+def test_exceptions_of_collate_sampler_and_stream(num_workers):
+    def failing(batch):
+        raise ArithmeticError("collate")
+
+    with pytest.raises(ArithmeticError, match="collate"):
+        list(DataLoader(Squares(3), collate_fn=failing, num_workers=num_workers))
+
+    def order():
+        yield 0
+        yield 1
+        raise KeyError("sampler")
+
+    got = []
+    with pytest.raises(KeyError, match="sampler"):
+        for batch in DataLoader(Squares(3), sampler=order(), num_workers=num_workers):
+            got.append(plain(batch)[0])
+    assert got == [[0], [1]]
+
+    class Bad(Stream):
+        def __iter__(self):
+            yield 1
+            raise OSError("stream")
+
+    iterator = iter(DataLoader(Bad(2), num_workers=num_workers))
+    assert plain(next(iterator)) == [1]
+    with pytest.raises(OSError, match="stream"):
+        next(iterator)
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+
+@workers
+def test_stop_iteration_in_a_dataset_does_not_end_the_loop_silently(num_workers):
+    class Ends(Squares):
+        def __getitem__(self, index):
+            return next(iter([]))
+
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        list(DataLoader(Ends(3), num_workers=num_workers))
+
+
+def test_worker_init_fn():
+    calls = []
+    listed(
+        DataLoader(
+            Squares(3),
+            num_workers=2,
+            worker_init_fn=lambda k: calls.append((k, threading.current_thread().name)),
+        )
+    )
+    assert calls == [(0, "minicnn-DataLoader")]
+
+    def fails(worker):
+        raise OSError("init")
+
+    iterator = iter(DataLoader(Squares(3), num_workers=2, worker_init_fn=fails))
+    with pytest.raises(OSError, match="init"):
+        next(iterator)
+    assert list(iterator) == []
+
+
+def test_timeout():
+    loader = DataLoader(Squares(3, delay=0.3), num_workers=1, timeout=0.05)
+    with pytest.raises(RuntimeError, match=r"timed out after 0.05 seconds"):
+        list(loader)
+
+
+# ---------------------------------------------------------------- the thread
+
+
+def test_fetches_ahead_in_one_thread_but_no_further_than_told():
+    data = Squares(100)
+    iterator = iter(DataLoader(data, 2, num_workers=2, prefetch_factor=3))
+    next(iterator)
+    deadline = time.monotonic() + 5
+    while len(data.fetched) < 14 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert data.fetched == list(range(14))  # the batch taken, and 2 * 3 ahead
+    assert not data.crowded
+    assert len(threads()) == 1
+
+
+def test_breaking_out_stops_the_thread():
+    data = Squares(1000, delay=0.004)
+    for _ in DataLoader(data, 50, num_workers=2):
+        break
+    assert not threads()
+    fetched = len(data.fetched)
+    time.sleep(0.03)
+    assert len(data.fetched) == fetched < 100  # not even the batch under way was finished
+
+
+def test_an_exception_in_the_loop_body_stops_the_thread():
+    def train():
+        for _ in DataLoader(Squares(1000), 10, num_workers=2):
+            raise FloatingPointError("loss")
+
+    with pytest.raises(FloatingPointError):
+        train()
+    gc.collect()
+    assert not threads()
+
+
+def test_garbage_collection_stops_the_thread():
+    iterator = iter(DataLoader(Squares(1000), 10, num_workers=2))
+    next(iterator)
+    cycle = [iterator]
+    cycle.append(cycle)
+    del iterator, cycle
+    assert len(threads()) == 1
+    gc.collect()
+    assert not threads()
+
+
+def test_many_epochs_left_early_leave_nothing():
+    loader = DataLoader(Squares(100), 5, shuffle=True, num_workers=3)
+    for k in range(20):
+        for _ in itertools.islice(loader, k % 4):
+            pass
+    assert not threads()
+
+
+def test_the_epoch_after_a_break_has_the_dataset_to_itself():
+    data = Squares(60, delay=0.002)
+    loader = DataLoader(data, 10, num_workers=1)
+    for _ in range(4):
+        for _ in loader:
+            break
+    assert not data.crowded
+
+
+def test_the_end_of_an_epoch_stops_the_thread_even_if_the_iterator_is_kept():
+    iterator = iter(DataLoader(Squares(4), num_workers=2))
+    assert len(list(iterator)) == 4
+    assert not threads()
+    assert list(iterator) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_ctrl_c_while_waiting_for_a_batch():
+    class Sticks(Squares):
+        def __getitem__(self, index):
+            if index == 2:
+                timer.start()
+                time.sleep(0.5)
+            return super().__getitem__(index)
+
+    timer = threading.Timer(
+        0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
+    )
+    iterator = iter(DataLoader(Sticks(10), num_workers=1))
+    with pytest.raises(KeyboardInterrupt):
+        for _ in iterator:
+            pass
+    assert not threads()
+    with pytest.raises(RuntimeError, match="interrupted"):
+        next(iterator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocked", [False, True])
+def test_the_interpreter_ends_while_the_thread_lives(blocked):
+    program = f"""
+import time
+from minicnn.data import DataLoader, Dataset
+class D(Dataset):
+    def __len__(self): return 1000
+    def __getitem__(self, i):
+        if {blocked} and i > 3: time.sleep(1)
+        return i
+kept = iter(DataLoader(D(), 2, num_workers=2))
+next(kept)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pytorchs_import_paths():
+    from minicnn.utils.data.sampler import RandomSampler as also_there
+
+    import minicnn.utils.data
+    from minicnn.utils.data import DataLoader as there
+
+    assert there is DataLoader
+    assert also_there is RandomSampler
+    assert minicnn.utils.data.Dataset is Dataset
