@@ -55,7 +55,7 @@ class ArrayLike:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """`ndarray + tensor` is Tensor's op; `np.exp(tensor)` is NumPy's, without a gradient."""
         if method == "__call__" and not kwargs and (op := UFUNC_OPS.get(ufunc.__name__)):
-            return op(*(self._wrap(x) if isinstance(x, np.ndarray) else x for x in inputs))
+            return op(*(self._operand(x) for x in inputs))
         if any(isinstance(out, ArrayLike) for out in kwargs.get("out", ())):
             return NotImplemented
         arrays = [x.numpy() if isinstance(x, ArrayLike) else x for x in inputs]
@@ -65,6 +65,12 @@ class ArrayLike:
         if isinstance(result, tuple):
             return tuple(self._wrap(np.asarray(y)) for y in result)
         return self._wrap(np.asarray(result))
+
+    def _operand(self, x: Any) -> Any:
+        """A NumPy array counts as a tensor, a NumPy scalar as a Python number."""
+        if isinstance(x, np.generic):
+            return x.item()
+        return self._wrap(x) if isinstance(x, np.ndarray) else x
 
     def __len__(self) -> int:
         if self.array.ndim == 0:

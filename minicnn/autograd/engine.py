@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import arrays as backend
+from . import dtypes
 from .anomaly import first_bad
 from .function import AccumulateGrad, Function
 from .mode import _Switch, mode
@@ -110,7 +111,7 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
 
     for edge, g in roots:
         deliver(edge, g, (g,), None)
-    with _Switch(grad=create_graph):
+    with _Switch(grad=create_graph), np.errstate(all="ignore"):  # PyTorch warns of no NaN either
         while heap:
             node = heapq.heappop(heap)[1]
             grads = buffers.pop(node)
@@ -250,11 +251,11 @@ def _needed(roots: set[Function], targets: list[Any]) -> dict[Function, bool]:
 
 
 def _fill_in_zeros(node: Function, grads: list[Any]) -> list[Any]:
-    """An output that nobody used has gradient zero."""
+    """A floating output that nobody used has gradient zero."""
     like = next(g for g in grads if g is not None)
     filled = []
     for g, (shape, dtype) in zip(grads, node.outputs, strict=True):
-        if g is None:
+        if g is None and dtypes.is_floating(dtype):
             zeros = _zeros(getattr(like, "array", like), shape, dtype)
             g = Tensor._wrap(zeros) if isinstance(like, Tensor) else zeros
         filled.append(g)
@@ -262,7 +263,7 @@ def _fill_in_zeros(node: Function, grads: list[Any]) -> list[Any]:
 
 
 def _zeros(like: Any, shape: Any, dtype: Any) -> Any:
-    return backend.array_module(like).zeros(shape, dtype if dtype.kind in "fc" else like.dtype)
+    return backend.array_module(like).zeros(shape, dtype)
 
 
 def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> list[Any]:

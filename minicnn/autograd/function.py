@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import arrays as backend
+from . import dtypes
 from .anomaly import check_forward
 from .hooks import RemovableHandle
 from .mode import mode
@@ -100,9 +102,11 @@ class Function:
         return self._saved_as_tensors(values) if self.create_graph else values
 
     def _saved_as_tensors(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        tensors = [Tensor._wrap(v) if isinstance(v, np.ndarray) else v for v in values]
+        tensors = [Tensor._wrap(v) if backend.is_array(v) else v for v in values]
         for slot, index, version, _ in self._guards:
             edge = self.edges[index] if index >= 0 else (self, -1 - index)
+            if not dtypes.is_floating(values[slot].dtype):
+                continue
             tensors[slot] = Tensor._wrap(_as_array(values[slot]), edge)
             tensors[slot]._version = version
         return tuple(tensors)
@@ -150,10 +154,12 @@ class Function:
         self.number = next(_numbers)
         self.outputs = tuple([(y.array.shape, y.array.dtype) for y in outs])
         for k, y in enumerate(outs):
-            excluded = self.non_differentiable and any(
-                results[k] is n for n in self.non_differentiable
-            )
-            if y.array.dtype.kind in "fc" and not excluded:
+            for x in arrays:
+                if y.array is x:  # handed on: saved arrays are told apart by identity
+                    y.array = x.view()
+            if y.array.dtype.kind in "fc" and not (
+                self.non_differentiable and any(results[k] is n for n in self.non_differentiable)
+            ):
                 y._edge = (self, k)
                 y._requires_grad = True
         if not self._saved:

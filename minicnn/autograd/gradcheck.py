@@ -81,7 +81,8 @@ def gradgradcheck(
     """Checks second derivatives: `gradcheck` of the function that computes the gradients of `fn`.
 
     Args: as `gradcheck`; grad_outputs, the cotangents of fn's outputs, are random if not given, and
-    the gradient with respect to them is checked too. Raises as gradcheck.
+    the gradient with respect to them is checked too. The gradients that create_graph=True computes
+    must also equal the ordinary ones. Raises as gradcheck.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = _checked_inputs(given)
@@ -100,7 +101,23 @@ def gradgradcheck(
             wanted = [xs[i] for i in checked]
             return grad(_outputs(fn(*xs)), wanted, gs, create_graph=True, materialize_grads=True)
 
+    _check_same_gradients(fn, given, checked, cotangents)
     return gradcheck(gradients, (*given, *cotangents), *args, **options)
+
+
+def _check_same_gradients(fn: Any, given: Any, checked: Any, cotangents: Any) -> None:
+    """A backward may go another way on Tensors than on arrays; both must lead to the same."""
+    plain, taped = (
+        grad(_outputs(fn(*given)), [given[i] for i in checked], cotangents, create_graph=create,
+             materialize_grads=True) for create in (False, True))  # fmt: skip
+    for i, a, b in zip(checked, plain, taped, strict=True):
+        tolerance = 1e-10 if a.dtype == np.float64 else 1e-4
+        if not np.allclose(a.array, b.array, tolerance, tolerance, equal_nan=True):
+            raise GradcheckError(
+                f"gradgradcheck: input {i}: the gradient differs by up to "
+                f"{np.abs(a.array - b.array).max():.3g} when computed with create_graph=True. "
+                "Judgement: wrong backward"
+            )
 
 
 def _outputs(value: Any) -> list[Tensor]:
@@ -130,7 +147,7 @@ class _Check:
         """Outputs and inputs of fn at x, some replaced, those in `need` requiring a gradient."""
         arrays = {**self.x, **(changed or {})}
         args = [
-            Tensor(arrays[i].copy(), requires_grad=i in need) if i in arrays else x
+            Tensor(np.array(arrays[i]), requires_grad=i in need) if i in arrays else x
             for i, x in enumerate(self.given)
         ]
         with enable_grad() if need else no_grad():

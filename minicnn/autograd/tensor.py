@@ -43,7 +43,8 @@ class Tensor(ArrayLike):
     def __init__(self, *data: Any, requires_grad: bool = False):
         if len(data) == 1 and not isinstance(data[0], int):
             value = data[0].array if isinstance(data[0], Tensor) else data[0]
-            self.array = value if backend.is_array(value) else _from_python(value)
+            # A new array over the same memory: Function tells saved arrays apart by identity.
+            self.array = value.view() if backend.is_array(value) else _from_python(value)
         elif all(isinstance(size, int) for size in data):
             self.array = np.zeros(data or (0,), dtypes.get_default_dtype())
         else:
@@ -175,14 +176,15 @@ class Tensor(ArrayLike):
 
     def detach(self) -> Tensor:
         """The same memory without history: gradients stop here."""
-        out = Tensor._wrap(self.array)
+        # A view, so that a Function that gets x and x.detach() can tell which of them it saved.
+        out = Tensor._wrap(self.array.view())
         out._version = self._version
         return out
 
     @property
     def data(self) -> Tensor:
         """The same memory without history, and changes in place through it go unnoticed."""
-        return Tensor._wrap(self.array)
+        return Tensor._wrap(self.array.view())
 
     @data.setter
     def data(self, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which objects are arrays, and where their memory is. CuPy is never imported here, only recognised."""
+"""Which objects are arrays, and where their memory is. CuPy is recognised, never imported here."""
 
 from __future__ import annotations
 

@@ -170,3 +170,27 @@ def test_none_and_numbers_as_inputs():
     x = Tensor(np.array([3.0]), requires_grad=True)
     Affine.apply(x, 2.0, None).backward()
     assert x.grad.item() == 2
+
+
+class TestOneArrayInTwoTensors:
+    """Saved arrays are told apart by identity, so one ndarray must not serve two tensors."""
+
+    def test_two_leaves_over_one_ndarray(self):
+        values = np.array([2.0, 3.0])
+        a, b = Tensor(values, requires_grad=True), Tensor(values, requires_grad=True)
+        assert np.shares_memory(a.array, b.array)
+        (first,) = minicnn.autograd.grad((a * a * b).sum(), a, create_graph=True)
+        by_a, by_b = minicnn.autograd.grad(first.sum(), [a, b])
+        np.testing.assert_array_equal(by_a.numpy(), 2 * values)
+        np.testing.assert_array_equal(by_b.numpy(), 2 * values)
+
+    def test_a_forward_that_returns_its_input(self):
+        class Identity(Function):
+            def forward(self, x):
+                return x
+
+            def backward(self, grad_y):
+                return grad_y
+
+        x = Tensor(np.array([2.0]), requires_grad=True)
+        assert gradgradcheck(lambda x: Identity.apply(x) * x * x, x)

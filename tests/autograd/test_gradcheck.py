@@ -212,3 +212,19 @@ class TestExplains:
 
         assert gradcheck(Half.apply, leaf(3))
         assert not gradgradcheck(Half.apply, leaf(3), raise_exception=False)
+
+    def test_second_path_that_differs(self):
+        """Under create_graph this backward goes another way, and loses a factor there."""
+
+        class Forked(Function):
+            def forward(self, x):
+                self.save(x)
+                return x * x
+
+            def backward(self, grad_y):
+                (x,) = self.saved
+                return grad_y * x if self.create_graph else grad_y * x * 2
+
+        assert gradcheck(Forked.apply, leaf(3))
+        with pytest.raises(GradcheckError, match="create_graph=True"):
+            gradgradcheck(Forked.apply, leaf(3))
