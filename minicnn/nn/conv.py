@@ -1,0 +1,191 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import functional as F
+from . import init
+from .lazy import LazyModule
+from .linear import uniform_bias
+from .module import Module
+from .parameter import Parameter, UninitializedParameter, is_lazy
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def ntuple(value: Any, n: int) -> tuple[Any, ...]:
+    """(value,) * n for a number; a sequence as a tuple."""
+    return tuple(value) if hasattr(value, "__iter__") else (value,) * n
+
+
+class _ConvNd(Module):
+    """What convolutions in 1, 2 and 3 dimensions share. `dims` is the number of spatial ones."""
+
+    dims = 0
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = ntuple(kernel_size, self.dims)
+        self.stride = ntuple(stride, self.dims)
+        self.padding = padding if isinstance(padding, str) else ntuple(padding, self.dims)
+        self.dilation = ntuple(dilation, self.dims)
+        self.output_padding = (0,) * self.dims
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self._check_settings()
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight = Parameter(F.empty(*shape, device=device, dtype=dtype))
+        self.register_parameter(
+            "bias", Parameter(F.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        )
+        self.reset_parameters()
+
+    def _check_settings(self) -> None:
+        name = type(self).__name__
+        if self.groups <= 0:
+            raise ValueError(f"{name}: groups expects a positive integer, got {self.groups}")
+        for text in ("in_channels", "out_channels"):
+            if getattr(self, text) % self.groups:
+                raise ValueError(
+                    f"{name}: {text} must be divisible by groups, "
+                    f"got {getattr(self, text)} and groups={self.groups}"
+                )
+        if isinstance(self.padding, str) and self.padding not in ("same", "valid"):
+            raise ValueError(
+                f"{name}: padding expects numbers, 'same' or 'valid', got {self.padding!r}"
+            )
+        if self.padding == "same" and any(s != 1 for s in self.stride):
+            raise ValueError(f"{name}: padding='same' needs stride 1, got stride={self.stride}")
+        if self.padding_mode not in _PADDING_MODES:
+            raise ValueError(
+                f"{name}: padding_mode expects one of {', '.join(_PADDING_MODES)}, "
+                f"got {self.padding_mode!r}"
+            )
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew, uniform on [-1/sqrt(fan_in), 1/sqrt(fan_in)]."""
+        if not is_lazy(self.weight):
+            init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+            uniform_bias(self.bias, math.prod(self.weight.shape[1:]))
+
+    def _pads(self) -> list[int]:
+        """How much F.pad puts before and behind each spatial axis, the last axis first.
+
+        'same' keeps the size; an odd number puts the greater half behind.
+        """
+        pads: list[int] = []
+        for axis in reversed(range(self.dims)):
+            if isinstance(self.padding, str):
+                total = self.dilation[axis] * (self.kernel_size[axis] - 1)
+                total = total if self.padding == "same" else 0
+                pads += [total // 2, total - total // 2]
+            else:
+                pads += [self.padding[axis]] * 2
+        return pads
+
+    def _padded(self, input: Any) -> tuple[Any, Any]:
+        """The input and the zero padding that is left for the convolution to do."""
+        if self.padding_mode == "zeros":
+            return input, self.padding
+        return F.pad(input, self._pads(), mode=self.padding_mode), 0
+
+    def extra_repr(self) -> str:
+        text = (
+            f"{self.in_channels}, {self.out_channels}, "
+            f"kernel_size={self.kernel_size}, stride={self.stride}"
+        )
+        if self.padding != (0,) * self.dims:
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * self.dims:
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
+
+
+class Conv2d(_ConvNd):
+    """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,i*S+p*D-P,j*S+q*D-P].
+
+    x (N, C, H, W) or (C, H, W); weight (F, C/groups, KH, KW), bias (F). padding: zeros (or what
+    padding_mode says: reflect, replicate, circular) on both sides, or 'same' or 'valid'.
+    """
+
+    dims = 2
+
+    def forward(self, input: Any) -> Any:
+        x, padding = self._padded(input)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class _LazyConv(LazyModule, _ConvNd):
+    """A convolution whose in_channels is that of its first input."""
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(
+            0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode, device, dtype
+        )
+        self.out_channels = out_channels
+        self._check_settings()
+        self.weight = UninitializedParameter(F.empty(0, device=device, dtype=dtype))
+        if bias:
+            self.bias = UninitializedParameter(F.empty(0, device=device, dtype=dtype))
+
+    def infer_shapes(self, input: Any) -> None:
+        if input.ndim not in (self.dims + 1, self.dims + 2):
+            raise RuntimeError(
+                f"{type(self).__name__}: expects {self.dims + 1} or {self.dims + 2} dimensions, "
+                f"got shape {input.shape}"
+            )
+        channels = input.shape[-self.dims - 1]
+        if channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: the input's {channels} channels cannot be split into "
+                f"{self.groups} groups"
+            )
+        self.in_channels = channels
+        self.weight.materialize((self.out_channels, channels // self.groups, *self.kernel_size))
+        if self.bias is not None:
+            self.bias.materialize((self.out_channels,))
+
+    def loaded(self) -> None:
+        self.in_channels = self.weight.shape[1] * self.groups
+
+
+class LazyConv2d(_LazyConv, Conv2d):
+    """Conv2d whose in_channels is that of its first input; then it is a Conv2d."""
+
+    becomes = Conv2d

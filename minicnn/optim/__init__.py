@@ -1,0 +1,9 @@
+"""Optimizers, and schedules for their learning rates in optim.lr_scheduler."""
+
+from . import lr_scheduler
+from .adam import Adam
+from .adamw import AdamW
+from .optimizer import Optimizer
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]

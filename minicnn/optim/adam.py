@@ -1,0 +1,109 @@
+"""Adam."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, dtypes
+from .optimizer import Optimizer, blocks, refuse_differentiable
+
+
+class Adam(Optimizer):
+    """Steps whose size adapts to each element's gradients.
+
+        g <- grad + weight_decay * p                    (-grad + ... with maximize)
+        m <- beta1 * m + (1 - beta1) * g                the mean of the gradients
+        v <- beta2 * v + (1 - beta2) * g^2              and of their squares
+        p <- p - lr * m_hat / (sqrt(v_hat) + eps)
+
+    m and v start as zeros and are too small at first: after t steps the weights in the mean add up
+    to 1 - beta1^t, so m_hat = m / (1 - beta1^t) and v_hat = v / (1 - beta2^t). Kingma and Ba,
+    "Adam: A method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    amsgrad: v_hat uses the largest v so far (Reddi, Kale and Kumar, "On the convergence of Adam and
+    beyond", ICLR 2018). decoupled_weight_decay: AdamW's form.
+    foreach, fused and capturable choose between implementations in PyTorch; they have no effect.
+    Raises ValueError for settings out of range.
+    """
+
+    _arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ):
+        refuse_differentiable(type(self).__name__, differentiable)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def _check_settings(self, group: dict[str, Any]) -> None:
+        self._check(group["lr"] >= 0, "learning rate", group["lr"])
+        self._check(group["eps"] >= 0, "epsilon value", group["eps"])
+        self._check(len(group["betas"]) == 2, "betas, a pair", group["betas"])
+        for i, beta in enumerate(group["betas"]):
+            self._check(0 <= beta < 1, f"beta parameter at index {i}", beta)
+        self._check(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("step", *self._arrays[: 3 if group["amsgrad"] else 2])
+
+    def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        names = self._state_names(group)[1:]
+        if not state:
+            state["step"] = Tensor._wrap(np.zeros((), _step_type()))
+            state.update({name: Tensor._wrap(np.zeros_like(p.array)) for name in names})
+        state["step"].array += 1
+        step = float(state["step"].array)
+        beta1, beta2 = map(float, group["betas"])
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        decoupled = group["decoupled_weight_decay"]
+        rate = lr / (1 - beta1**step)
+        root = math.sqrt(1 - beta2**step)
+        arrays = [state[name].array for name in names]
+        for x, g, m, v, *v_max in blocks(p.array, grad, *arrays):
+            t, d = self._scratch(g, 0), self._scratch(g, 1)
+            if group["maximize"]:
+                g = np.negative(g, out=d)
+            if decay and decoupled:
+                np.multiply(x, 1 - lr * decay, out=x)
+            elif decay:
+                g = np.add(g, np.multiply(x, decay, out=t), out=d)
+            # m + (1 - beta1) * (g - m)
+            np.add(m, np.multiply(np.subtract(g, m, out=t), 1 - beta1, out=t), out=m)
+            np.multiply(v, beta2, out=v)
+            np.add(v, np.multiply(np.multiply(g, g, out=t), 1 - beta2, out=t), out=v)
+            largest = np.maximum(v_max[0], v, out=v_max[0]) if v_max else v
+            np.divide(np.sqrt(largest, out=t), root, out=t)  # sqrt(v_hat)
+            np.divide(m, np.add(t, group["eps"], out=t), out=t)
+            np.subtract(x, np.multiply(t, rate, out=t), out=x)
+
+
+def _step_type() -> Any:
+    return dtypes.float64 if dtypes.get_default_dtype() == dtypes.float64 else dtypes.float32

@@ -1,0 +1,336 @@
+"""Optimizer: which parameters are updated, with which settings, and what is remembered of each.
+
+    param_groups    [{"params": [tensors], "lr": ..., ...}, ...]: each group has its own settings
+    state           {tensor: {"momentum_buffer": ..., ...}}: what is remembered of each
+
+A method is written as `_update`, which changes one parameter in place. It works on blocks that stay
+in the cache while all its array operations pass over them, and on scratch arrays that are kept: in
+the steady state no step allocates.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, dtypes, enable_grad
+from ..backend import arrays as backend
+
+# Elements of a block. Adam passes over six arrays: 6 * 65536 * 4 bytes stay in a core's own cache.
+_BLOCK = 1 << 16
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required: Any = _Required()  # the default of a setting that every group must name
+
+
+class Optimizer:
+    """Base class of all optimizers.
+
+    Args:
+        params: tensors to learn; or (name, tensor) pairs; or dicts, one a group, with the tensors
+            under "params" and settings of their own.
+        defaults: the settings of groups that do not name them.
+
+    Raises:
+        TypeError: a tensor in place of a list, an element that is no tensor, a set.
+        ValueError: no parameters, a result of ops, a parameter in two groups, a bad setting.
+    """
+
+    _arrays: tuple[str, ...] = ()  # what in the state has the parameter's shape
+    _stepped = False  # a scheduler warns if it is called before the first step
+
+    def __init__(self, params: Any, defaults: dict[str, Any]):
+        if isinstance(params, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: params expects several tensors or dicts, got one Tensor; "
+                "write [tensor]"
+            )
+        self.defaults = defaults
+        self.state: Any = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._scratch_arrays: dict[Any, Any] = {}
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    # ------------------------------------------------------------------ groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group; settings that it does not name are the optimizer's defaults.
+
+        Raises as the constructor; nothing is added then.
+        """
+        name = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{name}: param_group must be a dict, got {type(param_group).__name__}")
+        group = {**self.defaults, **param_group, **self._listed(param_group)}
+        for key, value in group.items():
+            if value is required:
+                raise ValueError(f"{name}: a parameter group did not specify the required {key!r}")
+        for other in self.param_groups:
+            if ("param_names" in group) != ("param_names" in other):
+                raise ValueError(f"{name}: all parameter groups have names, or none has")
+        self._check_new(group["params"])
+        self._check_settings(group)
+        param_group.update(group)  # the caller's dict becomes the group, as in PyTorch
+        self.param_groups.append(param_group)
+
+    def _listed(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The group's "params" as a list of tensors, and their "param_names" if they have any."""
+        name = type(self).__name__
+        if "params" not in group:
+            raise ValueError(f"{name}: a parameter group expects the key 'params'")
+        params = group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"{name}: params must be in an order; a set has none, use a list")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names and len(names) != len(params):
+            raise ValueError(f"{name}: all parameters of a group have names, or none has")
+        listed = {"params": [p[1] for p in params] if names else params}
+        return {**listed, "param_names": names} if names else listed
+
+    def _check_new(self, params: list[Any]) -> None:
+        name = type(self).__name__
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"{name}: optimizer can only optimize Tensors, got {type(p).__name__}"
+                )
+            if not (p.is_leaf or p.retains_grad):
+                raise ValueError(
+                    f"{name}: can't optimize a non-leaf Tensor, one that ops made: shape {p.shape}"
+                )
+        ids = {id(p) for p in params}
+        if len(ids) != len(params):
+            warnings.warn(
+                f"{name}: a group with duplicate parameters: each step changes them twice",
+                stacklevel=4,
+            )
+        if any(id(p) in ids for group in self.param_groups for p in group["params"]):
+            raise ValueError(f"{name}: some parameters appear in more than one parameter group")
+
+    def _check_settings(self, group: dict[str, Any]) -> None:
+        """Raises ValueError for settings out of range. Subclasses add their own."""
+
+    def _check(self, good: bool, text: str, value: Any) -> None:
+        if not good:
+            raise ValueError(f"{type(self).__name__}: Invalid {text}: {value}")
+
+    # ------------------------------------------------------------------ steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates every parameter that has a gradient.
+
+        closure, if given, computes the loss anew, with its gradients; its value is returned. Raises
+        RuntimeError for a gradient of another shape than its parameter; nothing is changed then.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        todo = [(p, group) for group in self.param_groups for p in group["params"]]
+        todo = [(p, group) for p, group in todo if p.grad is not None]
+        for p, _ in todo:
+            if p.grad.shape != p.shape:
+                raise RuntimeError(
+                    f"{type(self).__name__}.step: a parameter of shape {p.shape} has a gradient of "
+                    f"shape {p.grad.shape}"
+                )
+        for p, group in todo:
+            state = self.state.get(p, {})
+            self._update(p, p.grad.array, state, group)
+            if state:
+                self.state[p] = state
+            p._version[0] += 1
+            p._version[1] = f"{type(self).__name__}.step"
+        self._stepped = True
+        return loss
+
+    def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Changes p.array by the array `grad`."""
+        raise NotImplementedError(f"{type(self).__name__}: the optimizer has no _update method")
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """What the state of a parameter in this group must hold, once there is one."""
+        return ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:  # a user's own method, written as PyTorch's are
+            cls.step = _noted(cls.step)  # type: ignore[method-assign]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters, or fills them with zeros."""
+        for p in chain.from_iterable(group["params"] for group in self.param_groups):
+            if set_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad = p.grad.detach()
+                p.grad.array[...] = 0
+                p.grad._version[0] += 1
+                p.grad._version[1] = "zero_grad"
+
+    def _scratch(self, like: Any, slot: int) -> Any:
+        """Scratch number `slot`, of the shape and type of `like`."""
+        key = (slot, like.dtype, type(like))
+        array = self._scratch_arrays.get(key)
+        if array is None or array.size < like.size:
+            array = np.empty_like(like, shape=(like.size,))
+            self._scratch_arrays[key] = array
+        return array[: like.size].reshape(like.shape)
+
+    # ------------------------------------------------------------------ saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {0: {...}, ...}, "param_groups": [{..., "params": [0, ...]}, ...]}.
+
+        Parameters are numbered in the order of the groups. Arrays are shared, not copied.
+        """
+        numbers: dict[int, int] = {}
+        for p in chain.from_iterable(group["params"] for group in self.param_groups):
+            numbers.setdefault(id(p), len(numbers))
+        groups = []
+        for group in self.param_groups:
+            packed = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**packed, "params": [numbers[id(p)] for p in group["params"]]})
+        state = {numbers[id(p)]: dict(values) for p, values in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Takes over the settings and the state of a state_dict, whose arrays are copied.
+
+        Arrays get the type of their parameters, except `step`.
+        Raises ValueError, naming what does not fit: keys, groups, numbers or shapes. After an error
+        nothing has changed.
+        """
+        name = f"{type(self).__name__}.load_state_dict"
+        groups, params = self._loaded_groups(name, state_dict)
+        state: Any = defaultdict(dict)
+        for number, values in state_dict["state"].items():
+            if number not in params or not isinstance(values, Mapping):
+                raise ValueError(
+                    f"{name}: state expects a dict for each of the parameters {list(params)}, "
+                    f"got {number!r}: {type(values).__name__}"
+                )
+            p, group = params[number]
+            missing = [key for key in self._state_names(group) if values and key not in values]
+            if missing:
+                raise ValueError(f"{name}: the state of parameter {number} lacks {missing}")
+            state[p] = {key: self._loaded_value(name, p, key, v) for key, v in values.items()}
+        self.param_groups, self.state = groups, state
+
+    def _loaded_groups(self, name: str, state_dict: Any) -> tuple[list[Any], dict[Any, Any]]:
+        """The groups with the loaded settings; {number: (parameter, its group)}."""
+        saved = state_dict.get("param_groups") if isinstance(state_dict, Mapping) else None
+        if not isinstance(saved, (list, tuple)) or not isinstance(state_dict.get("state"), Mapping):
+            raise ValueError(
+                f"{name}: expects a dict with 'state' (a dict) and 'param_groups' (a list)"
+            )
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                f"{name}: loaded state dict has a different number of parameter groups: "
+                f"{len(saved)}, the optimizer has {len(self.param_groups)}"
+            )
+        groups: list[Any] = []
+        params: dict[Any, Any] = {}
+        for i, (new, old) in enumerate(zip(saved, self.param_groups, strict=True)):
+            numbers = new.get("params") if isinstance(new, Mapping) else None
+            if not isinstance(numbers, (list, tuple)) or len(numbers) != len(old["params"]):
+                raise ValueError(
+                    f"{name}: loaded state dict contains a parameter group that doesn't match the "
+                    f"size of optimizer's group {i}, which has {len(old['params'])} parameters"
+                )
+            names = {"param_names": old["param_names"]} if "param_names" in old else {}
+            group = {**self.defaults, **names, **new, "params": old["params"]}
+            try:
+                self._check_settings(group)
+            except TypeError as error:
+                raise ValueError(
+                    f"{name}: group {i} has a setting of a wrong type: {error}"
+                ) from None
+            groups.append(group)
+            pairs = zip(numbers, old["params"], strict=True)
+            params.update({number: (p, group) for number, p in pairs})
+        return groups, params
+
+    def _loaded_value(self, name: str, p: Tensor, key: str, value: Any) -> Any:
+        if not isinstance(value, Tensor) and not backend.is_array(value):
+            if hasattr(value, "__array__"):  # another library's tensor
+                value = np.asarray(value)
+            elif key == "step" and isinstance(value, (int, float)):  # as PyTorch 1.11 wrote it
+                value = np.asarray(value, np.float32)
+            elif key in self._arrays and value is not None:
+                raise ValueError(f"{name}: {key} expects an array, got {type(value).__name__}")
+            else:
+                return value
+        array = value.array if isinstance(value, Tensor) else value
+        if key in self._arrays and array.shape != p.shape:
+            raise ValueError(
+                f"{name}: {key} has shape {array.shape}, its parameter has shape {p.shape}"
+            )
+        cast = key != "step" and dtypes.is_floating(p.dtype)
+        xp: Any = backend.array_module(p.array)
+        array = backend.to_numpy(array) if xp is np else array
+        return Tensor._wrap(xp.array(array, dtype=p.dtype if cast else array.dtype, copy=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: v for name, v in self.__dict__.items() if name != "_scratch_arrays"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._scratch_arrays = {}
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for key in sorted(group):
+                if key != "params":
+                    text += f"    {key}: {group[key]}\n"
+        return f"{text})"
+
+
+def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(step)
+    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        result = step(self, *args, **kwargs)
+        self._stepped = True
+        return result
+
+    return noted
+
+
+def blocks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """The arrays, all of one shape, in pieces of about _BLOCK elements. Each piece is a view."""
+    size, shape = arrays[0].size, arrays[0].shape
+    if size <= _BLOCK:
+        yield arrays
+        return
+    if all(a.flags.c_contiguous for a in arrays):
+        arrays, step = tuple([a.reshape(-1) for a in arrays]), _BLOCK
+    else:
+        step = max(1, _BLOCK * shape[0] // size)
+    for start in range(0, arrays[0].shape[0], step):
+        yield tuple([a[start : start + step] for a in arrays])
+
+
+def refuse_differentiable(optimizer: str, differentiable: bool) -> None:
+    """ValueError: a step is not recorded, so nothing can be differentiated through it."""
+    if differentiable:
+        raise ValueError(f"{optimizer}: differentiable=True: steps cannot be differentiated")

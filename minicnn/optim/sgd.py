@@ -1,0 +1,98 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor
+from .optimizer import Optimizer, blocks, refuse_differentiable
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum.
+
+        g <- grad + weight_decay * p                    (-grad + ... with maximize)
+        v <- momentum * v + (1 - dampening) * g         v = g at the first step
+        g <- g + momentum * v  if nesterov,  else  v
+        p <- p - lr * g
+
+    Without momentum there is no v. Momentum: Polyak, "Some methods of speeding up the convergence
+    of iteration methods", 1964; Nesterov's form as in Sutskever, Martens, Dahl and Hinton, "On the
+    importance of initialization and momentum in deep learning", ICML 2013.
+
+    foreach and fused choose between implementations in PyTorch; they have no effect.
+    Raises ValueError for settings out of range.
+    """
+
+    _arrays = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ):
+        refuse_differentiable("SGD", differentiable)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+
+    def _check_settings(self, group: dict[str, Any]) -> None:
+        self._check(group["lr"] >= 0, "learning rate", group["lr"])
+        self._check(group["momentum"] >= 0, "momentum value", group["momentum"])
+        self._check(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
+
+    def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        momentum = float(group["momentum"])
+        first = momentum != 0 and state.get("momentum_buffer") is None
+        if first:
+            state["momentum_buffer"] = Tensor._wrap(np.empty_like(p.array))
+        arrays = [p.array, grad] + ([state["momentum_buffer"].array] if momentum else [])
+        for x, g, *v in blocks(*arrays):
+            t = self._scratch(g, 0)
+            g = _with_decay(x, g, t, group["maximize"], float(group["weight_decay"]))
+            if momentum:
+                g = _with_momentum(g, v[0], self._scratch(g, 1), first, momentum, group)
+            np.multiply(g, float(group["lr"]), out=t)
+            np.subtract(x, t, out=x)
+
+
+def _with_decay(x: Any, g: Any, t: Any, maximize: bool, decay: float) -> Any:
+    """g + decay * x, or -g + decay * x, in t; g itself where there is nothing to do."""
+    if decay:
+        np.multiply(x, decay, out=t)
+        return (np.subtract if maximize else np.add)(t, g, out=t)
+    return np.negative(g, out=t) if maximize else g
+
+
+def _with_momentum(g: Any, v: Any, t: Any, first: bool, momentum: float, group: Any) -> Any:
+    """Updates v; returns the direction of the step, which may be v itself or t."""
+    if first:
+        v[...] = g
+    else:
+        np.multiply(v, momentum, out=v)
+        np.add(v, np.multiply(g, 1 - float(group["dampening"]), out=t), out=v)
+    if group["nesterov"]:
+        return np.add(g, np.multiply(v, momentum, out=t), out=t)
+    return v

@@ -1,0 +1,258 @@
+"""Layers against PyTorch: texts, keys, values, gradients."""
+
+import re
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import nn
+
+torch = pytest.importorskip("torch")
+tnn = torch.nn
+
+X = (3, 4, 7, 8)
+LAYERS = [  # (how to build it from either nn, the shape of its input)
+    (lambda nn: nn.Linear(8, 5), (3, 2, 8)),
+    (lambda nn: nn.Linear(8, 5, bias=False), (8,)),
+    (lambda nn: nn.Conv2d(4, 6, 3), X),
+    (lambda nn: nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), bias=False), X),
+    (lambda nn: nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2), X),
+    (lambda nn: nn.Conv2d(4, 6, (2, 4), padding="same"), X),
+    (lambda nn: nn.Conv2d(4, 4, 3, padding=1, groups=4), X[1:]),
+    (lambda nn: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), X),
+    (lambda nn: nn.Conv2d(4, 6, (2, 3), padding="same", padding_mode="replicate"), X),
+    (lambda nn: nn.Conv2d(4, 6, 3, stride=2, padding=(2, 1), padding_mode="circular"), X),
+    (lambda nn: nn.MaxPool2d(2), X),
+    (lambda nn: nn.MaxPool2d((3, 2), stride=2, padding=1, dilation=(1, 2), ceil_mode=True), X),
+    (lambda nn: nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False), X),
+    (lambda nn: nn.AvgPool2d((2, 3), divisor_override=5), X),
+    (lambda nn: nn.AdaptiveAvgPool2d((3, None)), X),
+    (lambda nn: nn.AdaptiveAvgPool2d(1), X),
+    (lambda nn: nn.AdaptiveMaxPool2d((2, 3)), X),
+    (lambda nn: nn.BatchNorm1d(4), (5, 4)),
+    (lambda nn: nn.BatchNorm1d(4, momentum=None), (5, 4, 3)),
+    (lambda nn: nn.BatchNorm2d(4, eps=1e-3, momentum=0.3), X),
+    (lambda nn: nn.BatchNorm2d(4, affine=False), X),
+    (lambda nn: nn.BatchNorm2d(4, track_running_stats=False), X),
+    (lambda nn: nn.BatchNorm2d(4).eval(), X),
+    (lambda nn: nn.BatchNorm3d(4), (2, 4, 2, 3, 3)),
+    (lambda nn: nn.Dropout(0.3).eval(), X),
+    (lambda nn: nn.Dropout1d(0.3, inplace=True).eval(), X[1:]),
+    (lambda nn: nn.Dropout2d(0.3).eval(), X),
+    (lambda nn: nn.ReLU(), X),
+    (lambda nn: nn.Sequential(nn.Tanh(), nn.Softplus(), nn.ReLU(inplace=True)), X),
+    (lambda nn: nn.ReLU6(), X),
+    (lambda nn: nn.SiLU(), X),
+    (lambda nn: nn.ELU(0.7), X),
+    (lambda nn: nn.Hardtanh(-0.5, 0.7), X),
+    (lambda nn: nn.Softplus(2, 10), X),
+    (lambda nn: nn.LeakyReLU(0.2), X),
+    (lambda nn: nn.Sigmoid(), X),
+    (lambda nn: nn.Tanh(), X),
+    (lambda nn: nn.Softmax(dim=1), X),
+    (lambda nn: nn.LogSoftmax(dim=-1), X),
+    (lambda nn: nn.Identity(), X),
+    (lambda nn: nn.Flatten(), X),
+    (lambda nn: nn.Flatten(0, 2), X),
+    (lambda nn: nn.Unflatten(1, (2, 2)), X),
+    (lambda nn: nn.ZeroPad2d(1), X),
+    (lambda nn: nn.ConstantPad2d((1, 0, 2, 1), 3.5), X),
+    (lambda nn: nn.ReflectionPad2d((1, 2, 0, 1)), X),
+    (lambda nn: nn.ReplicationPad2d(2), X),
+    (lambda nn: nn.CircularPad2d((1, 2, 3, 0)), X),
+]
+LOSSES = [
+    lambda nn, w: nn.CrossEntropyLoss(),
+    lambda nn, w: nn.CrossEntropyLoss(w, ignore_index=2, label_smoothing=0.1),
+    lambda nn, w: nn.CrossEntropyLoss(w, reduction="none"),
+    lambda nn, w: nn.NLLLoss(w, reduction="sum"),
+    lambda nn, w: nn.NLLLoss(ignore_index=1),
+]
+
+
+def text(module):
+    """repr, without what PyTorch before 2.13 does not show of batch norm."""
+    return re.sub(r", bias=(True|False)(?=, track)", "", repr(module))
+
+
+def copied(theirs, ours, dtype):
+    """Random values in PyTorch's module, loaded into ours as arrays."""
+    theirs.to(getattr(torch, dtype))
+    with torch.no_grad():
+        for name, t in theirs.state_dict().items():
+            if t.is_floating_point():
+                t.copy_(torch.rand_like(t) + (0.5 if "var" in name else -0.5))
+    ours.to(np.dtype(dtype)).load_state_dict(theirs.state_dict())
+
+
+def equal(ours, theirs, tolerance):
+    a, b = ours.array, theirs.detach().numpy()
+    assert a.shape == b.shape and a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("i", range(len(LAYERS)))
+def test_layer(i, dtype, tolerance):
+    build, shape = LAYERS[i]
+    torch.manual_seed(i)
+    ours, theirs = build(nn), build(tnn)
+    assert text(ours) == text(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    copied(theirs, ours, dtype)
+    x = torch.randn(shape, dtype=getattr(torch, dtype), requires_grad=True)
+    ours_x = minicnn.tensor(x.detach().numpy(), requires_grad=True)
+    for _ in range(2):  # twice: running statistics, accumulated gradients
+        y, ours_y = theirs(x), ours(ours_x)
+        equal(ours_y, y, tolerance)
+        g = torch.randn_like(y)
+        y.backward(g)
+        ours_y.backward(minicnn.tensor(g.numpy()))
+    equal(ours_x.grad, x.grad, 10 * tolerance)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        equal(p.grad, q.grad, 10 * tolerance)
+    for p, q in zip(ours.buffers(), theirs.buffers(), strict=True):
+        equal(p, q, tolerance)
+
+
+@pytest.mark.parametrize("i", range(len(LOSSES)))
+def test_classification_loss(i):
+    x = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    t = torch.tensor([0, 1, 2, 3, 2, 0])
+    w = torch.rand(4, dtype=torch.float64)
+    ours_x = minicnn.tensor(x.detach().numpy(), requires_grad=True)
+    theirs, ours = LOSSES[i](tnn, w), LOSSES[i](nn, minicnn.tensor(w.numpy()))
+    assert repr(theirs) == repr(ours)
+    y, ours_y = theirs(x, t), ours(ours_x, minicnn.tensor(t.numpy()))
+    equal(ours_y, y, 1e-10)
+    y.sum().backward(), ours_y.sum().backward()
+    equal(ours_x.grad, x.grad, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "L1Loss"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_regression_loss(name, reduction):
+    x, t = torch.randn(3, 4), torch.randn(3, 4)
+    theirs, ours = getattr(tnn, name)(reduction=reduction), getattr(nn, name)(reduction=reduction)
+    assert repr(theirs) == repr(ours)
+    equal(ours(minicnn.tensor(x.numpy()), minicnn.tensor(t.numpy())), theirs(x, t), 1e-6)
+
+
+def mixed(nn, base):
+    class Mixed(base):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
+                nn.MaxPool2d(2), nn.Dropout(0.0),
+            )  # fmt: skip
+            self.branches = nn.ModuleList(nn.Conv2d(8, 4, 1) for _ in range(2))
+            self.heads = nn.ModuleDict({"a": nn.Linear(8, 2), "b": nn.Linear(8, 3)})
+            self.pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, x):
+            x = self.features(x)
+            x = self.branches[0](x), self.branches[1](x)
+            x = [self.pool(part).flatten(1) for part in x]
+            both = x[0].repeat(1, 2) + x[1].repeat(1, 2)
+            return self.heads["a"](both).sum(1) + self.heads["b"](both).sum(1)
+
+    return Mixed()
+
+
+def test_a_mixed_network_travels_both_ways():
+    ours, theirs = mixed(nn, nn.Module), mixed(tnn, tnn.Module)
+    assert text(ours) == text(theirs)
+    assert [(k, v.shape) for k, v in ours.state_dict().items()] == [
+        (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
+    ]
+    assert [n for n, _ in ours.named_modules()] == [n for n, _ in theirs.named_modules()]
+    theirs.load_state_dict({k: torch.tensor(v.numpy()) for k, v in ours.state_dict().items()})
+    x = torch.randn(4, 3, 8, 8)
+    equal(ours(minicnn.tensor(x.numpy())), theirs(x), 1e-5)
+    again = mixed(nn, nn.Module)
+    again.load_state_dict(theirs.state_dict())
+    equal(again.eval()(minicnn.tensor(x.numpy())), theirs.eval()(x), 1e-5)
+
+
+def test_messages_have_pytorchs_layout():
+    ours, theirs = mixed(nn, nn.Module), mixed(tnn, tnn.Module)
+    bad = {k: v.numpy() for k, v in theirs.state_dict().items() if k != "heads.a.bias"}
+    bad["heads.b.bias"], bad["more"] = np.zeros(7, "float32"), np.zeros(1, "float32")
+    messages = []
+    for module, state in (
+        (ours, bad),
+        (theirs, {k: torch.tensor(v) for k, v in bad.items()}),
+    ):
+        with pytest.raises(RuntimeError) as error:
+            module.load_state_dict(state)
+        messages.append(re.sub(r"torch\.Size\(\[(\d+)\]\)", r"(\1,)", str(error.value)))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["LazyLinear(3)", "LazyConv2d(3, 2)", "LazyBatchNorm2d()", "LazyLinear(3, bias=False)"]
+)
+def test_lazy_texts(name):
+    ours, theirs = eval(f"nn.{name}"), eval(f"tnn.{name}")
+    assert text(ours) == text(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_default_initialisation_has_pytorchs_distribution():
+    for build in (lambda nn: nn.Linear(300, 200), lambda nn: nn.Conv2d(30, 40, 5, groups=2)):
+        p = np.sort(build(nn).weight.array.ravel())
+        q = np.sort(build(tnn).weight.detach().numpy().ravel())
+        assert abs(p - q).max() < 0.05 * q.max()  # quantile by quantile
+
+
+def test_gains_are_pytorchs():
+    for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
+        assert nn.init.calculate_gain(name) == pytest.approx(tnn.init.calculate_gain(name))
+
+
+@pytest.mark.parametrize("shape, groups", [((4, 3, 3, 2), 1), ((6, 2, 4), 3), ((3, 5, 1, 2, 3), 1)])
+def test_dirac(shape, groups):
+    ours = nn.init.dirac_(minicnn.ones(*shape), groups)
+    np.testing.assert_array_equal(ours.array, tnn.init.dirac_(torch.ones(shape), groups).numpy())
+
+
+def hook_record(nn, tensor, base):
+    """What all kinds of hooks see of one network, as nested lists."""
+    log = []
+
+    def numbers(values):
+        values = values if isinstance(values, tuple) else (values,)
+        return [v.detach().numpy().round(5).tolist() if hasattr(v, "detach") else v for v in values]
+
+    class Inner(base):
+        def forward(self, a, n, b):
+            return a * b, n, a + b
+
+    class Net(base):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, a):
+            p, _, s = self.inner(a, 7, a * 2)
+            return p * 3 + s
+
+    net = Net()
+    for name, m in net.named_modules():
+        m.register_forward_pre_hook(lambda m, x, n=name: log.append([n, "pre", numbers(x)]))
+        m.register_forward_hook(lambda m, x, y, n=name: log.append([n, "post", numbers(y)]))
+        m.register_full_backward_pre_hook(lambda m, g, n=name: log.append([n, "gpre", numbers(g)]))
+        m.register_full_backward_hook(
+            lambda m, gi, go, n=name: log.append([n, "gpost", numbers(gi), numbers(go)])
+        )
+    x = tensor([1.0, 2.0], requires_grad=True)
+    net(x).sum().backward()
+    return [*log, numbers(x.grad)]
+
+
+def test_hooks_see_what_pytorchs_see_in_the_same_order():
+    ours = hook_record(nn, minicnn.tensor, nn.Module)
+    assert ours == hook_record(tnn, torch.tensor, tnn.Module)

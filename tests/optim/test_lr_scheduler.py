@@ -1,0 +1,195 @@
+"""Schedules: values in closed form, resuming, warnings, errors. Trajectories: test_parity.py."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import nn, optim
+from minicnn.optim import lr_scheduler
+
+
+def sgd(lr=1.0, **settings):
+    p = nn.Parameter(minicnn.zeros(1))
+    p.grad = minicnn.zeros(1)
+    return optim.SGD([p], lr=lr, momentum=0.9, **settings)
+
+
+def course(make, steps, opt=None):
+    """The rates of the first epochs."""
+    opt = opt or sgd()
+    schedule, seen = make(opt), []
+    for _ in range(steps):
+        seen.append(opt.param_groups[0]["lr"])
+        assert schedule.get_last_lr() == seen[-1:]
+        opt.step(), schedule.step()
+    return np.array(seen)
+
+
+T = np.arange(12)
+
+
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        (lambda o: lr_scheduler.StepLR(o, 4, 0.5), 0.5 ** (T // 4)),
+        (lambda o: lr_scheduler.MultiStepLR(o, [3, 7], 0.5), 0.5 ** (1.0 * (T >= 3) + (T >= 7))),
+        (lambda o: lr_scheduler.ExponentialLR(o, 0.9), 0.9**T),
+        (lambda o: lr_scheduler.ConstantLR(o, 0.5, 4), np.where(T < 4, 0.5, 1)),
+        (lambda o: lr_scheduler.LinearLR(o, 0.5, 1.0, 5), np.minimum(0.5 + 0.1 * T, 1)),
+        (lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 / (t + 1)), 1 / (T + 1)),
+        (
+            lambda o: lr_scheduler.CosineAnnealingLR(o, 5, 0.1),
+            0.1 + 0.45 * (1 + np.cos(math.pi * T / 5)),
+        ),
+    ],
+)
+def test_closed_forms(make, expected):
+    np.testing.assert_allclose(course(make, len(T)), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_one_cycle():
+    opt = sgd()
+    momenta = []
+    schedule = lr_scheduler.OneCycleLR(opt, max_lr=1.0, total_steps=10, pct_start=0.3)
+    rates = []
+    for i in range(10):
+        rates.append(opt.param_groups[0]["lr"])
+        momenta.append(opt.param_groups[0]["momentum"])
+        opt.step()
+        if i < 9:
+            schedule.step()
+    assert rates[0] == pytest.approx(1 / 25) and rates[2] == pytest.approx(1)
+    assert rates[-1] == pytest.approx(1 / 25 / 1e4)
+    assert momenta[0] == pytest.approx(0.95) and momenta[2] == pytest.approx(0.85)
+    assert momenta[-1] == pytest.approx(0.95)
+    assert rates.index(max(rates)) == momenta.index(min(momenta)) == 2
+    schedule.step()
+    with pytest.raises(ValueError, match="step 11 of a schedule of 10"):
+        schedule.step()
+    assert schedule.last_epoch == 10
+
+
+def test_a_cycle_whose_rise_has_no_length():
+    rates = course(lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=10, pct_start=0.1), 9)
+    assert rates[0] == 1 and (np.diff(rates) < 0).all()
+
+
+def test_one_cycle_turns_beta1_of_adam():
+    p = nn.Parameter(minicnn.zeros(1))
+    opt = optim.Adam([p], betas=(0.5, 0.7))
+    lr_scheduler.OneCycleLR(opt, 0.1, total_steps=10)
+    assert opt.param_groups[0]["betas"] == (0.95, 0.7)
+
+
+class Warmup:
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, t):
+        return min(1.0, t / self.n)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: lr_scheduler.StepLR(o, 2),
+        lambda o: lr_scheduler.MultiStepLR(o, [3, 5]),
+        lambda o: lr_scheduler.CosineAnnealingLR(o, 4),
+        lambda o: lr_scheduler.LambdaLR(o, Warmup(5)),
+        lambda o: lr_scheduler.LinearLR(o, total_iters=9),
+        lambda o: lr_scheduler.OneCycleLR(o, 0.5, total_steps=20),
+    ],
+)
+def test_resuming_through_json_goes_on_as_before(make):
+    whole = course(make, 10)
+    opt = sgd()
+    schedule = make(opt)
+    for _ in range(4):
+        opt.step(), schedule.step()
+    saved = json.loads(json.dumps([schedule.state_dict(), opt.state_dict()["param_groups"]]))
+    other = sgd()
+    resumed = make(other)
+    resumed.load_state_dict(saved[0])
+    other.load_state_dict({"state": {}, "param_groups": saved[1]})
+    rest = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(6):
+            rest.append(other.param_groups[0]["lr"])
+            resumed.step()
+    np.testing.assert_array_equal(rest, whole[4:])
+
+
+def test_stepping_in_the_wrong_order_warns_once():
+    opt = sgd()
+    schedule = lr_scheduler.StepLR(opt, 2)
+    with pytest.warns(UserWarning, match=r"`lr_scheduler.step\(\)` before `optimizer.step\(\)`"):
+        schedule.step()
+    schedule.step()
+    opt = sgd()
+    schedule = lr_scheduler.StepLR(opt, 2)
+    opt.step(), schedule.step()
+
+
+def test_an_epoch_as_argument_is_deprecated():
+    opt = sgd()
+    schedule = lr_scheduler.ExponentialLR(opt, 0.5)
+    opt.step()
+    with pytest.warns(UserWarning, match="deprecated"):
+        schedule.step(3)
+    assert schedule.get_last_lr() == [0.125]
+
+
+def test_a_schedule_of_ones_own():
+    class Halved(lr_scheduler.LRScheduler):
+        def get_lr(self):
+            return [lr / 2**self.last_epoch for lr in self.base_lrs]
+
+    np.testing.assert_array_equal(course(Halved, 4), [1, 0.5, 0.25, 0.125])
+    with pytest.raises(NotImplementedError, match="LRScheduler"):
+        lr_scheduler.LRScheduler(sgd())
+
+
+def test_broken_states_are_refused():
+    opt = sgd()
+    schedule = lr_scheduler.MultiStepLR(opt, [3])
+    good = schedule.state_dict()
+    for bad in (
+        [1],
+        {k: v for k, v in good.items() if k != "last_epoch"},
+        {**good, "base_lrs": [1.0, 2.0]},
+    ):
+        with pytest.raises(ValueError, match=r"MultiStepLR\.load_state_dict"):
+            schedule.load_state_dict(bad)
+    with pytest.raises(ValueError):
+        schedule.load_state_dict({**good, "last_epoch": 9, "milestones": {"three": 1}})
+    assert schedule.state_dict() == good
+
+
+def test_errors():
+    opt = sgd()
+    for make, error, text in (
+        (lambda: lr_scheduler.StepLR(3, 2), TypeError, "StepLR: optimizer expects"),
+        (lambda: lr_scheduler.OneCycleLR(3, 2), TypeError, "OneCycleLR: optimizer expects"),
+        (lambda: lr_scheduler.LambdaLR(3, 2), TypeError, "LambdaLR: optimizer expects"),
+        (lambda: lr_scheduler.StepLR(opt, 0), ValueError, "step_size"),
+        (lambda: lr_scheduler.CosineAnnealingLR(opt, 0), ValueError, "T_max"),
+        (lambda: lr_scheduler.LambdaLR(opt, [abs, abs]), ValueError, "lr_lambda expects 1"),
+        (lambda: lr_scheduler.ConstantLR(opt, 2), ValueError, "factor"),
+        (lambda: lr_scheduler.LinearLR(opt, 0), ValueError, "start_factor"),
+        (lambda: lr_scheduler.LinearLR(opt, end_factor=2), ValueError, "end_factor"),
+        (lambda: lr_scheduler.OneCycleLR(opt, 1.0), ValueError, "total_steps"),
+        (lambda: lr_scheduler.OneCycleLR(opt, 1.0, epochs=3), ValueError, "steps_per_epoch"),
+        (lambda: lr_scheduler.OneCycleLR(opt, 1.0, -3), ValueError, "total_steps.*-3"),
+        (lambda: lr_scheduler.OneCycleLR(opt, 1.0, 9, pct_start=2.0), ValueError, "pct_start"),
+        (lambda: lr_scheduler.OneCycleLR(opt, 1.0, 9, anneal_strategy="x"), ValueError, "'x'"),
+        (lambda: lr_scheduler.OneCycleLR(opt, [1.0, 2.0], 9), ValueError, "max_lr expects 1"),
+        (lambda: lr_scheduler.StepLR(opt, 2, last_epoch=3), KeyError, "initial_lr"),
+    ):
+        with pytest.raises(error, match=text):
+            make()
+        assert "initial_lr" not in opt.param_groups[0]

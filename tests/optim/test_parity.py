@@ -1,0 +1,220 @@
+"""Optimizers and schedules against PyTorch: trajectories, state_dicts, texts."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import nn, optim
+from minicnn.optim import lr_scheduler
+
+torch = pytest.importorskip("torch")
+schedules = torch.optim.lr_scheduler
+
+
+def options(**choices):
+    keys = list(choices)
+    return [dict(zip(keys, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+CASES = [
+    ("SGD", o)
+    for o in options(
+        momentum=[0, 0.9],
+        dampening=[0, 0.3],
+        weight_decay=[0, 0.05],
+        nesterov=[False, True],
+        maximize=[False, True],
+    )
+    if not o["nesterov"] or (o["momentum"] and not o["dampening"])
+]
+CASES += [
+    (name, o)
+    for name in ("Adam", "AdamW")
+    for o in options(
+        betas=[(0.9, 0.999), (0.4, 0.8)],
+        weight_decay=[0, 0.05],
+        amsgrad=[False, True],
+        maximize=[False, True],
+    )
+]
+CASES += [("Adam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "eps": 1e-3})]
+
+
+def pair(dtype):
+    """The same parameters twice: ours and theirs."""
+    rng = np.random.default_rng(1)
+    arrays = [rng.normal(size=s).astype(dtype) for s in ((4, 3), (3,), ())]
+    ours = [nn.Parameter(np.array(a)) for a in arrays]
+    return ours, [torch.nn.Parameter(torch.tensor(a)) for a in arrays]
+
+
+def gradients(ours, theirs, rng):
+    """Gradients that depend on where the parameters are, so that an error would grow."""
+    for p, q in zip(ours, theirs, strict=True):
+        noise = rng.normal(size=p.shape)
+        p.grad = minicnn.Tensor(np.asarray(np.sin(3 * p.array) + noise, p.dtype))
+        q.grad = torch.tensor(np.sin(3 * q.detach().numpy()) + noise, dtype=q.dtype)
+
+
+def equal(ours, theirs, tolerance):
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("name, settings", CASES)
+def test_trajectory(name, settings, dtype, tolerance):
+    ours, theirs = pair(dtype)
+    groups = [
+        [{"params": ps[:2]}, {"params": ps[2:], "lr": 0.03, "weight_decay": 0.2}]
+        for ps in (ours, theirs)
+    ]
+    a = getattr(optim, name)(groups[0], lr=0.01, **settings)
+    b = getattr(torch.optim, name)(groups[1], lr=0.01, **settings)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        gradients(ours, theirs, rng)
+        a.step(), b.step()
+        equal(ours, theirs, tolerance)
+    mine, other = a.state_dict(), b.state_dict()
+    assert mine["param_groups"] == other["param_groups"]
+    assert mine["state"].keys() == other["state"].keys()
+    for i, values in other["state"].items():
+        for key, value in values.items():
+            if value is None:  # PyTorch's SGD notes a momentum that it does not use
+                continue
+            assert mine["state"][i][key].dtype == np.dtype(str(value.dtype)[6:])
+            np.testing.assert_allclose(
+                mine["state"][i][key].array, value.numpy(), rtol=tolerance, atol=tolerance
+            )
+
+
+@pytest.mark.parametrize(
+    "name, settings", [("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("AdamW", {})]
+)
+def test_state_dicts_travel_both_ways(name, settings):
+    ours, theirs = pair("float64")
+    a = getattr(optim, name)(ours, lr=0.01, **settings)
+    b = getattr(torch.optim, name)(theirs, lr=0.01, **settings)
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        gradients(ours, theirs, rng)
+        b.step()
+    for p, q in zip(ours, theirs, strict=True):
+        p.array[...] = q.detach().numpy()
+    a.load_state_dict(b.state_dict())
+    for _ in range(3):
+        gradients(ours, theirs, rng)
+        a.step(), b.step()
+    equal(ours, theirs, 1e-12)
+    saved = a.state_dict()
+    saved["state"] = {
+        i: {k: torch.tensor(v.numpy()) for k, v in values.items()}
+        for i, values in saved["state"].items()
+    }
+    b.load_state_dict(saved)
+    gradients(ours, theirs, rng)
+    a.step(), b.step()
+    equal(ours, theirs, 1e-12)
+
+
+def test_repr():
+    ours, theirs = pair("float32")
+    for name in ("SGD", "Adam", "AdamW"):
+        assert repr(getattr(optim, name)(ours)) == repr(getattr(torch.optim, name)(theirs))
+
+
+# ---------------------------------------------------------------------- schedules
+
+SCHEDULES = [
+    ("StepLR", {"step_size": 3}),
+    ("StepLR", {"step_size": 1, "gamma": 0.9}),
+    ("MultiStepLR", {"milestones": [2, 5, 5, 11], "gamma": 0.5}),
+    ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.5, "total_iters": 3}),
+    ("LinearLR", {}),
+    ("LinearLR", {"start_factor": 0.9, "end_factor": 0.1, "total_iters": 7}),
+    ("ExponentialLR", {"gamma": 0.8}),
+    ("CosineAnnealingLR", {"T_max": 10}),
+    ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.01}),
+    ("LambdaLR", {"lr_lambda": lambda t: 0.95**t}),
+    ("LambdaLR", {"lr_lambda": [lambda t: 1 / (t + 1), lambda t: t + 1]}),
+    ("OneCycleLR", {"max_lr": 0.4, "total_steps": 17}),
+    ("OneCycleLR", {"max_lr": [0.4, 0.2], "epochs": 4, "steps_per_epoch": 5, "pct_start": 0.45}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 17, "three_phase": True, "div_factor": 10}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 20, "anneal_strategy": "linear"}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 20, "cycle_momentum": False}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 18, "base_momentum": [0.5, 0.6]}),
+]
+
+
+def two_groups(module, params, method):
+    settings = {"momentum": 0.9} if method == "SGD" else {}
+    groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.3}]
+    return getattr(module, method)(groups, lr=0.1, **settings)
+
+
+def rates(optimizer):
+    keys = ("lr", "momentum", "betas", "initial_lr", "max_lr", "min_lr")
+    return [[group.get(key) for key in keys] for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("method", ["SGD", "Adam"])
+@pytest.mark.parametrize("name, settings", SCHEDULES)
+def test_schedule(name, settings, method):
+    ours, theirs = pair("float32")
+    a, b = two_groups(optim, ours, method), two_groups(torch.optim, theirs, method)
+    s = getattr(lr_scheduler, name)(a, **settings)
+    t = getattr(schedules, name)(b, **settings)
+    for _ in range(16):
+        assert rates(a) == rates(b)
+        assert s.get_last_lr() == t.get_last_lr()
+        assert s.last_epoch == t.last_epoch
+        a.step(), b.step()
+        s.step(), t.step()
+    extra = {"_get_lr_called_within_step", "_is_initial"}
+    assert set(s.state_dict()) == set(t.state_dict()) - extra
+    # A new one that loads PyTorch's state goes on as PyTorch does.
+    fresh_ours, _ = pair("float32")
+    c = two_groups(optim, fresh_ours, method)
+    again = getattr(lr_scheduler, name)(c, **settings)
+    again.load_state_dict(t.state_dict())
+    c.load_state_dict(b.state_dict())
+    c.step(), b.step(), again.step(), t.step()
+    assert rates(c) == rates(b)
+
+
+@pytest.mark.parametrize("name, settings", SCHEDULES[:10])
+def test_schedule_at_a_given_epoch_and_resumed(name, settings):
+    ours, theirs = pair("float32")
+    a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
+    a.step(), b.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        s = getattr(lr_scheduler, name)(a, **settings)
+        t = getattr(schedules, name)(b, **settings)
+        for epoch in (7, 2, 12):
+            s.step(epoch), t.step(epoch)
+            assert rates(a) == rates(b)
+        # Built again on groups that remember their first rate.
+        s = getattr(lr_scheduler, name)(a, **settings, last_epoch=4)
+        t = getattr(schedules, name)(b, **settings, last_epoch=4)
+        for _ in range(5):
+            assert rates(a) == rates(b)
+            s.step(), t.step()
+
+
+def test_two_schedules_act_together():
+    ours, theirs = pair("float32")
+    a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
+    both = []
+    for module, opt in ((lr_scheduler, a), (schedules, b)):
+        both.append([module.ExponentialLR(opt, 0.9), module.StepLR(opt, 2), module.LinearLR(opt)])
+    for _ in range(8):
+        a.step(), b.step()
+        for s in (*both[0], *both[1]):
+            s.step()
+        assert rates(a) == rates(b)
