@@ -1,0 +1,43 @@
+"""The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
+
+from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_forward,
+    avg_pool_backward,
+    avg_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    max_pool_gather,
+)
+from .softmax import (
+    log_softmax_backward,
+    log_softmax_forward,
+    softmax_backward,
+    softmax_forward,
+)
+
+__all__ = [
+    "adaptive_avg_pool_backward",
+    "adaptive_avg_pool_forward",
+    "adaptive_max_pool_forward",
+    "avg_pool_backward",
+    "avg_pool_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "col2im",
+    "conv_forward",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "im2col",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "max_pool_backward",
+    "max_pool_forward",
+    "max_pool_gather",
+    "softmax_backward",
+    "softmax_forward",
+]

@@ -1,0 +1,164 @@
+"""Random numbers: one generator a device, and one seed for all of them.
+
+The bits come from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011), a counter-based generator: block number t of the stream is a pure function of t and of the
+key, which is the seed. So a device can compute any part of the same stream, and the same seed gives
+the same bits everywhere.
+"""
+
+from __future__ import annotations
+
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.random import Generator as NumpyGenerator
+
+# A Generator that nobody seeded starts here, PyTorch's number: equal programs, equal results.
+_DEFAULT_SEED = 67280421310721
+
+# Marks the byte strings that `get_state` makes; its last byte is the version of the layout.
+_MAGIC = int.from_bytes(b"minicnn\x01", "little")
+_WORDS = 15  # magic, seed, counter x4, key x2, buffer x4, buffer_pos, has_uint32, uinteger
+
+
+def _checked_seed(function: str, seed: Any) -> int:
+    """`seed` in 0 .. 2^64-1; a negative one counts back from 2^64, as in PyTorch."""
+    try:
+        value = index(seed)
+    except TypeError:
+        raise TypeError(f"{function}: seed expects an integer, got {seed!r}") from None
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"{function}: seed expects -2^63 <= seed < 2^64, got {value}")
+    return value % 2**64
+
+
+class Generator:
+    """A stream of random bits on one device, as torch.Generator.
+
+    `numpy` is the numpy.random.Generator that draws from it; everything random in minicnn takes its
+    numbers there.
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        if str(device) not in ("cpu", "cpu:0"):
+            raise ValueError(f"Generator: device expects 'cpu', got {str(device)!r}")
+        self.device = "cpu"
+        self._seed = _DEFAULT_SEED
+        self._numpy: NumpyGenerator | None = None
+
+    @property
+    def numpy(self) -> NumpyGenerator:
+        """The numpy.random.Generator over this stream."""
+        # Made at first use: numpy.random is a fifth of the cost of importing NumPy.
+        if self._numpy is None:
+            self._numpy = np.random.Generator(np.random.Philox(key=self._seed))
+        return self._numpy
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Begins the stream of `seed` anew; returns self.
+
+        Raises:
+            TypeError: seed is not an integer.
+            ValueError: seed is outside -2^63 .. 2^64-1.
+        """
+        self._restart(_checked_seed("Generator.manual_seed", seed))
+        return self
+
+    def _restart(self, seed: int) -> None:
+        """Begins the stream of `seed`, under the `numpy` object that callers may hold."""
+        self._seed = seed
+        if self._numpy is not None:
+            self._numpy.bit_generator.state = np.random.Philox(key=seed).state
+
+    def initial_seed(self) -> int:
+        """The seed the stream began with."""
+        return self._seed
+
+    def seed(self) -> int:
+        """Begins the stream of a seed that the operating system draws; returns that seed."""
+        import os
+
+        self._restart(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def get_state(self) -> np.ndarray:
+        """Where the stream stands, as 120 bytes (uint8) for `set_state`."""
+        state = self.numpy.bit_generator.state
+        words = [
+            _MAGIC,
+            self._seed,
+            *state["state"]["counter"].tolist(),
+            *state["state"]["key"].tolist(),
+            *state["buffer"].tolist(),
+            state["buffer_pos"],
+            state["has_uint32"],
+            state["uinteger"],
+        ]
+        return np.array(words, "<u8").view(np.uint8)
+
+    def set_state(self, new_state: Any) -> None:
+        """Goes back to where `get_state` was called; what comes then is the same, bit for bit.
+
+        Raises:
+            ValueError: not the bytes of `get_state`. The stream is then unchanged.
+        """
+        words = _checked_state(new_state)
+        _, seed, *rest = words.tolist()
+        state = {
+            "bit_generator": "Philox",
+            "state": {"counter": words[2:6], "key": words[6:8]},
+            "buffer": words[8:12],
+            "buffer_pos": rest[10],
+            "has_uint32": rest[11],
+            "uinteger": rest[12],
+        }
+        self.numpy.bit_generator.state = state
+        self._seed = seed
+
+    def __repr__(self) -> str:
+        return f"<minicnn.Generator device='{self.device}' seed={self._seed}>"
+
+
+def _checked_state(new_state: Any) -> np.ndarray:
+    """The 15 words of a state that `get_state` made."""
+    array = np.asarray(new_state)
+    if array.dtype != np.uint8 or array.shape != (8 * _WORDS,):
+        raise ValueError(
+            f"Generator.set_state: new_state expects uint8 of shape ({8 * _WORDS},), as get_state "
+            f"returns, got {array.dtype} of shape {array.shape}"
+        )
+    words = np.frombuffer(array.tobytes(), "<u8").astype(np.uint64)
+    magic, seed, *rest = words.tolist()
+    key, (buffer_pos, has_uint32, uinteger) = rest[4:6], rest[10:13]
+    sound = buffer_pos <= 4 and has_uint32 <= 1 and uinteger < 2**32 and key == [seed, 0]
+    if magic != _MAGIC or not sound:
+        raise ValueError("Generator.set_state: new_state is not what get_state returned")
+    return words
+
+
+_default = Generator()
+_default.seed()
+
+
+def default_generator(device: Any = "cpu") -> Generator:
+    """The generator that functions without a `generator` argument draw from.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if str(device) not in ("cpu", "cpu:0"):
+        raise ValueError(f"default_generator: device expects 'cpu', got {str(device)!r}")
+    return _default
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seeds the default generator of every device; returns the CPU's.
+
+    Raises:
+        TypeError: seed is not an integer.
+        ValueError: seed is outside -2^63 .. 2^64-1.
+    """
+    return _default.manual_seed(_checked_seed("manual_seed", seed))

@@ -1,0 +1,449 @@
+"""The primitives as plain loops: what they mean, and the oracle for every faster version.
+
+One loop for each index of the formula, one name for each of its symbols, nothing clever:
+
+    x input   w weight   b bias   y output   grad_x, grad_w, grad_y: derivatives of the loss
+    N batch   C input channels   F output channels   H, W input size   KH, KW kernel
+    OH, OW output size   S stride   P padding   D dilation   G groups
+    n, c, f, (h, k), (p, q), (i, j) run over N, C, F, (H, W), (KH, KW), (OH, OW)
+
+Every sum is taken in float64 and rounded to the result's dtype once, at the end. Inputs are never
+changed. The faster versions with the same names stand in the folders beside this file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import ndarray
+
+from .geometry import ConvGeometry, PoolGeometry, adaptive_windows
+
+
+def _wide(*arrays: ndarray) -> list[ndarray]:
+    """The arrays in the precision that sums are taken in: float64 (or complex128)."""
+    return [a.astype(np.result_type(a.dtype, np.float64)) for a in arrays]
+
+
+# Convolution
+#
+# The formula of this whole section; h and k are the input row and column under tap (p, q):
+#
+#     y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k]
+#     h = i*S + p*D - P        k = j*S + q*D - P
+#
+# With G groups the channels are cut into G equal runs, and output channel f of group
+# g = f // (F/G) sees the input channels g*(C/G) + c for c = 0 .. C/G - 1 alone.
+
+
+def _taps(geometry: ConvGeometry | PoolGeometry):
+    """Every (i, j, p, q, h, k) whose input (h, k) is inside the image, not in the padding."""
+    H, W = geometry.size
+    KH, KW = geometry.kernel
+    OH, OW = geometry.out_size
+    S, D = geometry.stride, geometry.dilation
+    # A convolution's padding is a (low, high) pair for each axis; only the low side moves windows.
+    P = [low if isinstance(low, int) else low[0] for low in geometry.padding]
+    for i, j, p, q in np.ndindex(OH, OW, KH, KW):
+        h = i * S[0] + p * D[0] - P[0]
+        k = j * S[1] + q * D[1] - P[1]
+        if 0 <= h < H and 0 <= k < W:
+            yield i, j, p, q, h, k
+
+
+def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
+    """cols[n, (c,p,q), (i,j)] = x[n,c,h,k], zero in the padding.
+
+    Every window, laid out as a column. x (N,C,H,W); result (N, C*KH*KW, OH*OW).
+    """
+    N, C = x.shape[:2]
+    KH, KW = geometry.kernel
+    OH, OW = geometry.out_size
+    cols = np.zeros((N, C, KH, KW, OH, OW), x.dtype)
+    for i, j, p, q, h, k in _taps(geometry):
+        for n, c in np.ndindex(N, C):
+            cols[n, c, p, q, i, j] = x[n, c, h, k]
+    return cols.reshape(N, C * KH * KW, OH * OW)
+
+
+def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
+    """x[n,c,h,k] = sum of cols[n, (c,p,q), (i,j)] over every (p,q,i,j) that reads (h,k).
+
+    The adjoint of `im2col`, not its inverse: a pixel that several windows read gets their sum, and
+    a pixel that none reads gets zero. cols (N, C*KH*KW, OH*OW); result (N,C,H,W).
+    """
+    N, C, H, W = geometry.x_shape
+    KH, KW = geometry.kernel
+    OH, OW = geometry.out_size
+    [entries] = _wide(cols)
+    entries = entries.reshape(N, C, KH, KW, OH, OW)
+    x = np.zeros((N, C, H, W), entries.dtype)
+    for i, j, p, q, h, k in _taps(geometry):
+        for n, c in np.ndindex(N, C):
+            x[n, c, h, k] += entries[n, c, p, q, i, j]
+    return x.astype(cols.dtype)
+
+
+def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry) -> ndarray:
+    """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k].
+
+    x (N,C,H,W), w (F,C/G,KH,KW), b (F,) or None; result (N,F,OH,OW).
+    """
+    N, C = geometry.x_shape[:2]
+    F, G = geometry.out_channels, geometry.groups
+    X, Wt = _wide(x, w)
+    y = np.zeros(geometry.y_shape, np.result_type(X, Wt))
+    if b is not None:
+        y += b.reshape(1, F, 1, 1)
+    for i, j, p, q, h, k in _taps(geometry):
+        for n, f, c in np.ndindex(N, F, C // G):
+            g = f // (F // G)
+            y[n, f, i, j] += Wt[f, c, p, q] * X[n, g * (C // G) + c, h, k]
+    return y.astype(np.result_type(x, w))
+
+
+def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndarray:
+    """grad_x[n,c,h,k] = sum over f,p,q,i,j that read (h,k) of w[f,c,p,q] * grad_y[n,f,i,j].
+
+    y is linear in x, and d y[n,f,i,j] / d x[n,c,h,k] is the weight by which the one multiplies the
+    other: so each term of the forward is walked again, and sends w * grad_y back to its pixel.
+    grad_y (N,F,OH,OW), w (F,C/G,KH,KW); result (N,C,H,W).
+    """
+    N, C = geometry.x_shape[:2]
+    F, G = geometry.out_channels, geometry.groups
+    GY, Wt = _wide(grad_y, w)
+    grad_x = np.zeros(geometry.x_shape, np.result_type(GY, Wt))
+    for i, j, p, q, h, k in _taps(geometry):
+        for n, f, c in np.ndindex(N, F, C // G):
+            g = f // (F // G)
+            grad_x[n, g * (C // G) + c, h, k] += Wt[f, c, p, q] * GY[n, f, i, j]
+    return grad_x.astype(np.result_type(grad_y, w))
+
+
+def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> ndarray:
+    """grad_w[f,c,p,q] = sum over n,i,j of x[n,c,h,k] * grad_y[n,f,i,j].
+
+    One weight is used at every output position of every image; its derivative is the sum over them.
+    x (N,C,H,W), grad_y (N,F,OH,OW); result (F,C/G,KH,KW).
+    """
+    N, C = geometry.x_shape[:2]
+    F, G = geometry.out_channels, geometry.groups
+    X, GY = _wide(x, grad_y)
+    grad_w = np.zeros(geometry.w_shape, np.result_type(X, GY))
+    for i, j, p, q, h, k in _taps(geometry):
+        for n, f, c in np.ndindex(N, F, C // G):
+            g = f // (F // G)
+            grad_w[f, c, p, q] += X[n, g * (C // G) + c, h, k] * GY[n, f, i, j]
+    return grad_w.astype(np.result_type(x, grad_y))
+
+
+# Max pooling
+
+
+def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarray]:
+    """y[n,c,i,j] = max over p,q of x[n,c,h,k]; indices[n,c,i,j] = h*W + k of the winner.
+
+    Of equal values the first in reading order wins. NaN beats every number, and the last NaN of a
+    window is the winner, as in PyTorch. Padding never wins. x (N,C,H,W); results (N,C,OH,OW), the
+    second int64.
+    """
+    N, C, _, W = x.shape
+    y = np.empty((N, C, *geometry.out_size), x.dtype)
+    indices = np.full(y.shape, -1, np.int64)
+    for i, j, _, _, h, k in _taps(geometry):
+        for n, c in np.ndindex(N, C):
+            first = indices[n, c, i, j] < 0
+            value = x[n, c, h, k]
+            if first or value > y[n, c, i, j] or value != value:
+                y[n, c, i, j] = value
+                indices[n, c, i, j] = h * W + k
+    return y, indices
+
+
+def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+    """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
+
+    Only the winner of a window moves its maximum; one pixel may win several overlapping windows.
+    grad_y and indices (N,C,OH,OW); result (N,C,H,W).
+    """
+    N, C, H, W = x_shape
+    OH, OW = grad_y.shape[2:]
+    [GY] = _wide(grad_y)
+    grad_x = np.zeros((N, C, H, W), GY.dtype)
+    for n, c, i, j in np.ndindex(N, C, OH, OW):
+        h, k = divmod(int(indices[n, c, i, j]), W)
+        grad_x[n, c, h, k] += GY[n, c, i, j]
+    return grad_x.astype(grad_y.dtype)
+
+
+def max_pool_gather(x: ndarray, indices: ndarray) -> ndarray:
+    """y[n,c,i,j] = x[n,c,h,k] where indices[n,c,i,j] = h*W + k: the adjoint of the backward.
+
+    x (N,C,H,W), indices (N,C,OH,OW); result (N,C,OH,OW).
+    """
+    W = x.shape[3]
+    y = np.empty(indices.shape, x.dtype)
+    for n, c, i, j in np.ndindex(*indices.shape):
+        h, k = divmod(int(indices[n, c, i, j]), W)
+        y[n, c, i, j] = x[n, c, h, k]
+    return y
+
+
+def adaptive_max_pool_forward(x: ndarray, out_size: tuple[int, int]) -> tuple[ndarray, ndarray]:
+    """Max pooling whose window (i, j) covers rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1.
+
+    Columns likewise; values, winners and indices as in `max_pool_forward`. x (N,C,H,W); results
+    (N,C,OH,OW).
+    """
+    N, C, H, W = x.shape
+    OH, OW = out_size
+    y = np.empty((N, C, OH, OW), x.dtype)
+    indices = np.full(y.shape, -1, np.int64)
+    for n, c, i, j in np.ndindex(N, C, OH, OW):
+        for h in range(*adaptive_windows(H, OH)[i]):
+            for k in range(*adaptive_windows(W, OW)[j]):
+                value = x[n, c, h, k]
+                if indices[n, c, i, j] < 0 or value > y[n, c, i, j] or value != value:
+                    y[n, c, i, j] = value
+                    indices[n, c, i, j] = h * W + k
+    return y, indices
+
+
+# Average pooling
+
+
+def _divisor(
+    i: int, j: int, geometry: PoolGeometry, count_include_pad: bool, override: int | None
+) -> int:
+    """What the sum of window (i, j) is divided by.
+
+    The padding counts or not; what a `ceil_mode` window has beyond the padding never counts.
+    """
+    if override is not None:
+        return override
+    count = 1
+    for axis, o in enumerate((i, j)):
+        H, K = geometry.size[axis], geometry.kernel[axis]
+        S, P = geometry.stride[axis], geometry.padding[axis]
+        start = o * S - P
+        stop = min(start + K, H + P)
+        if not count_include_pad:
+            start, stop = max(start, 0), min(stop, H)
+        count *= stop - start
+    return count
+
+
+def avg_pool_forward(
+    x: ndarray,
+    geometry: PoolGeometry,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> ndarray:
+    """y[n,c,i,j] = (sum over p,q of x[n,c,h,k]) / divisor(i,j). x (N,C,H,W); result (N,C,OH,OW)."""
+    N, C = x.shape[:2]
+    [X] = _wide(x)
+    y = np.zeros((N, C, *geometry.out_size), X.dtype)
+    for i, j, _, _, h, k in _taps(geometry):
+        for n, c in np.ndindex(N, C):
+            y[n, c, i, j] += X[n, c, h, k]
+    for n, c, i, j in np.ndindex(*y.shape):
+        y[n, c, i, j] /= _divisor(i, j, geometry, count_include_pad, divisor_override)
+    return y.astype(x.dtype)
+
+
+def avg_pool_backward(
+    grad_y: ndarray,
+    x_shape: tuple[int, ...],
+    geometry: PoolGeometry,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> ndarray:
+    """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] / divisor(i,j) over the (i,j) that read (h,k).
+
+    grad_y (N,C,OH,OW); result (N,C,H,W).
+    """
+    N, C = x_shape[:2]
+    [GY] = _wide(grad_y)
+    grad_x = np.zeros(x_shape, GY.dtype)
+    for i, j, _, _, h, k in _taps(geometry):
+        divisor = _divisor(i, j, geometry, count_include_pad, divisor_override)
+        for n, c in np.ndindex(N, C):
+            grad_x[n, c, h, k] += GY[n, c, i, j] / divisor
+    return grad_x.astype(grad_y.dtype)
+
+
+def adaptive_avg_pool_forward(x: ndarray, out_size: tuple[int, int]) -> ndarray:
+    """y[n,c,i,j] = mean of x over rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, columns likewise.
+
+    x (N,C,H,W); result (N,C,OH,OW).
+    """
+    N, C, H, W = x.shape
+    OH, OW = out_size
+    [X] = _wide(x)
+    y = np.zeros((N, C, OH, OW), X.dtype)
+    for n, c, i, j in np.ndindex(N, C, OH, OW):
+        (top, bottom), (left, right) = adaptive_windows(H, OH)[i], adaptive_windows(W, OW)[j]
+        for h in range(top, bottom):
+            for k in range(left, right):
+                y[n, c, i, j] += X[n, c, h, k]
+        y[n, c, i, j] /= (bottom - top) * (right - left)
+    return y.astype(x.dtype)
+
+
+def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+    """grad_x[n,c,h,k] = sum over the windows (i,j) over (h,k) of grad_y[n,c,i,j] / (window's size).
+
+    grad_y (N,C,OH,OW); result (N,C,H,W).
+    """
+    N, C, H, W = x_shape
+    OH, OW = grad_y.shape[2:]
+    [GY] = _wide(grad_y)
+    grad_x = np.zeros(x_shape, GY.dtype)
+    for n, c, i, j in np.ndindex(N, C, OH, OW):
+        (top, bottom), (left, right) = adaptive_windows(H, OH)[i], adaptive_windows(W, OW)[j]
+        share = GY[n, c, i, j] / ((bottom - top) * (right - left))
+        for h in range(top, bottom):
+            for k in range(left, right):
+                grad_x[n, c, h, k] += share
+    return grad_x.astype(grad_y.dtype)
+
+
+# Batch normalisation. M = N*H*W values stand in each channel; "over c" means over all of them.
+
+
+def batch_norm_forward(
+    x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
+) -> tuple[ndarray, ndarray, ndarray]:
+    """Normalises each channel over the batch and the positions, then scales and shifts it.
+
+        mean[c] = (sum over c of x) / M
+        var[c]  = (sum over c of (x - mean[c])^2) / M        (biased)
+        inv_std[c] = 1 / sqrt(var[c] + eps)
+        y = (x - mean[c]) * inv_std[c] * weight[c] + bias[c]
+
+    x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), inv_std (C,).
+    An empty channel has mean 0 and variance 0. (Ioffe and Szegedy 2015, algorithm 1.)
+    """
+    [X] = _wide(x)
+    C = x.shape[1]
+    mean = np.zeros(C, X.dtype)
+    var = np.zeros(C, X.dtype)
+    for c in range(C):
+        values = X[:, c].ravel()
+        M = max(values.size, 1)
+        for value in values:
+            mean[c] += value / M
+        for value in values:
+            var[c] += (value - mean[c]) ** 2 / M
+    inv_std = 1 / np.sqrt(var + eps)
+    y = np.empty_like(X)
+    for c in range(C):
+        x_hat = (X[:, c] - mean[c]) * inv_std[c]
+        y[:, c] = x_hat * (1 if weight is None else weight[c]) + (0 if bias is None else bias[c])
+    statistics = np.result_type(x.dtype, np.float32)
+    return y.astype(x.dtype), mean.astype(statistics), inv_std.astype(statistics)
+
+
+def batch_norm_inference(
+    x: ndarray,
+    weight: ndarray | None,
+    bias: ndarray | None,
+    mean: ndarray,
+    var: ndarray,
+    eps: float,
+) -> ndarray:
+    """y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c].
+
+    x (N,C,*); the given mean and var, and weight and bias or None, (C,); result like x.
+    """
+    [X] = _wide(x)
+    y = np.empty_like(X)
+    for c in range(x.shape[1]):
+        x_hat = (X[:, c] - mean[c]) / np.sqrt(np.float64(var[c]) + eps)
+        y[:, c] = x_hat * (1 if weight is None else weight[c]) + (0 if bias is None else bias[c])
+    return y.astype(x.dtype)
+
+
+def batch_norm_backward(
+    grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
+) -> tuple[ndarray, ndarray, ndarray]:
+    """The gradients of `batch_norm_forward`, where x reaches y on three paths: itself, mean, var.
+
+        x_hat = (x - mean[c]) * inv_std[c]
+        grad_b[c] = sum over c of grad_y
+        grad_w[c] = sum over c of grad_y * x_hat
+        grad_x = weight[c] * inv_std[c] * (grad_y - grad_b[c]/M - x_hat * grad_w[c]/M)
+
+    The second term comes by way of the mean, the third by way of the variance. grad_y and x
+    (N,C,*); results like x, (C,) and (C,), the latter two also where there is no weight.
+    """
+    GY, X = _wide(grad_y, x)
+    C = x.shape[1]
+    grad_x = np.empty_like(GY)
+    grad_w = np.zeros(C, GY.dtype)
+    grad_b = np.zeros(C, GY.dtype)
+    for c in range(C):
+        M = max(X[:, c].size, 1)
+        x_hat = (X[:, c] - mean[c]) * inv_std[c]
+        for g, v in zip(GY[:, c].ravel(), x_hat.ravel(), strict=True):
+            grad_b[c] += g
+            grad_w[c] += g * v
+        scale = inv_std[c] * (1 if weight is None else weight[c])
+        grad_x[:, c] = scale * (GY[:, c] - grad_b[c] / M - x_hat * grad_w[c] / M)
+    statistics = np.result_type(x.dtype, np.float32)
+    return grad_x.astype(x.dtype), grad_w.astype(statistics), grad_b.astype(statistics)
+
+
+# Softmax. The formulas are for one line of x along `axis`, whose entries a and b count.
+
+
+def _lines(axis: int, *arrays: ndarray):
+    """The arrays' lines along `axis`, as matching 1-D views to read and write."""
+    moved = [np.moveaxis(a, axis, -1) for a in arrays]
+    for place in np.ndindex(*moved[0].shape[:-1]):
+        yield tuple([m[place] for m in moved])
+
+
+def softmax_forward(x: ndarray, axis: int) -> ndarray:
+    """y[a] = exp(x[a] - m) / sum over b of exp(x[b] - m), with m = max x: exp stays below 1."""
+    [X] = _wide(x)
+    y = np.empty_like(X)
+    with np.errstate(invalid="ignore"):  # a line of -inf, or one with inf, is NaN, as in PyTorch
+        for x_line, y_line in _lines(axis, X, y):
+            e = np.exp(x_line - x_line.max(initial=-np.inf))
+            y_line[:] = e / e.sum()
+    return y.astype(x.dtype)
+
+
+def softmax_backward(grad_y: ndarray, y: ndarray, axis: int) -> ndarray:
+    """grad_x[a] = y[a] * (grad_y[a] - sum over b of grad_y[b] * y[b]).
+
+    Because d y[b] / d x[a] = y[b] * ((a == b) - y[a]).
+    """
+    GY, Y = _wide(grad_y, y)
+    grad_x = np.empty_like(GY)
+    for g, y_line, out in _lines(axis, GY, Y, grad_x):
+        out[:] = y_line * (g - (g * y_line).sum())
+    return grad_x.astype(y.dtype)
+
+
+def log_softmax_forward(x: ndarray, axis: int) -> ndarray:
+    """y[a] = (x[a] - m) - log(sum over b of exp(x[b] - m)), with m = max x."""
+    [X] = _wide(x)
+    y = np.empty_like(X)
+    with np.errstate(invalid="ignore", divide="ignore"):  # log 0 on an empty line
+        for x_line, y_line in _lines(axis, X, y):
+            shifted = x_line - x_line.max(initial=-np.inf)
+            y_line[:] = shifted - np.log(np.exp(shifted).sum())
+    return y.astype(x.dtype)
+
+
+def log_softmax_backward(grad_y: ndarray, y: ndarray, axis: int) -> ndarray:
+    """grad_x[a] = grad_y[a] - exp(y[a]) * sum over b of grad_y[b].
+
+    Because d y[b] / d x[a] = (a == b) - softmax(x)[a], and softmax(x) = exp(y).
+    """
+    GY, Y = _wide(grad_y, y)
+    grad_x = np.empty_like(GY)
+    for g, y_line, out in _lines(axis, GY, Y, grad_x):
+        out[:] = g - np.exp(y_line) * g.sum()
+    return grad_x.astype(y.dtype)

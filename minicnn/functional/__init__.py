@@ -1,0 +1,23 @@
+"""Every differentiable operation, one family a file: derivation, forward, backward, function.
+
+minicnn shows them all under its own name; minicnn.nn.functional shows those that PyTorch has there.
+"""
+
+# ruff: noqa: F403, I001
+# The order matters where a file and a function share a name: `norm` is the function of reduce.py.
+from .norm import *
+from .activation import *
+from .arithmetic import *
+from .conv import *
+from .creation import *
+from .dropout import *
+from .index import *
+from .linear import *
+from .loss import *
+from .pool import *
+from .reduce import *
+from .shape import *
+
+from . import methods as _methods  # noqa: F401  attaches the functions to Tensor
+
+__all__ = [name for name, value in globals().items() if callable(value) and name[0] != "_"]

@@ -1,0 +1,359 @@
+"""Activations, and the derivation of their gradients.
+
+Element by element
+------------------
+y = f(x) for each element alone, so grad_x = f'(x) * grad_y. Where f' can be written with y, y is
+kept and not x: the layer behind keeps y as its own input anyway, and x can be freed.
+
+(1)  relu        y = max(x, 0)                      f' = 1 if y > 0, else 0
+(2)  leaky_relu  y = x if x > 0, else s*x           f' = 1 if x > 0, else s      s: negative_slope
+(3)  sigmoid     y = 1 / (1 + exp(-x))              f' = exp(-x) / (1 + exp(-x))^2 = y * (1 - y)
+(4)  tanh        y = (e^x - e^-x) / (e^x + e^-x)    f' = 1 - y^2
+(5)  silu        y = x * s(x), s the sigmoid        f' = s + x * s * (1 - s) = s * (1 + x * (1 - s))
+(6)  elu         y = x if x > 0, else a*(e^x - 1)   f' = 1 if x > 0, else a*e^x  a: alpha
+(7)  softplus    y = log(1 + e^(t*x)) / t           f' = e^(t*x) / (1 + e^(t*x)) = sigmoid(t*x)
+(8)  hardtanh    y = min(max(x, lo), hi)            f' = 1 if lo < x < hi, else 0   relu6: 0 and 6
+
+The kinks follow PyTorch: relu'(0) = 0, leaky_relu'(0) = s, elu'(0) = a, hardtanh' = 0 at lo and at
+hi. A NaN stays a NaN; its gradient under relu and hardtanh is 0.
+
+
+Softmax
+-------
+Along one axis, whose entries a and b count:
+
+(9)  y[a] = exp(x[a]) / Z,  Z = sum over b of exp(x[b])
+
+Every y[b] depends on every x[a]: through its own numerator if a = b, and through Z. With (a = b)
+for 1 if a and b are equal, else 0:
+
+     dy[b]/dx[a] = (a = b) * exp(x[b]) / Z - exp(x[b]) * exp(x[a]) / Z^2 = y[b] * ((a = b) - y[a])
+
+(10) grad_x[a] = sum over b of grad_y[b] * y[b] * ((a = b) - y[a])
+               = y[a] * (grad_y[a] - sum over b of grad_y[b] * y[b])
+
+Adding a constant to x changes nothing, so exp is computed of x - max(x), which cannot overflow;
+and the entries of grad_x sum to zero. If all grad_y[b] are equal, grad_x is zero: a gradient
+check that sums the output sees nothing.
+
+Log-softmax
+-----------
+(11) y[a] = x[a] - log(Z)                          dy[b]/dx[a] = (a = b) - exp(x[a]) / Z
+(12) grad_x[a] = grad_y[a] - exp(y[a]) * sum over b of grad_y[b]
+
+It is computed directly, not as log(softmax(x)), which is -infinity where softmax underflows.
+
+
+By hand
+-------
+softmax of x = [0, log 3] is y = [1/4, 3/4]. With grad_y = [1, 0]: sum grad_y*y = 1/4, and
+grad_x = [1/4 * (1 - 1/4), 3/4 * (0 - 1/4)] = [3/16, -3/16].
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Function, Tensor, dtypes, inplace
+from .arithmetic import cast, clamp, exp, logical_not
+from .checks import check_floating
+from .reduce import sum
+from .shape import axis_of, reshape
+
+__all__ = [
+    "elu",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+# ---------------------------------------------------------------------- element by element
+
+
+class ReLU(Function):
+    """y = max(x, 0): formula (1).  grad_x = grad_y * (y > 0)."""
+
+    def forward(self, x: Any) -> Any:
+        y = backend.array_module(x).maximum(x, 0)  # propagates NaN
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * (y > 0)  # by a bool: several times as fast as where() on random signs
+
+
+class LeakyReLU(Function):
+    """y = x where x > 0, else s*x: formula (2).  grad_x = grad_y * (1 where x > 0, else s)."""
+
+    def forward(self, x: Any, *, slope: float) -> Any:
+        self.slope = slope
+        xp = backend.array_module(x)
+        if slope == 0:
+            y = xp.maximum(x, 0)
+        else:
+            # s <= 1: s*x is above x exactly where x < 0. s > 1: below.
+            with np.errstate(over="ignore"):
+                y = (xp.maximum if slope <= 1 else xp.minimum)(x, x * slope)
+        self.save(y if slope >= 0 else x)  # with s >= 0 both have the same sign
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (signed,) = self.saved
+        positive = signed > 0
+        return grad_y * positive + (grad_y * self.slope) * logical_not(positive)
+
+
+class Sigmoid(Function):
+    """y = 1 / (1 + exp(-x)): formula (3).  grad_x = grad_y * y * (1 - y)."""
+
+    def forward(self, x: Any) -> Any:
+        with np.errstate(over="ignore"):  # exp(-x) = inf gives y = 0, which is right
+            y = 1 / (1 + backend.array_module(x).exp(-x))
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * (y * (1 - y))
+
+
+class Tanh(Function):
+    """y = tanh(x): formula (4).  grad_x = grad_y * (1 - y^2)."""
+
+    def forward(self, x: Any) -> Any:
+        y = backend.array_module(x).tanh(x)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * (1 - y * y)
+
+
+class SiLU(Function):
+    """y = x * s, s = sigmoid(x): formula (5).  grad_x = grad_y * s * (1 + x * (1 - s))."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        return x * Sigmoid.apply(x)
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        s = Sigmoid.apply(x)
+        return grad_y * (s * (1 + x * (1 - s)))
+
+
+class ELU(Function):
+    """y = x where x > 0, else a*(e^x - 1): formula (6).  grad_x = grad_y * (1, or a*e^x)."""
+
+    def forward(self, x: Any, *, alpha: float) -> Any:
+        self.alpha = alpha
+        self.save(x)
+        xp = backend.array_module(x)
+        # min(x, 0) keeps exp from overflowing where it is not used.
+        return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        positive = x > 0
+        negative = logical_not(positive)
+        return grad_y * positive + grad_y * (exp(clamp(x, max=0)) * self.alpha) * negative
+
+
+class Softplus(Function):
+    """y = log(1 + e^(t*x)) / t: formula (7); x itself where t*x > threshold, to which it is equal
+    in floating point.  grad_x = grad_y * sigmoid(t*x), or grad_y."""
+
+    def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
+        self.beta, self.threshold = beta, threshold
+        self.save(x)
+        xp = backend.array_module(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = x * beta
+            y = xp.logaddexp(scaled, 0) / beta
+        return xp.where(scaled > threshold, x, y)
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        scaled = x * self.beta
+        straight = scaled > self.threshold
+        return grad_y * Sigmoid.apply(scaled) * logical_not(straight) + grad_y * straight
+
+
+class Hardtanh(Function):
+    """y = min(max(x, lo), hi): formula (8).  grad_x = grad_y where lo < x < hi, else 0."""
+
+    def forward(self, x: Any, *, lo: float, hi: float) -> Any:
+        self.lo, self.hi = lo, hi
+        y = backend.array_module(x).clip(x, lo, hi)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * ((y > self.lo) * (y < self.hi))
+
+
+# ---------------------------------------------------------------------- along an axis
+
+
+class Softmax(Function):
+    """y: formula (9).  grad_x: (10)."""
+
+    def forward(self, x: Any, *, axis: int) -> Any:
+        self.axis = axis
+        y = backend.of(x).softmax_forward(x, axis)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        if self.create_graph:
+            return y * (grad_y - sum(grad_y * y, self.axis, keepdim=True))
+        return backend.of(y).softmax_backward(grad_y, y, self.axis)
+
+
+class LogSoftmax(Function):
+    """y: formula (11).  grad_x: (12)."""
+
+    def forward(self, x: Any, *, axis: int) -> Any:
+        self.axis = axis
+        y = backend.of(x).log_softmax_forward(x, axis)
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        if self.create_graph:
+            return grad_y - exp(y) * sum(grad_y, self.axis, keepdim=True)
+        return backend.of(y).log_softmax_backward(grad_y, y, self.axis)
+
+
+# ---------------------------------------------------------------------- public functions
+
+
+def _elementwise(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
+    """op.apply(x), into x's own memory if asked for."""
+    if function != "relu":  # which has a meaning for integers
+        check_floating(function, "x", x)
+    if not in_place:
+        return op.apply(x, **options)
+    if isinstance(x, Tensor):
+        return inplace(f"{function}_", x, lambda t: op.apply(t, **options))
+    x[...] = op.apply(x, **options)
+    return x
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0), element by element, also of integers; the gradient at 0 is 0.
+
+    inplace writes into the input's memory.
+    """
+    return _elementwise("relu", ReLU, input, inplace)
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x where x > 0, else negative_slope * x; the gradient at 0 is negative_slope.
+
+    inplace writes into the input's memory. TypeError if the input is not floating.
+    """
+    return _elementwise("leaky_relu", LeakyReLU, input, inplace, slope=float(negative_slope))
+
+
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x)), element by element. Integers become the default floating type."""
+    return _elementwise("sigmoid", Sigmoid, _floating(input))
+
+
+def tanh(input: Any) -> Any:
+    """The hyperbolic tangent, element by element. Integers become the default floating type."""
+    return _elementwise("tanh", Tanh, _floating(input))
+
+
+def _floating(x: Any) -> Any:
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is None or dtype.kind in "fc" else cast(x, dtypes.get_default_dtype())
+
+
+def silu(input: Any, inplace: bool = False) -> Any:
+    """x * sigmoid(x), also called swish (Elfwing et al. 2017). TypeError if not floating."""
+    return _elementwise("silu", SiLU, input, inplace)
+
+
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015). TypeError if not floating."""
+    return _elementwise("elu", ELU, input, inplace, alpha=float(alpha))
+
+
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold.
+
+    TypeError if the input is not floating.
+    """
+    return _elementwise("softplus", Softplus, input, beta=float(beta), threshold=float(threshold))
+
+
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """x, kept between min_val and max_val; the gradient at both is 0.
+
+    ValueError if min_val > max_val, TypeError if the input is not floating.
+    """
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val expects at most max_val={max_val}, got {min_val}")
+    return _elementwise("hardtanh", Hardtanh, input, inplace, lo=min_val, hi=max_val)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6), element by element. TypeError if the input is not floating."""
+    return _elementwise("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
+
+
+def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """exp(x) / sum of exp(x) over `dim`: positive numbers that sum to 1.
+
+    Args:
+        input: of any shape.
+        dim: the axis to sum over. None means 0 for 0, 1 or 3 axes and 1 otherwise, with a warning.
+        dtype: convert the input first.
+
+    Raises:
+        IndexError: no such axis.
+        TypeError: the input is not floating.
+    """
+    return _along_axis("softmax", Softmax, input, dim, _stacklevel, dtype)
+
+
+def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """log(softmax(x)), accurate also where softmax underflows. Arguments and errors as softmax."""
+    return _along_axis("log_softmax", LogSoftmax, input, dim, _stacklevel, dtype)
+
+
+def _along_axis(function: str, op: Any, x: Any, dim: Any, level: int, dtype: Any) -> Any:
+    if dtype is not None:
+        x = cast(x, dtype)
+    check_floating(function, "x", x)
+    if dim is None:
+        warnings.warn(
+            f"{function}: dim was not given and is guessed from the number of axes, as in old "
+            "PyTorch code; name it",
+            UserWarning,
+            stacklevel=level,
+        )
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    axis = axis_of(function, dim, x.ndim)
+    if x.ndim == 0:
+        return reshape(op.apply(reshape(x, (1,)), axis=0), ())
+    return op.apply(x, axis=axis)

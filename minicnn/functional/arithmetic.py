@@ -1,0 +1,862 @@
+"""Arithmetic: element by element, with broadcasting.
+
+For y = f(a, b), computed for each index i, the chain rule is a product for each index:
+
+    grad_a[i] = grad_y[i] * df/da(a[i], b[i])
+
+Where broadcasting used one element of a for many of y, its gradient is the sum over all of those:
+`sum_to(grad, shape of a)`.
+
+Types meet by PyTorch's rules (autograd/dtypes.py): a Python number does not change a tensor's type
+unless it is of a higher kind, and int64 * float32 is float32. Operations whose result is not an
+integer (division, exp, sqrt, ...) turn integers into the default floating type.
+
+Kinks are decided as in PyTorch: the gradient of abs is 0 at 0, maximum and minimum halve it between
+equal values, and clamp passes it on at the bounds. Division, powers, exp, log and sqrt give NaN and
+infinities without a word, as in PyTorch; where + - * or a product of matrices overflow, NumPy warns.
+`autograd.detect_anomaly` finds where it began.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function, Tensor, dtypes
+from .shape import sum_to
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "allclose",
+    "ceil",
+    "clamp",
+    "clip",
+    "cos",
+    "div",
+    "divide",
+    "eq",
+    "equal",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "fmod",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "le",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "ne",
+    "neg",
+    "negative",
+    "not_equal",
+    "pow",
+    "reciprocal",
+    "remainder",
+    "round",
+    "rsqrt",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "sub",
+    "subtract",
+    "true_divide",
+    "trunc",
+    "where",
+]
+
+# ---------------------------------------------------------------------- types
+
+
+def _meet(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in the type in which PyTorch lets them meet. The common cases come first."""
+    if type(a) is np.ndarray:
+        if type(b) is np.ndarray:
+            if a.dtype is b.dtype:
+                return a, b
+        elif a.dtype.kind == "f" and (type(b) is float or type(b) is int):
+            return a, b
+    elif type(b) is np.ndarray and b.dtype.kind == "f" and (type(a) is float or type(a) is int):
+        return a, b
+    a, b = _operand(name, a), _operand(name, b)
+    return _in_type(a, b, dtypes.result_type(a, b))
+
+
+def _operand(name: str, x: Any) -> Any:
+    """An array or a Python number. NumPy gives scalars where arrays have no dimensions."""
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    if hasattr(x, "dtype") or isinstance(x, (bool, int, float, complex)):
+        return x
+    raise TypeError(f"{name}: expects tensors or numbers, got {type(x).__name__}")
+
+
+def _in_type(a: Any, b: Any, dtype: np.dtype) -> tuple[Any, Any]:
+    return _as(a, dtype), _as(b, dtype)
+
+
+def _as(x: Any, dtype: np.dtype) -> Any:
+    if hasattr(x, "dtype"):
+        return x if x.dtype is dtype else x.astype(dtype)
+    return np.asarray(x).astype(dtype)  # an integer that dtype cannot hold wraps around
+
+
+def _floating(name: str, x: Any) -> Any:
+    """`x` in a floating type: integers and bools become the default one."""
+    if type(x) is np.ndarray and x.dtype.kind in "fc":
+        return x
+    x = _operand(name, x)
+    dtype = dtypes.result_type(x)
+    return x if hasattr(x, "dtype") and dtype.kind in "fc" else _as(x, _or_default(dtype))
+
+
+def _or_default(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind in "fc" else dtypes.get_default_dtype()
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if hasattr(x, "shape") else ()
+
+
+def _raw(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
+
+
+def _zeros(grad_y: Any) -> Any:
+    """A gradient of zeros; not grad_y * 0, which is NaN where grad_y is infinite."""
+    return _wrapped(np.zeros_like(_raw(grad_y)), grad_y)
+
+
+def _mismatch(name: str, a: Any, b: Any) -> RuntimeError:
+    return RuntimeError(f"{name}: shapes {_shape(a)} and {_shape(b)} do not broadcast")
+
+
+class Cast(Function):
+    """y = x in another type;  grad_x = grad_y in the type of x."""
+
+    def forward(self, x: Any, *, dtype: np.dtype) -> Any:
+        self.x_dtype = x.dtype
+        return x.astype(dtype)
+
+    def backward(self, grad_y: Any) -> Any:
+        return cast(grad_y, self.x_dtype)
+
+
+def cast(input: Any, dtype: Any) -> Any:
+    """`input` in another type; itself if it has that already. Differentiable between floats."""
+    return input if input.dtype == dtype else Cast.apply(input, dtype=np.dtype(dtype))
+
+
+# ---------------------------------------------------------------------- + - * / **
+
+
+class Add(Function):
+    """y = a + b;  grad_a = grad_y,  grad_b = grad_y."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = _shape(a), _shape(b)
+        p, q = _meet("add", a, b)
+        try:
+            return p + q
+        except ValueError:
+            raise _mismatch("add", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(grad_y, self.shapes[0]) if need_a else None
+        grad_b = sum_to(grad_y, self.shapes[1]) if need_b else None
+        return grad_a, grad_b
+
+
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """input + alpha * other. RuntimeError if the shapes do not broadcast."""
+    return Add.apply(input, other if alpha == 1 else mul(other, alpha))
+
+
+def _refuse_bools(name: str, *operands: Any) -> None:
+    if any(hasattr(x, "dtype") and x.dtype.kind == "b" for x in operands):
+        raise RuntimeError(f"{name}: bools cannot be subtracted; use ^, logical_not or ~")
+
+
+class Sub(Function):
+    """y = a - b;  grad_a = grad_y,  grad_b = -grad_y."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = _shape(a), _shape(b)
+        p, q = _meet("sub", a, b)
+        met = p if hasattr(p, "dtype") else q
+        if p is not a or q is not b or met.dtype.kind == "b":
+            _refuse_bools("sub", a, b)
+        try:
+            return p - q
+        except ValueError:
+            raise _mismatch("sub", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(grad_y, self.shapes[0]) if need_a else None
+        grad_b = sum_to(-grad_y, self.shapes[1]) if need_b else None
+        return grad_a, grad_b
+
+
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """input - alpha * other. RuntimeError if the shapes do not broadcast, or for bools."""
+    return Sub.apply(input, other if alpha == 1 else mul(other, alpha))
+
+
+subtract = sub
+
+
+class Mul(Function):
+    """y = a * b;  grad_a = grad_y * b,  grad_b = grad_y * a."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = _shape(a), _shape(b)
+        need_a, need_b = self.needs_input_grad
+        self.save(a if need_b else None, b if need_a else None)
+        p, q = _meet("mul", a, b)
+        try:
+            return p * q
+        except ValueError:
+            raise _mismatch("mul", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(grad_y * b, self.shapes[0]) if need_a else None
+        grad_b = sum_to(grad_y * a, self.shapes[1]) if need_b else None
+        return grad_a, grad_b
+
+
+def mul(input: Any, other: Any) -> Any:
+    """input * other. RuntimeError if the shapes do not broadcast."""
+    return Mul.apply(input, other)
+
+
+multiply = mul
+
+
+class Div(Function):
+    """y = a / b;  grad_a = grad_y / b,  grad_b = -grad_y * (a / b) / b."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = _shape(a), _shape(b)
+        self.save(a if self.needs_input_grad[1] else None, b)
+        p, q = _meet("div", a, b)
+        if p.dtype.kind in "biu" if hasattr(p, "dtype") else q.dtype.kind in "biu":
+            p, q = _in_type(p, q, dtypes.get_default_dtype())
+        try:
+            with np.errstate(all="ignore"):
+                return p / q
+        except ValueError:
+            raise _mismatch("div", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(grad_y / b, self.shapes[0]) if need_a else None
+        grad_b = sum_to(-grad_y * (a / b / b), self.shapes[1]) if need_b else None
+        return grad_a, grad_b
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """input / other; of integers, in the default floating type.
+
+    rounding_mode "floor" rounds the quotient down and "trunc" towards zero; both keep integers
+    integers and have gradient zero. RuntimeError if the shapes do not broadcast, ValueError for
+    another rounding_mode.
+    """
+    if rounding_mode is None:
+        return Div.apply(input, other)
+    if rounding_mode not in ("floor", "trunc"):
+        raise ValueError(
+            f"div: rounding_mode expects None, 'floor' or 'trunc', got {rounding_mode!r}"
+        )
+    return RoundedDiv.apply(input, other, mode=rounding_mode)
+
+
+divide = true_divide = div
+
+
+class RoundedDiv(Function):
+    """y = a / b rounded: a step function, flat between the steps.  grad_a = 0, grad_b = 0."""
+
+    def forward(self, a: Any, b: Any, *, mode: str) -> Any:
+        self.shapes = _shape(a), _shape(b)
+        p, q = _meet("floor_divide", a, b)
+        if (p.dtype if hasattr(p, "dtype") else q.dtype).kind in "biu" and not np.all(q):
+            raise RuntimeError("floor_divide: an integer divided by zero")
+        try:
+            with np.errstate(all="ignore"):
+                y = np.floor_divide(p, q)
+                if mode == "trunc":  # up again, where the quotient is negative and not whole
+                    y = y + ((y < 0) & (y * q != p)).astype(y.dtype)
+                return y
+        except ValueError:
+            raise _mismatch("floor_divide", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        return tuple(
+            [
+                sum_to(_zeros(grad_y), shape) if need else None
+                for shape, need in zip(self.shapes, self.needs_input_grad, strict=True)
+            ]
+        )
+
+
+def floor_divide(input: Any, other: Any) -> Any:
+    """The quotient rounded down. RuntimeError for an integer division by zero."""
+    return RoundedDiv.apply(input, other, mode="floor")
+
+
+def remainder(input: Any, other: Any) -> Any:
+    """input - other * floor(input / other): Python's %, with the sign of `other`."""
+    return sub(input, mul(other, floor_divide(input, other)))
+
+
+def fmod(input: Any, other: Any) -> Any:
+    """input - other * trunc(input / other): C's %, with the sign of `input`."""
+    return sub(input, mul(other, div(input, other, rounding_mode="trunc")))
+
+
+class Pow(Function):
+    """y = a^b;  grad_a = grad_y * b a^(b-1),  grad_b = grad_y * y log a.
+
+    a^0 is the constant 1, also at a = 0, so its grad_a is 0. grad_b is 0 where a = 0 and b >= 0.
+    """
+
+    def forward(self, a: Any, b: Any) -> Any:
+        p, q = _meet("pow", a, b)
+        try:
+            with np.errstate(all="ignore"):
+                y = p**q
+        except ValueError as error:
+            if "negative integer" in str(error):
+                raise RuntimeError(
+                    "pow: integers to negative integer powers are fractions"
+                ) from None
+            raise _mismatch("pow", a, b) from None
+        self.save(a, b, y if self.needs_input_grad[1] else None)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        a, b, y = self.saved
+        need_a, need_b = self.needs_input_grad
+        grad_a = grad_b = None
+        if need_a:
+            grad_a = sum_to(grad_y * _pow_slope(a, b), a.shape)
+        if need_b:
+            a = a if hasattr(a, "shape") else np.asarray(a, grad_y.dtype)
+            flat = logical_and(eq(a, 0), ge(b, 0))
+            grad_b = sum_to(where(flat, 0.0, grad_y * y * log(a)), b.shape)
+        return grad_a, grad_b
+
+
+def _pow_slope(a: Any, b: Any) -> Any:
+    if hasattr(b, "shape"):
+        return where(eq(b, 0), 0.0, mul(b, pow(a, sub(b, 1))))
+    return 2 * a if b == 2 else mul(pow(a, b - 1), b) if b else a * 0.0
+
+
+def pow(input: Any, exponent: Any) -> Any:
+    """input to the power exponent. RuntimeError if the shapes do not broadcast, or for integers
+    to a negative integer power."""
+    return Pow.apply(input, exponent)
+
+
+# ---------------------------------------------------------------------- of one argument
+
+
+class Neg(Function):
+    """y = -x;  grad_x = -grad_y."""
+
+    def forward(self, x: Any) -> Any:
+        if type(x) is not np.ndarray:
+            x = _operand("neg", x)
+        elif x.dtype.kind == "b":
+            raise RuntimeError("neg: a bool has no negative; use logical_not or ~")
+        return -x
+
+    def backward(self, grad_y: Any) -> Any:
+        return -grad_y
+
+
+def neg(input: Any) -> Any:
+    """-input. RuntimeError for bools."""
+    return Neg.apply(input)
+
+
+negative = neg
+
+
+class Abs(Function):
+    """y = |x|;  grad_x = grad_y * sign(x), which is 0 at 0."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        return np.abs(x)
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y * sign(x)
+
+
+def abs(input: Any) -> Any:
+    """The absolute value."""
+    return Abs.apply(input)
+
+
+absolute = abs
+
+
+class Exp(Function):
+    """y = e^x;  grad_x = grad_y * y."""
+
+    def forward(self, x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            y = np.exp(_floating("exp", x))
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * y
+
+
+def exp(input: Any) -> Any:
+    """e^input."""
+    return Exp.apply(input)
+
+
+class Expm1(Function):
+    """y = e^x - 1, exact for small x;  grad_x = grad_y * (y + 1)."""
+
+    def forward(self, x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            y = np.expm1(_floating("expm1", x))
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y * (y + 1)
+
+
+def expm1(input: Any) -> Any:
+    """e^input - 1, without losing digits where input is small."""
+    return Expm1.apply(input)
+
+
+class Log(Function):
+    """y = log x;  grad_x = grad_y / x."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.log(_floating("log", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y / x
+
+
+def log(input: Any) -> Any:
+    """The natural logarithm: -inf at 0, NaN below."""
+    return Log.apply(input)
+
+
+def log2(input: Any) -> Any:
+    """The logarithm to base 2."""
+    return mul(Log.apply(input), 1 / np.log(2.0).item())
+
+
+def log10(input: Any) -> Any:
+    """The logarithm to base 10."""
+    return mul(Log.apply(input), 1 / np.log(10.0).item())
+
+
+class Log1p(Function):
+    """y = log(1 + x), exact for small x;  grad_x = grad_y / (1 + x)."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.log1p(_floating("log1p", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y / (x + 1)
+
+
+def log1p(input: Any) -> Any:
+    """log(1 + input), without losing digits where input is small."""
+    return Log1p.apply(input)
+
+
+class Sqrt(Function):
+    """y = sqrt x;  grad_x = grad_y / (2 y): infinite at 0, as the slope is."""
+
+    def forward(self, x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            y = np.sqrt(_floating("sqrt", x))
+        self.save(y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        (y,) = self.saved
+        return grad_y / (2 * y)
+
+
+def sqrt(input: Any) -> Any:
+    """The square root; NaN below 0."""
+    return Sqrt.apply(input)
+
+
+def rsqrt(input: Any) -> Any:
+    """1 / sqrt(input)."""
+    return Div.apply(1.0, Sqrt.apply(input))
+
+
+def square(input: Any) -> Any:
+    """input squared."""
+    return Pow.apply(input, 2)
+
+
+def reciprocal(input: Any) -> Any:
+    """1 / input."""
+    return Div.apply(1, input)
+
+
+class Sin(Function):
+    """y = sin x;  grad_x = grad_y * cos x."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.sin(_floating("sin", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y * cos(x)
+
+
+def sin(input: Any) -> Any:
+    """The sine of an angle in radians."""
+    return Sin.apply(input)
+
+
+class Cos(Function):
+    """y = cos x;  grad_x = -grad_y * sin x."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.cos(_floating("cos", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return -grad_y * sin(x)
+
+
+def cos(input: Any) -> Any:
+    """The cosine of an angle in radians."""
+    return Cos.apply(input)
+
+
+class Step(Function):
+    """y = a function that is flat between its steps: sign, floor, ceil, round;  grad_x = 0."""
+
+    def forward(self, x: Any, *, step: Any) -> Any:
+        return step(x).astype(x.dtype)
+
+    def backward(self, grad_y: Any) -> Any:
+        return _zeros(grad_y)
+
+
+def sign(input: Any) -> Any:
+    """-1, 0 or 1, and 0 for NaN. The gradient is zero."""
+    return Step.apply(input, step=_sign)
+
+
+def _sign(x: Any) -> Any:
+    return np.subtract(x > 0, x < 0, dtype=np.int8)
+
+
+def floor(input: Any) -> Any:
+    """Rounded down. The gradient is zero."""
+    return Step.apply(input, step=np.floor)
+
+
+def ceil(input: Any) -> Any:
+    """Rounded up. The gradient is zero."""
+    return Step.apply(input, step=np.ceil)
+
+
+def trunc(input: Any) -> Any:
+    """Rounded towards zero. The gradient is zero."""
+    return Step.apply(input, step=np.trunc)
+
+
+def round(input: Any, *, decimals: int = 0) -> Any:
+    """Rounded to the nearest, halves to the even one. The gradient is zero."""
+    return Step.apply(input, step=lambda x: np.round(x, decimals))
+
+
+# ---------------------------------------------------------------------- choices
+
+
+class Maximum(Function):
+    """y = max(a, b);  the larger one gets grad_y, equal ones half of it each."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.save(a, b)
+        try:
+            return np.maximum(*_meet("maximum", a, b))
+        except ValueError:
+            raise _mismatch("maximum", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        shared = where(eq(a, b), grad_y * 0.5, grad_y)
+        grad_a = sum_to(where(lt(a, b), 0.0, shared), a.shape) if need_a else None
+        grad_b = sum_to(where(lt(b, a), 0.0, shared), b.shape) if need_b else None
+        return grad_a, grad_b
+
+
+def maximum(input: Any, other: Any) -> Any:
+    """The larger of two, element by element; NaN if one is. RuntimeError if shapes do not fit."""
+    return Maximum.apply(input, other)
+
+
+class Minimum(Function):
+    """y = min(a, b);  the smaller one gets grad_y, equal ones half of it each."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.save(a, b)
+        try:
+            return np.minimum(*_meet("minimum", a, b))
+        except ValueError:
+            raise _mismatch("minimum", a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        shared = where(eq(a, b), grad_y * 0.5, grad_y)
+        grad_a = sum_to(where(lt(b, a), 0.0, shared), a.shape) if need_a else None
+        grad_b = sum_to(where(lt(a, b), 0.0, shared), b.shape) if need_b else None
+        return grad_a, grad_b
+
+
+def minimum(input: Any, other: Any) -> Any:
+    """The smaller of two, element by element; NaN if one is. RuntimeError if shapes do not fit."""
+    return Minimum.apply(input, other)
+
+
+class Where(Function):
+    """y = a where c else b;  grad_a = grad_y where c else 0,  grad_b = 0 where c else grad_y."""
+
+    def forward(self, c: Any, a: Any, b: Any) -> Any:
+        if c.dtype.kind != "b":
+            raise RuntimeError(f"where: condition expects bools, got {c.dtype}")
+        self.c, self.shapes = c, (_shape(a), _shape(b))
+        p, q = _meet("where", a, b)
+        try:
+            y = np.where(c, p, q)
+        except ValueError:
+            raise RuntimeError(
+                f"where: shapes {c.shape}, {self.shapes[0]} and {self.shapes[1]} do not broadcast"
+            ) from None
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        _, need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(where(self.c, grad_y, 0.0), self.shapes[0]) if need_a else None
+        grad_b = sum_to(where(self.c, 0.0, grad_y), self.shapes[1]) if need_b else None
+        return None, grad_a, grad_b
+
+
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition`, else `other`; with `condition` alone, the indices where it holds.
+
+    Raises RuntimeError if the condition is not bool, or if the three shapes do not broadcast.
+    """
+    if input is None and other is None:
+        from .index import nonzero
+
+        return nonzero(condition, as_tuple=True)
+    return Where.apply(condition, input, other)
+
+
+class Clamp(Function):
+    """y = min(max(x, lo), hi);  whichever of the three it was gets grad_y: x at the bounds too."""
+
+    def forward(self, x: Any, lo: Any, hi: Any) -> Any:
+        self.save(x, lo, hi)
+        y = x
+        try:
+            for bound, choose in ((lo, np.maximum), (hi, np.minimum)):
+                if bound is not None:
+                    y = choose(*_meet("clamp", y, bound))
+        except ValueError:
+            raise _mismatch("clamp", y, bound) from None
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        x, lo, hi = self.saved
+        need_x, need_lo, need_hi = self.needs_input_grad
+        crossed = False if lo is None or hi is None else gt(lo, hi)  # then y = hi everywhere
+        grad_x = grad_lo = grad_hi = None
+        if need_x:
+            inside = True if lo is None else ge(x, lo)
+            inside = inside if hi is None else logical_and(inside, le(x, hi))
+            grad_x = sum_to(where(inside, grad_y, 0.0), x.shape)
+        if need_lo:
+            low = logical_and(lt(x, lo), logical_not(crossed))
+            grad_lo = sum_to(where(low, grad_y, 0.0), lo.shape)
+        if need_hi:
+            high = logical_or(gt(x, hi), crossed)
+            grad_hi = sum_to(where(high, grad_y, 0.0), hi.shape)
+        return grad_x, grad_lo, grad_hi
+
+
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """`input`, but not below `min` nor above `max`: numbers, tensors or None.
+
+    ValueError if both are None.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: expects min, max or both, got neither")
+    return Clamp.apply(input, min, max)
+
+
+clip = clamp
+
+# ---------------------------------------------------------------------- questions, without gradient
+
+
+def _compare(name: str, function: Any, a: Any, b: Any) -> Any:
+    p, q = _meet(name, _raw(a), _raw(b))
+    try:
+        y = function(p, q)
+    except ValueError:
+        raise _mismatch(name, _raw(a), _raw(b)) from None
+    return _wrapped(y, a, b)
+
+
+def _wrapped(y: Any, *inputs: Any) -> Any:
+    """A Tensor if one of the inputs was."""
+    if any(isinstance(x, Tensor) for x in inputs):
+        return Tensor._wrap(y if type(y) is np.ndarray else np.asarray(y))
+    return y
+
+
+def eq(input: Any, other: Any) -> Any:
+    """input == other, element by element, as bools."""
+    return _compare("eq", np.equal, input, other)
+
+
+def ne(input: Any, other: Any) -> Any:
+    """input != other, element by element, as bools."""
+    return _compare("ne", np.not_equal, input, other)
+
+
+def lt(input: Any, other: Any) -> Any:
+    """input < other, element by element, as bools."""
+    return _compare("lt", np.less, input, other)
+
+
+def le(input: Any, other: Any) -> Any:
+    """input <= other, element by element, as bools."""
+    return _compare("le", np.less_equal, input, other)
+
+
+def gt(input: Any, other: Any) -> Any:
+    """input > other, element by element, as bools."""
+    return _compare("gt", np.greater, input, other)
+
+
+def ge(input: Any, other: Any) -> Any:
+    """input >= other, element by element, as bools."""
+    return _compare("ge", np.greater_equal, input, other)
+
+
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+
+def logical_and(input: Any, other: Any) -> Any:
+    """True where both are not zero."""
+    return _compare("logical_and", np.logical_and, input, other)
+
+
+def logical_or(input: Any, other: Any) -> Any:
+    """True where at least one is not zero."""
+    return _compare("logical_or", np.logical_or, input, other)
+
+
+def logical_xor(input: Any, other: Any) -> Any:
+    """True where exactly one is not zero."""
+    return _compare("logical_xor", np.logical_xor, input, other)
+
+
+def logical_not(input: Any) -> Any:
+    """True where `input` is zero."""
+    return _wrapped(np.logical_not(_raw(input)), input)
+
+
+def isnan(input: Any) -> Any:
+    """True where `input` is NaN."""
+    return _wrapped(np.isnan(_raw(input)), input)
+
+
+def isinf(input: Any) -> Any:
+    """True where `input` is infinite."""
+    return _wrapped(np.isinf(_raw(input)), input)
+
+
+def isfinite(input: Any) -> Any:
+    """True where `input` is neither NaN nor infinite."""
+    return _wrapped(np.isfinite(_raw(input)), input)
+
+
+def isclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Any:
+    """True where |input - other| <= atol + rtol * |other|."""
+    a, b = _raw(input), _raw(other)
+    return _wrapped(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan), input, other)
+
+
+def allclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
+    """True if |input - other| <= atol + rtol * |other| everywhere. Returns a Python bool."""
+    return bool(np.allclose(_raw(input), _raw(other), rtol=rtol, atol=atol, equal_nan=equal_nan))
+
+
+def equal(input: Any, other: Any) -> bool:
+    """True if shapes and all elements are equal. Returns a Python bool."""
+    return bool(np.array_equal(_raw(input), _raw(other)))

@@ -1,0 +1,427 @@
+"""New tensors: from data, from a rule, from random numbers.
+
+Types are PyTorch's: floating functions give the default floating type (float32), `arange` of
+integers int64, and `tensor` keeps what an ndarray has. Sizes come as numbers or as one tuple:
+zeros(2, 3), zeros((2, 3)). Random functions draw from `generator`, or from the default generator,
+which `minicnn.manual_seed` seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, dtypes
+from ..autograd import device as Device
+from ..backend.random import default_generator
+from .shape import sizes_of
+
+__all__ = [
+    "BoolTensor",
+    "ByteTensor",
+    "DoubleTensor",
+    "FloatTensor",
+    "HalfTensor",
+    "IntTensor",
+    "LongTensor",
+    "arange",
+    "as_tensor",
+    "bernoulli",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "is_floating_point",
+    "is_tensor",
+    "linspace",
+    "meshgrid",
+    "multinomial",
+    "normal",
+    "numel",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+    "randperm",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+
+def on_device(function: str, device: Any) -> None:
+    """The one place that decides where tensors can be. RuntimeError for a device that is not."""
+    if device is None or device == "cpu":
+        return
+    wanted = Device(device)
+    if wanted.type != "cpu":
+        raise RuntimeError(
+            f"{function}: device {str(wanted)!r}: no GPU can be used: this version computes on the "
+            "CPU alone; choose with device('cuda' if minicnn.cuda.is_available() else 'cpu')"
+        )
+
+
+def _finish(
+    function: str, array: np.ndarray, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    on_device(function, device)
+    out = Tensor._wrap(array)
+    if requires_grad:
+        out.requires_grad = True
+    return out
+
+
+def _floating(dtype: Any) -> np.dtype:
+    return dtypes.get_default_dtype() if dtype is None else np.dtype(dtype)
+
+
+def _checked_sizes(function: str, size: Any) -> tuple[int, ...]:
+    shape = sizes_of(size)
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"{function}: sizes expect 0 or more, got {shape}")
+    return shape
+
+
+# ---------------------------------------------------------------------- from data
+
+
+def _array_from(function: str, data: Any, dtype: Any) -> np.ndarray:
+    """`data` as an array of PyTorch's type for it; a copy unless it is an array of that type."""
+    if isinstance(data, Tensor):
+        data = data.array
+    elif isinstance(data, (list, tuple)):
+        data = _plain(data)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError(f"{function}: the nested lists differ in length") from None
+    if dtype is None and not isinstance(data, (np.ndarray, np.generic)):
+        dtype = {"f": dtypes.get_default_dtype(), "i": np.int64, "u": np.int64}.get(
+            array.dtype.kind
+        )
+        if array.size == 0:
+            dtype = dtypes.get_default_dtype()
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{function}: cannot hold values of type {array.dtype}: {data!r:.60}")
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _plain(data: Any) -> Any:
+    """Nested lists with the tensors in them as plain values; a list of arrays as one array."""
+    if isinstance(data, Tensor):
+        return data.array.item() if data.array.ndim == 0 else data.array
+    if isinstance(data, (list, tuple)):
+        parts = [_plain(x) for x in data] if _holds_tensors(data) else data
+        arrays = len(parts) > 0 and all(isinstance(x, (np.ndarray, np.generic)) for x in parts)
+        return np.asarray(parts) if arrays else parts
+    return data
+
+
+def _holds_tensors(data: Any) -> bool:
+    """Looks at the first element only: nested lists of numbers, the usual case, stay cheap."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor with a copy of `data`: a number, nested lists, an ndarray or a tensor.
+
+    An ndarray keeps its type; Python floats get the default floating type, integers int64, bools
+    bool. Raises ValueError for ragged lists, TypeError for what is no number, RuntimeError for a
+    device that is not there.
+    """
+    array = _array_from("tensor", data, dtype)
+    return _finish("tensor", np.array(array), device, requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """As `tensor`, but shares the memory of a tensor or an ndarray that has the right type."""
+    on_device("as_tensor", device)
+    if isinstance(data, Tensor):
+        return data if dtype is None or data.dtype == dtype else data.to(dtype)
+    return Tensor._wrap(_array_from("as_tensor", data, dtype))
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor over the memory of `ndarray`: a change of one is a change of the other."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}")
+    return Tensor._wrap(_array_from("from_numpy", ndarray, None))
+
+
+def is_tensor(obj: Any) -> bool:
+    """True if `obj` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Any) -> bool:
+    """True for float16, float32 and float64."""
+    return input.dtype.kind == "f"
+
+
+def numel(input: Any) -> int:
+    """The number of elements."""
+    return math.prod(input.shape)
+
+
+def _legacy(name: str, dtype: Any) -> Any:
+    def make(*data: Any) -> Tensor:
+        if data and all(isinstance(n, int) for n in data):
+            return empty(*data, dtype=dtype)
+        return tensor(data[0] if data else [], dtype=dtype)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A tensor of type {dtype}: of data, or of these sizes and without values."
+    return make
+
+
+FloatTensor = _legacy("FloatTensor", dtypes.float32)
+DoubleTensor = _legacy("DoubleTensor", dtypes.float64)
+HalfTensor = _legacy("HalfTensor", dtypes.float16)
+LongTensor = _legacy("LongTensor", dtypes.int64)
+IntTensor = _legacy("IntTensor", dtypes.int32)
+ByteTensor = _legacy("ByteTensor", dtypes.uint8)
+BoolTensor = _legacy("BoolTensor", dtypes.bool)
+
+
+# ---------------------------------------------------------------------- constant
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of this size."""
+    array = np.zeros(_checked_sizes("zeros", size), _floating(dtype))
+    return _finish("zeros", array, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of this size."""
+    array = np.ones(_checked_sizes("ones", size), _floating(dtype))
+    return _finish("ones", array, device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+          memory_format: Any = None) -> Tensor:  # fmt: skip
+    """A tensor of this size whose values are whatever the memory held."""
+    array = np.empty(_checked_sizes("empty", size), _floating(dtype))
+    return _finish("empty", array, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
+         requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of this size full of one number, of that number's type (floats: the default)."""
+    value = getattr(fill_value, "array", fill_value)
+    if dtype is None:
+        dtype = dtypes.result_type(value.item() if isinstance(value, np.generic) else value)
+    array = np.full(_checked_sizes("full", (size,)), value, dtype)
+    return _finish("full", array, device, requires_grad)
+
+
+def _like(
+    function: str, make: Any, input: Any, dtype: Any, device: Any, requires_grad: bool
+) -> Tensor:
+    array = make(getattr(input, "array", input), dtype=dtype)
+    return _finish(function, array, device, requires_grad)
+
+
+def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:  # fmt: skip
+    """Zeros of the shape and type of `input`."""
+    return _like("zeros_like", np.zeros_like, input, dtype, device, requires_grad)
+
+
+def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+              memory_format: Any = None) -> Tensor:  # fmt: skip
+    """Ones of the shape and type of `input`."""
+    return _like("ones_like", np.ones_like, input, dtype, device, requires_grad)
+
+
+def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:  # fmt: skip
+    """A tensor of the shape and type of `input`, whose values are whatever the memory held."""
+    return _like("empty_like", np.empty_like, input, dtype, device, requires_grad)
+
+
+def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """A tensor of the shape and type of `input`, full of one number."""
+
+    def make(x: Any, dtype: Any) -> Any:
+        return np.full_like(x, fill_value, dtype=dtype)
+
+    return _like("full_like", make, input, dtype, device, requires_grad)
+
+
+# ---------------------------------------------------------------------- by a rule
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """start, start + step, ... below `end`; `arange(n)` begins at 0. int64 if all are integers.
+
+    RuntimeError for step 0, or one that leads away from `end`.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = [x.item() if hasattr(x, "item") else x for x in (start, end, step)]
+    if step == 0 or (end - start) * step < 0:
+        raise RuntimeError(f"arange: step {step} does not lead from {start} to {end}")
+    if dtype is None:
+        whole = all(isinstance(x, int) for x in (start, end, step))
+        dtype = np.int64 if whole else dtypes.get_default_dtype()
+    n = math.ceil((end - start) / step)
+    array = (start + step * np.arange(n)).astype(dtype)
+    return _finish("arange", array, device, requires_grad)
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """`steps` numbers from start to end, both included, at equal distances."""
+    if steps < 0:
+        raise RuntimeError(f"linspace: steps expects 0 or more, got {steps}")
+    array = np.linspace(float(start), float(end), steps).astype(_floating(dtype))
+    return _finish("linspace", array, device, requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None,
+        requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Ones on the diagonal of an n by m matrix (m = n if not given), zeros elsewhere."""
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"eye: sizes expect 0 or more, got {n} and {m}")
+    return _finish("eye", np.eye(n, m, dtype=_floating(dtype)), device, requires_grad)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid: one tensor for each vector, of the shape of all their lengths."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    arrays = [getattr(x, "array", x) for x in tensors]
+    return tuple([Tensor._wrap(g) for g in np.meshgrid(*arrays, indexing=indexing)])  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------------- random
+
+
+def numpy_generator(generator: Any) -> np.random.Generator:
+    """The NumPy generator of a minicnn.Generator, or of the default one."""
+    return (default_generator() if generator is None else generator).numpy
+
+
+def draw(function: str, generator: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`function` ("random": uniform in [0, 1), "standard_normal") in a floating type."""
+    if dtype.kind != "f":
+        raise RuntimeError(f"random numbers: expects a floating type, got {dtype}")
+    kind = dtype if dtype in (dtypes.float32, dtypes.float64) else dtypes.float32
+    values = getattr(numpy_generator(generator), function)(shape, dtype=kind)
+    return np.asarray(values).astype(dtype, copy=False)
+
+
+def rand(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None,
+         requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Uniform random numbers in [0, 1)."""
+    array = draw("random", generator, _checked_sizes("rand", size), _floating(dtype))
+    return _finish("rand", array, device, requires_grad)
+
+
+def randn(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None,
+          requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Normal random numbers of mean 0 and variance 1."""
+    array = draw("standard_normal", generator, _checked_sizes("randn", size), _floating(dtype))
+    return _finish("randn", array, device, requires_grad)
+
+
+def rand_like(input: Any, *, generator: Any = None, dtype: Any = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """`rand` in the shape and type of `input`."""
+    dtype = input.dtype if dtype is None else dtype
+    return rand(tuple(input.shape), generator=generator, dtype=dtype, device=device,
+                requires_grad=requires_grad)  # fmt: skip
+
+
+def randn_like(input: Any, *, generator: Any = None, dtype: Any = None, device: Any = None,
+               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """`randn` in the shape and type of `input`."""
+    dtype = input.dtype if dtype is None else dtype
+    return randn(tuple(input.shape), generator=generator, dtype=dtype, device=device,
+                 requires_grad=requires_grad)  # fmt: skip
+
+
+def randint(low: Any, high: Any = None, size: Any = None, *, generator: Any = None,
+            dtype: Any = None, device: Any = None,
+            requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Random integers in low ... high - 1; `randint(high, size)` begins at 0. int64."""
+    if size is None:
+        low, high, size = 0, low, high
+    if high <= low:
+        raise RuntimeError(f"randint: expects low < high, got {low} and {high}")
+    shape = _checked_sizes("randint", (size,))
+    array = numpy_generator(generator).integers(low, high, shape, np.int64)
+    array = np.asarray(array).astype(np.int64 if dtype is None else dtype, copy=False)
+    return _finish("randint", array, device, requires_grad)
+
+
+def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """0 ... n - 1 in random order (int64)."""
+    if n < 0:
+        raise RuntimeError(f"randperm: n expects 0 or more, got {n}")
+    array = numpy_generator(generator).permutation(n).astype(np.int64 if dtype is None else dtype)
+    return _finish("randperm", array, device, requires_grad)
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None,
+           dtype: Any = None, device: Any = None,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Normal random numbers; mean and std are numbers (with a size) or tensors."""
+    m, s = getattr(mean, "array", mean), getattr(std, "array", std)
+    if np.min(s, initial=0.0) < 0:
+        raise RuntimeError(f"normal: std expects 0 or more, got {np.min(s)}")
+    if size is None:
+        shape = np.broadcast_shapes(np.shape(m), np.shape(s))
+        dtype = dtype or dtypes.result_type(m, s)
+    else:
+        shape = _checked_sizes("normal", (size,))
+    array = draw("standard_normal", generator, shape, _floating(dtype))
+    return _finish("normal", np.asarray(array * s + m, array.dtype), device, requires_grad)
+
+
+def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that each element of `input` says (or `p`), else 0, in its type.
+
+    RuntimeError for probabilities outside 0 to 1.
+    """
+    x = getattr(input, "array", input)
+    chances = x if p is None else np.full_like(x, p, dtype=dtypes.get_default_dtype())
+    if chances.size and not (chances.min() >= 0 and chances.max() <= 1):
+        raise RuntimeError(
+            f"bernoulli: probabilities expect 0 to 1, got {chances.min()} to {chances.max()}"
+        )
+    return Tensor._wrap((numpy_generator(generator).random(x.shape) < chances).astype(x.dtype))
+
+
+def multinomial(input: Any, num_samples: int, replacement: bool = False, *,
+                generator: Any = None) -> Tensor:  # fmt: skip
+    """`num_samples` indices (int64) drawn for each row of weights, with or without repetition.
+
+    RuntimeError for weights that are negative or sum to 0, or for too few without replacement.
+    """
+    w = np.asarray(getattr(input, "array", input), np.float64)
+    rows = w[None] if w.ndim == 1 else w
+    if w.ndim not in (1, 2) or not (rows >= 0).all() or not (rows.sum(axis=1) > 0).all():
+        raise RuntimeError("multinomial: expects one or two dimensions of weights >= 0, not all 0")
+    if not replacement and num_samples > np.count_nonzero(rows, axis=1).min():
+        raise RuntimeError(f"multinomial: no {num_samples} different indices have a weight")
+    rng = numpy_generator(generator)
+    out = np.stack(
+        [rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows]
+    ).astype(np.int64)
+    return Tensor._wrap(out[0] if w.ndim == 1 else out)

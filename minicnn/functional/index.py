@@ -1,0 +1,532 @@
+"""Indexing: elements chosen by position.
+
+Read as a sum, y[i] = x[s(i)] is linear in x, and its gradient is the adjoint of that sum: every
+grad_y[i] is added to grad_x[s(i)]. Where several i choose the same element (a repeated index), its
+gradients add up.
+
+    basic       integers, slices, None, Ellipsis: a view, as in NumPy and PyTorch; no element twice
+    advanced    masks, integer tensors, lists: a copy; elements may repeat
+    gather      y[i,j] = x[i, index[i,j]]        (along dim 1; likewise along the others)
+
+An index that mixes both kinds is taken in two steps, the basic part first. That is PyTorch's rule;
+NumPy's differs where an integer stands apart from an array: x[0, :, [1, 2]].
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import Function, Tensor, inplace
+from .arithmetic import _raw, _wrapped, _zeros, cast, where
+from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
+
+__all__ = [
+    "argsort",
+    "argwhere",
+    "bincount",
+    "gather",
+    "index_select",
+    "masked_fill",
+    "masked_select",
+    "nonzero",
+    "one_hot",
+    "scatter",
+    "scatter_add",
+    "sort",
+    "take_along_dim",
+    "topk",
+    "unique",
+]
+
+# ---------------------------------------------------------------------- adding at repeated places
+
+
+def _add_at(flat: Any, g: Any, rows: int) -> Any:
+    """out[r] = sum of g[k] over all k with flat[k] = r; g has shape (len(flat), columns)."""
+    if g.shape[1] == 1 and g.dtype.kind == "f":
+        return np.bincount(flat, g[:, 0], minlength=rows).astype(g.dtype)[:, None]
+    out = np.zeros_like(g, shape=(rows, g.shape[1]), order="C")
+    if flat.size:  # equal places side by side, then one sum for each run of them
+        order = np.argsort(flat, kind="stable")
+        places = flat[order]
+        first = np.flatnonzero(np.r_[True, places[1:] != places[:-1]])
+        out[places[first]] = np.add.reduceat(g[order], first, axis=0)
+    return out
+
+
+class Take(Function):
+    """y = x[index], for an index of integer arrays, masks and full slices;  grad_x by AddAt."""
+
+    def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
+        self.x_shape, self.index = x.shape, index
+        return x[index]
+
+    def backward(self, grad_y: Any) -> Any:
+        return AddAt.apply(grad_y, index=self.index, shape=self.x_shape)
+
+
+class AddAt(Function):
+    """The adjoint of Take: y[index] += x, repeated places adding up;  grad_x = grad_y[index]."""
+
+    def forward(self, x: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+        self.index = index
+        if len(index) == 1 and index[0].dtype.kind == "b":  # a mask names no place twice
+            y = np.zeros_like(x, shape=shape, order="C")
+            y[index] = x
+            return y
+        taken = [i for i, k in enumerate(index) if not isinstance(k, slice)]
+        rest = [i for i in range(len(shape)) if i not in taken]
+        sizes = [shape[i] for i in taken]
+        arrays = np.broadcast_arrays(*[np.where(k < 0, k + shape[i], k) for i in taken
+                                       for k in (index[i],)])  # fmt: skip
+        flat = (
+            np.ravel_multi_index([k.ravel() for k in arrays], sizes)
+            if arrays[0].size
+            else (np.zeros(0, np.int64))
+        )
+        ndim = arrays[0].ndim
+        together = taken[-1] - taken[0] == len(taken) - 1  # else the chosen dimensions come first
+        start = taken[0] if together else 0
+        g = np.moveaxis(x, range(start, start + ndim), range(ndim))
+        columns = [shape[i] for i in rest]
+        y = _add_at(flat, g.reshape(flat.size, int(np.prod(columns))), int(np.prod(sizes)))
+        y = y.reshape(*sizes, *columns)
+        return np.moveaxis(y, range(y.ndim), [*taken, *rest])
+
+    def backward(self, grad_y: Any) -> Any:
+        return Take.apply(grad_y, index=self.index)
+
+
+# ---------------------------------------------------------------------- x[index]
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index]: a view for integers, slices, None and Ellipsis; a copy for masks and arrays.
+
+    Raises IndexError for places that do not exist, for masks of another shape and for indices that
+    are no integers; ValueError for a step that is not positive.
+    """
+    basic, advanced = _parse(index, x.shape)
+    try:
+        y = x if basic is None else Slice.apply(x, index=basic)
+        return y if advanced is None else Take.apply(y, index=advanced)
+    except IndexError as error:
+        raise IndexError(f"index: {error}; the tensor has shape {tuple(x.shape)}") from None
+
+
+def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Splits an index into its basic and its advanced part; None for a part that does nothing."""
+    if type(index) is int:
+        return (index, Ellipsis), None
+    keys = [_key(k) for k in (index if isinstance(index, tuple) else (index,))]
+    if not any(isinstance(k, np.ndarray) for k in keys):
+        return (*[_checked(k) for k in keys], *([] if Ellipsis in keys else [Ellipsis])), None
+    used = sum([k.ndim if _is_mask(k) else k is not None and k is not Ellipsis for k in keys])
+    if used > len(shape):
+        raise IndexError(f"index: {used} indices for a tensor of {len(shape)} dimensions: {shape}")
+    basic: list[Any] = []
+    advanced: list[Any] = []
+    axis = 0  # the dimension of x that the next key is for
+    for k in keys if any(k is Ellipsis for k in keys) else [*keys, Ellipsis]:
+        if not isinstance(k, np.ndarray):
+            width = len(shape) - used if k is Ellipsis else 1
+            basic += [slice(None)] * width if k is Ellipsis else [_checked(k)]
+            advanced += [] if isinstance(k, int) else [slice(None)] * width
+            axis += width if k is not None else 0
+            continue
+        width = k.ndim if _is_mask(k) else 1
+        if _is_mask(k) and k.shape != tuple(shape[axis : axis + width]):
+            raise IndexError(
+                f"index: the mask of shape {k.shape} does not fit dimension {axis} and on of a "
+                f"tensor of shape {tuple(shape)}"
+            )
+        basic += [slice(None)] * width
+        whole = _is_mask(k) and width == len(shape) == used and len(keys) == 1
+        advanced += [k] if whole else list(k.nonzero()) if _is_mask(k) else [k]
+        axis += width
+    trivial = all(isinstance(k, slice) and k == slice(None) for k in basic)
+    return None if trivial else tuple(basic), tuple(advanced)
+
+
+def _is_mask(k: Any) -> bool:
+    return isinstance(k, np.ndarray) and k.dtype.kind == "b"
+
+
+def _key(k: Any) -> Any:
+    """One part of an index: an int, a slice, None, Ellipsis, or an array of integers or bools."""
+    if k is None or k is Ellipsis or isinstance(k, slice):
+        return k
+    if isinstance(k, (list, tuple, range)):
+        k = np.asarray([_raw(v) for v in k]) if len(k) else np.zeros(0, np.int64)
+    elif isinstance(k, bool):
+        k = np.asarray(k)
+    k = _raw(k)
+    if isinstance(k, np.ndarray):
+        if k.dtype.kind not in "bi":
+            raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
+        return k.item() if k.ndim == 0 and k.dtype.kind == "i" else k
+    try:
+        return operator.index(k)
+    except TypeError:
+        raise IndexError(
+            f"index: expects integers, slices, None, ..., masks or integer tensors, got {k!r}"
+        ) from None
+
+
+def _checked(k: Any) -> Any:
+    """A slice with plain integers and a positive step."""
+    if not isinstance(k, slice):
+        return k
+    start, stop, step = [
+        None if v is None else operator.index(v) for v in (k.start, k.stop, k.step)
+    ]
+    if step is not None and step <= 0:
+        raise ValueError(f"index: the step of a slice expects a positive number, got {step}")
+    return slice(start, stop, step)
+
+
+# ---------------------------------------------------------------------- x[index] = value
+
+
+class Copy(Function):
+    """y = b in the shape and type of a;  grad_a = 0,  grad_b = grad_y. What `a.copy_(b)` writes."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shape = np.shape(b)
+        try:
+            return np.broadcast_to(np.asarray(b).astype(a.dtype, copy=False), a.shape)
+        except ValueError:
+            raise RuntimeError(
+                f"copy_: values of shape {self.shape} do not broadcast to {a.shape}"
+            ) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        need_a, need_b = self.needs_input_grad
+        return _zeros(grad_y) if need_a else None, sum_to(grad_y, self.shape) if need_b else None
+
+
+class CopyPart(Copy):
+    """As Copy, where a is a part of a larger tensor: the rest of it carries the gradient on."""
+
+    def backward(self, grad_y: Any) -> Any:
+        return None, sum_to(grad_y, self.shape) if self.needs_input_grad[1] else None
+
+
+class IndexPut(Function):
+    """y = x, but y[index] = v;  grad_x = grad_y with zeros at index,  grad_v = grad_y[index]."""
+
+    def forward(self, x: Any, v: Any, *, index: tuple[Any, ...]) -> Any:
+        self.index, self.v_shape = index, np.shape(v)
+        y = x.copy(order="K")
+        try:
+            y[index] = v
+        except ValueError:
+            raise RuntimeError(
+                f"index: values of shape {self.v_shape} do not broadcast to {y[index].shape}"
+            ) from None
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        grad_x = grad_v = None
+        if self.needs_input_grad[0]:
+            kept = np.ones(grad_y.shape, bool)
+            kept[self.index] = False
+            grad_x = where(kept, grad_y, 0.0)
+        if self.needs_input_grad[1]:
+            grad_v = sum_to(Take.apply(grad_y, index=self.index), self.v_shape)
+        return grad_x, grad_v
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, in place and differentiable: `value` is converted to the type of x.
+
+    Raises as `getitem`; RuntimeError if `value` does not broadcast to x[index], or if x is a leaf
+    that requires a gradient.
+    """
+    basic, advanced = _parse(index, x.shape)
+    if not isinstance(value, Tensor):
+        value = np.asarray(value)
+    try:
+        target = x if basic is None else Slice.apply(x, index=basic)
+        place = target.array if advanced is None else target.array[advanced]
+    except IndexError as error:
+        raise IndexError(f"index: {error}; the tensor has shape {tuple(x.shape)}") from None
+    extra = value.ndim - place.ndim
+    if extra > 0 and value.shape[:extra] == (1,) * extra:
+        value = Reshape.apply(value, shape=value.shape[extra:])
+    if advanced is None:
+        inplace("index", target, CopyPart.apply, value)
+    else:
+        inplace("index", target, IndexPut.apply, value, index=advanced)
+
+
+# ---------------------------------------------------------------------- along one dimension
+
+
+def _grid(index: Any, axis: int) -> tuple[Any, ...]:
+    """`index` along `axis`, each element's own position along the others: for x[grid]."""
+    grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in index.shape])])
+    grid[axis] = index
+    return tuple(grid)
+
+
+class Gather(Function):
+    """y[i,j] = x[i, index[i,j]] (axis 1);  grad_x by ScatterAdd."""
+
+    def forward(self, x: Any, *, index: Any, axis: int) -> Any:
+        self.x_shape, self.index, self.axis = x.shape, index, axis
+        return x[_grid(index, axis)]
+
+    def backward(self, grad_y: Any) -> Any:
+        return ScatterAdd.apply(grad_y, index=self.index, axis=self.axis, shape=self.x_shape)
+
+
+class ScatterAdd(Function):
+    """The adjoint of Gather: y[i, index[i,j]] += x[i,j];  grad_x[i,j] = grad_y[i, index[i,j]]."""
+
+    def forward(self, x: Any, *, index: Any, axis: int, shape: tuple[int, ...]) -> Any:
+        self.index, self.axis = index, axis
+        grid = _grid(index, axis)
+        if index.shape[axis] == 1:  # one place for each: none is named twice
+            y = np.zeros_like(x, shape=shape, order="C")
+            y[grid] = x
+            return y
+        return AddAt.apply(x, index=grid, shape=shape)
+
+    def backward(self, grad_y: Any) -> Any:
+        return Gather.apply(grad_y, index=self.index, axis=self.axis)
+
+
+def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) -> tuple[Any, int]:
+    """The index, checked and counted from the front, and the axis."""
+    k = _raw(index)
+    axis = axis_of(function, dim, input.ndim)
+    if k.dtype.kind not in "iu":
+        raise RuntimeError(f"{function}: index expects integers, got {k.dtype}")
+    small = all(
+        k.ndim == x.ndim and (i == axis or n <= x.shape[i]) for x in (input, *others)
+         for i, n in enumerate(k.shape[: x.ndim])
+    )  # fmt: skip
+    if k.ndim != input.ndim or not small:
+        raise RuntimeError(
+            f"{function}: index expects {input.ndim} dimensions, none but dim {dim} larger than "
+            f"those of the tensors: index {k.shape}, tensor {tuple(input.shape)}"
+        )
+    size = input.shape[axis] if input.ndim else 1
+    if k.size and not (k.min() >= 0 and k.max() < size):
+        wrong = k.min() if k.min() < 0 else k.max()
+        raise IndexError(
+            f"{function}: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
+            f"{tuple(input.shape)}, got {wrong}"
+        )
+    return k, axis
+
+
+def gather(input: Any, dim: int, index: Any) -> Any:
+    """y[i,j] = input[i, index[i,j]] for dim 1, likewise for others; y has the shape of `index`.
+
+    Raises RuntimeError if the shapes do not fit, IndexError for an index out of range.
+    """
+    if input.ndim == 0:
+        return Reshape.apply(gather(flatten(input), 0, _raw(index).reshape(-1)), shape=())
+    k, axis = _along("gather", input, dim, index)
+    return Gather.apply(input, index=k, axis=axis)
+
+
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+    """As `gather`, after both are broadcast against each other in all dimensions but `dim`."""
+    if dim is None:
+        return gather(flatten(input), 0, _raw(indices).reshape(-1))
+    k = _raw(indices)
+    axis = axis_of("take_along_dim", dim, input.ndim)
+    if k.ndim != input.ndim:
+        raise RuntimeError(
+            f"take_along_dim: indices expects {input.ndim} dimensions, got shape {k.shape}"
+        )
+    one = tuple([1 if i == axis else n for i, n in enumerate(input.shape)])
+    shape = broadcast_shapes(one, tuple([1 if i == axis else n for i, n in enumerate(k.shape)]))
+    full = [(*shape[:axis], x.shape[axis], *shape[axis + 1 :]) for x in (input, k)]
+    return gather(broadcast_to(input, full[0]), axis, broadcast_to(k, full[1]))
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """y = input, y[i, index[i,j]] += src[i,j] (dim 1); repeats add up. Errors as `gather`."""
+    k, axis = _along("scatter_add", input, dim, index, (src,))
+    part = getitem(src, tuple([slice(0, n) for n in k.shape]))
+    return input + ScatterAdd.apply(part, index=k, axis=axis, shape=tuple(input.shape))
+
+
+class Scatter(Function):
+    """y = x, but y[i, index[i,j]] = v[i,j];  grad_x zero there, grad_v = grad_y there."""
+
+    def forward(self, x: Any, v: Any, *, index: Any, axis: int) -> Any:
+        self.index, self.axis = index, axis
+        y = x.copy()
+        y[_grid(index, axis)] = v
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        grad_x = grad_v = None
+        if self.needs_input_grad[0]:
+            kept = np.ones(grad_y.shape, bool)
+            kept[_grid(self.index, self.axis)] = False
+            grad_x = where(kept, grad_y, 0.0)
+        if self.needs_input_grad[1]:
+            grad_v = Gather.apply(grad_y, index=self.index, axis=self.axis)
+        return grad_x, grad_v
+
+
+def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
+    """y = input, but y[i, index[i,j]] = src[i,j] (dim 1), or a number src. Errors as `gather`."""
+    if not hasattr(src, "ndim") or src.ndim == 0:
+        k, axis = _along("scatter", input, dim, index)
+        return Scatter.apply(input, np.asarray(_raw(src), input.dtype), index=k, axis=axis)
+    k, axis = _along("scatter", input, dim, index, (src,))
+    part = getitem(src, tuple([slice(0, n) for n in k.shape]))
+    return Scatter.apply(input, part, index=k, axis=axis)
+
+
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
+    k = np.atleast_1d(_raw(index))
+    axis = axis_of("index_select", dim, input.ndim)
+    if k.ndim != 1 or k.dtype.kind not in "iu":
+        raise IndexError(
+            f"index_select: index expects a vector of integers, got {k.dtype} of shape {k.shape}"
+        )
+    size = input.shape[axis] if input.ndim else 1
+    if k.size and not (k.min() >= 0 and k.max() < size):
+        raise IndexError(
+            f"index_select: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
+            f"{tuple(input.shape)}, got {k.min() if k.min() < 0 else k.max()}"
+        )
+    if input.ndim == 0:
+        return Reshape.apply(index_select(flatten(input), 0, k), shape=())
+    full = [slice(None)] * input.ndim
+    return Take.apply(input, index=(*full[:axis], k, *full[axis + 1 :]))
+
+
+# ---------------------------------------------------------------------- masks
+
+
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """`input`, but `value` (a number, or a tensor of one) where `mask`. RuntimeError for a mask
+    that is not bool, or a fraction into integers."""
+    m = _raw(mask)
+    if m.dtype.kind != "b":
+        raise RuntimeError(f"masked_fill: mask expects bools, got {m.dtype}")
+    if getattr(value, "ndim", 0):
+        raise RuntimeError(f"masked_fill: value expects one number, got shape {tuple(value.shape)}")
+    if isinstance(value, Tensor):
+        value = cast(value, input.dtype)
+    elif input.dtype.kind in "iu" and value != int(value):
+        raise RuntimeError(f"masked_fill: {input.dtype} cannot hold {value}")
+    else:
+        value = np.asarray(value, input.dtype)
+    return where(mask, value, input)
+
+
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements of `input` where `mask`, in one dimension; both are broadcast first."""
+    m = _raw(mask)
+    shape = broadcast_shapes(tuple(input.shape), m.shape)
+    return getitem(broadcast_to(input, shape), np.broadcast_to(m, shape))
+
+
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """Where `input` is not zero: one row of indices for each element, shape (count, ndim), int64.
+
+    With as_tuple: one vector for each dimension, for indexing.
+    """
+    x = _raw(input)
+    found = np.atleast_1d(x).nonzero()
+    if as_tuple:
+        return tuple([_wrapped(k, input) for k in found])
+    rows = np.stack(found, axis=1) if x.ndim else np.zeros((len(found[0]), 0), np.int64)
+    return _wrapped(rows, input)
+
+
+def argwhere(input: Any) -> Any:
+    """As `nonzero`."""
+    return nonzero(input)
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """y[..., k] = 1 where k is the class number, else 0 (int64). num_classes -1: the largest + 1.
+
+    Raises RuntimeError for types other than integers, or classes out of range.
+    """
+    k = _raw(tensor)
+    if k.dtype.kind not in "iu":
+        raise RuntimeError(f"one_hot: expects integers, got {k.dtype}")
+    if num_classes == -1:
+        if not k.size:
+            raise RuntimeError("one_hot: num_classes must be given for an empty tensor")
+        num_classes = int(k.max()) + 1
+    if k.size and (k.min() < 0 or k.max() >= num_classes):
+        raise RuntimeError(
+            f"one_hot: classes expect 0 to {num_classes - 1}, got {k.min()} to {k.max()}"
+        )
+    return _wrapped((k[..., None] == np.arange(num_classes)).astype(np.int64), tensor)
+
+
+# ---------------------------------------------------------------------- order
+
+
+class Sorted(NamedTuple):
+    """What `sort` and `topk` return: the values, and where they were."""
+
+    values: Any
+    indices: Any
+
+
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """The indices (int64) that sort `input` along `dim`; equal elements keep their order."""
+    x = _raw(input)
+    axis = axis_of("argsort", dim, x.ndim)
+    if x.ndim == 0:
+        return _wrapped(np.asarray(0), input)
+    if descending:  # turned twice, so that equal elements keep their order here too
+        order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+        return _wrapped(np.flip(order, axis).copy(), input)
+    return _wrapped(np.argsort(x, axis=axis, kind="stable"), input)
+
+
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """`(values, indices)`, sorted along `dim`; equal elements keep their order; NaN is largest."""
+    indices = argsort(input, dim, descending)
+    return Sorted(gather(input, dim, indices), indices)
+
+
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """`(values, indices)` of the k largest (or smallest) along `dim`, in order.
+
+    RuntimeError if there are not k.
+    """
+    axis = axis_of("topk", dim, input.ndim)
+    size = input.shape[axis] if input.ndim else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"topk: k expects 0 to {size}, the size of dim {dim}, got {k}")
+    indices = argsort(input, dim, descending=largest)
+    if input.ndim:
+        indices = getitem(indices, (slice(None),) * axis + (slice(0, k),))
+    return Sorted(gather(input, dim, indices), indices)
+
+
+def unique(input: Any, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The different elements in rising order; also where each went, and how often each occurs."""
+    x = _raw(input)
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    parts = [values]
+    parts += [inverse.reshape(x.shape)] if return_inverse else []
+    parts += [counts] if return_counts else []
+    outs = tuple([_wrapped(p, input) for p in parts])
+    return outs if len(outs) > 1 else outs[0]
+
+
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each of 0, 1, 2, ... occurs in `input`, or the sum of its weights."""
+    return _wrapped(np.bincount(_raw(input), _raw(weights), minlength), input)

@@ -1,0 +1,465 @@
+"""Losses, and the derivation of their gradients.
+
+    x (N, C) scores, or (N, C, d1, ...)     p = softmax(x) along C   t (N,) or (N, d1, ...) labels
+    W (C,) class weights, 1 if not given    s label_smoothing        q (N, C) target distribution
+
+The formulas are for (N, C); further axes are more samples. (c = t) is 1 if c and t are equal, else
+0.
+
+
+Negative log-likelihood
+-----------------------
+With l = log p (what log_softmax gives), each sample that is not ignored (t[n] != ignore_index)
+counts with the weight of its class, v[n] = W[t[n]]; an ignored one with v[n] = 0.
+
+(1)  loss[n] = -v[n] * l[n, t[n]]
+(2)  'none'  y[n] = loss[n]
+     'sum'   y = sum over n of loss[n]
+     'mean'  y = (sum over n of loss[n]) / M,  M = sum over n of v[n]
+
+M is the sum of the weights, not the number of samples. If all are ignored the mean is 0/0, NaN;
+the gradient of an ignored sample is 0 all the same. With g[n] the gradient that reaches loss[n]
+(grad_y[n], grad_y or grad_y / M),
+
+(3)  grad_l[n,c] = -g[n] * v[n] * (c = t[n])
+
+
+Cross-entropy
+-------------
+-log p[n,t[n]] needs p at the labels only, but its gradient needs all of p. Smoothing gives s of the
+target's mass to all classes alike: q[n,c] = (1 - s) * (c = t[n]) + s / C, and with the weights
+
+(4)  loss[n] = -sum over c of Q[n,c] * log p[n,c],    Q[n,c] = W[c] * q[n,c], or 0 if n is ignored
+
+d log p[n,c] / d x[n,a] = (a = c) - p[n,a], so
+
+     d loss[n] / d x[n,a] = -Q[n,a] + p[n,a] * sum over c of Q[n,c]
+
+(5)  grad_x[n,a] = g[n] * (p[n,a] * sum over c of Q[n,c] - Q[n,a])
+
+For plain labels sum Q = 1: grad_x = (p - onehot(t)) / N with 'mean'. One pass over p in place of
+the two of log_softmax and nll_loss, and no division by p, so it is exact also where p underflows
+to 0.
+
+Targets may also be distributions q (N, C): then (4) with q <- (1 - s) * q + s / C and M = N.
+These are ordinary differentiable inputs, and the code composes (4) from log_softmax, product and
+sum.
+
+
+Squared and absolute error
+--------------------------
+(6)  mse: loss = (x - t)^2     grad_x = g * 2 * (x - t)       grad_t = -grad_x
+(7)  l1:  loss = |x - t|       grad_x = g * sign(x - t)       grad_t = -grad_x       (0 where x = t)
+
+'mean' divides by the number of elements.
+
+
+By hand
+-------
+x = [[0, log 3]], t = [0]:
+
+     s = 0      p = [[1/4, 3/4]]    q = [[1, 0]]        loss = log 4
+                grad_x = [[1/4 - 1, 3/4 - 0]]   = [[-3/4, 3/4]]
+     s = 1/2    p = [[1/4, 3/4]]    q = [[3/4, 1/4]]    loss = log 4 - log(3) / 4
+                grad_x = [[1/4 - 3/4, 3/4 - 1/4]] = [[-1/2, 1/2]]
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..autograd import Function, Tensor, dtypes
+from ..autograd.tensor import recorded
+from .activation import log_softmax, softmax
+from .arithmetic import cast, div, sign
+from .checks import check_floating
+from .reduce import mean, sum
+from .shape import reshape, sum_to
+
+__all__ = ["cross_entropy", "l1_loss", "mse_loss", "nll_loss"]
+
+
+# ---------------------------------------------------------------------- labels
+
+
+class _Labels:
+    """Checked labels: which entry each sample picks, and what it weighs.
+
+    Raises IndexError for a label that is no class, before anything is computed.
+    """
+
+    def __init__(self, function: str, x: Any, target: Any, weight: Any, ignore: int, smooth: float):
+        xp = backend.array_module(x)
+        shape = (-1,) + (1,) * (x.ndim - 2)  # (C,) among the axes (C, d1, ...)
+        C = self.classes = x.shape[1]
+        kept = target != ignore
+        t = xp.where(kept, target, 0)
+        if t.size and (t.min() < 0 or t.max() >= C):
+            _bad_label(function, t, C, ignore)
+        self.kept = kept.astype(x.dtype)
+        W = self.W = xp.ones(C, x.dtype) if weight is None else weight.astype(x.dtype)
+        self.v = W[t] * self.kept
+        samples = xp.indices(t.shape, sparse=True)
+        self.at = (samples[0], t, *samples[1:])  # x[self.at][n, ...] = x[n, t[n, ...], ...]
+        self.wide = np.result_type(x.dtype, np.float32)  # float16 cannot count beyond 65504
+        self.M = self.v.sum(dtype=self.wide)
+        self.smooth, self.W_by_class = smooth, W.reshape(shape)
+        self.sum_q = self.v  # sum over c of Q[n,c]
+        if smooth:
+            self.sum_q = (1 - smooth) * self.v + smooth / C * W.sum() * self.kept
+
+    def reduced(self, loss: Any, reduction: str) -> Any:
+        """Formula (2)."""
+        loss[self.kept == 0] = 0  # also where log_p is infinite
+        if reduction == "none":
+            return loss
+        total = loss.sum(dtype=self.wide)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return (total / self.M if reduction == "mean" else total).astype(loss.dtype)
+
+    def spread(self, grad_y: Any, reduction: str) -> Any:
+        """g[n] of (3) and (5), from grad_y; a sample that is ignored has gradient 0, not NaN."""
+        if reduction != "mean":
+            return grad_y * self.kept
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = self.kept / self.M
+        share[self.kept == 0] = 0
+        return grad_y * share
+
+    def distribution(self) -> Any:
+        """Q of formula (4), as an array (N, C, ...)."""
+        xp = backend.array_module(self.kept)
+        shape = (self.kept.shape[0], self.classes, *self.kept.shape[1:])
+        Q = xp.zeros(shape, self.kept.dtype)
+        if self.smooth:
+            Q += self.smooth / self.classes * self.W_by_class * self.kept[:, None]
+        Q[self.at] += (1 - self.smooth) * self.v
+        return Q
+
+
+def _bad_label(function: str, t: Any, C: int, ignore: int) -> None:
+    at = np.argwhere((t < 0) | (t >= C))[0].tolist()
+    raise IndexError(
+        f"{function}: target holds the label {int(t[tuple(at)])} at index {tuple(at)}; with {C} "
+        f"classes a label is 0 to {C - 1} (or ignore_index={ignore})"
+    )
+
+
+# ---------------------------------------------------------------------- functions
+
+
+class NLLLoss(Function):
+    """y: formulas (1) and (2).  grad_l: (3)."""
+
+    def forward(self, log_p: Any, *, labels: _Labels, reduction: str) -> Any:
+        self.labels, self.reduction, self.shape = labels, reduction, log_p.shape
+        with np.errstate(invalid="ignore"):
+            return labels.reduced(-log_p[labels.at] * labels.v, reduction)
+
+    def backward(self, grad_y: Any) -> Any:
+        labels = self.labels
+        g = labels.spread(grad_y, self.reduction)
+        if self.create_graph:
+            return -reshape(g, (g.shape[0], 1, *g.shape[1:])) * Tensor._wrap(labels.distribution())
+        grad_l = backend.array_module(g).zeros(self.shape, labels.v.dtype)
+        grad_l[labels.at] = -g * labels.v
+        return grad_l
+
+
+class CrossEntropy(Function):
+    """y: formulas (4) and (2), from the scores x.  grad_x: (5)."""
+
+    def forward(self, x: Any, *, labels: _Labels, reduction: str) -> Any:
+        self.labels, self.reduction = labels, reduction
+        log_p = backend.of(x).log_softmax_forward(x, 1)
+        self.save(x, log_p)  # x for second derivatives alone
+        with np.errstate(invalid="ignore"):
+            loss = -log_p[labels.at] * ((1 - labels.smooth) * labels.v)
+            if labels.smooth:
+                share = labels.smooth / labels.classes
+                loss -= share * (log_p * labels.W_by_class).sum(axis=1)
+            return labels.reduced(loss, reduction)
+
+    def backward(self, grad_y: Any) -> Any:
+        x, log_p = self.saved
+        labels = self.labels
+        g = labels.spread(grad_y, self.reduction)
+        if self.create_graph:  # (5) as it stands, with p computed again from x
+            by_sample = (g.shape[0], 1, *g.shape[1:])
+            sum_q = Tensor._wrap(labels.sum_q.reshape(by_sample))
+            Q = Tensor._wrap(labels.distribution())
+            return reshape(g, by_sample) * (softmax(x, 1) * sum_q - Q)
+        grad_x = backend.array_module(log_p).exp(log_p)
+        grad_x *= (g * labels.sum_q)[:, None]
+        if labels.smooth:
+            share = labels.smooth / labels.classes
+            grad_x -= share * g[:, None] * labels.W_by_class
+        grad_x[labels.at] -= (1 - labels.smooth) * g * labels.v
+        return grad_x
+
+
+class SquaredError(Function):
+    """y = (x - t)^2, formula (6).  grad_x = grad_y * 2 * (x - t), grad_t = -grad_x."""
+
+    def forward(self, x: Any, t: Any) -> Any:
+        self.save(x, t)
+        d = x - t
+        return d * d
+
+    def backward(self, grad_y: Any) -> Any:
+        x, t = self.saved
+        need_x, need_t = self.needs_input_grad
+        grad_d = grad_y * ((x - t) * 2)
+        grad_x = sum_to(grad_d, x.shape) if need_x else None
+        grad_t = -sum_to(grad_d, t.shape) if need_t else None
+        return grad_x, grad_t
+
+
+class AbsoluteError(Function):
+    """y = |x - t|, formula (7).  grad_x = grad_y * sign(x - t), grad_t = -grad_x."""
+
+    def forward(self, x: Any, t: Any) -> Any:
+        self.save(x, t)
+        return abs(x - t)
+
+    def backward(self, grad_y: Any) -> Any:
+        x, t = self.saved
+        need_x, need_t = self.needs_input_grad
+        grad_d = grad_y * sign(x - t)
+        grad_x = sum_to(grad_d, x.shape) if need_x else None
+        grad_t = -sum_to(grad_d, t.shape) if need_t else None
+        return grad_x, grad_t
+
+
+# ---------------------------------------------------------------------- public functions
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The cross-entropy between softmax(input) and the target: formula (4).
+
+    Args:
+        input: scores (N, C), (N, C, d1, ...), or (C,) for a single sample. N may be 0.
+        target: labels 0 .. C-1 of any integer type, (N,), (N, d1, ...) or (); or probabilities, of
+            the input's shape and of a floating type.
+        weight: (C,), one for each class; not differentiated.
+        size_average, reduce: PyTorch's older form of `reduction`, with a warning.
+        ignore_index: samples with this label count nothing (labels only).
+        reduction: 'none', 'sum', or 'mean': for labels the mean weighted by `weight`.
+        label_smoothing: 0 to 1, the mass that is spread over all classes.
+
+    Returns:
+        A scalar, or with 'none' the target's shape (for probabilities (N, d1, ...)).
+
+    Raises:
+        IndexError: a label that is no class.
+        ValueError: shapes that do not fit, an unknown reduction, label_smoothing outside 0 .. 1.
+        TypeError: scores that are not floating, bool labels.
+    """
+    reduction = _reduction("cross_entropy", size_average, reduce, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing expects 0 to 1, got {label_smoothing}")
+    _check_scores("cross_entropy", input, target, weight)
+    if target.dtype.kind == "f":
+        return _with_probabilities(input, target, weight, reduction, label_smoothing)
+    return _with_labels(
+        "cross_entropy",
+        CrossEntropy,
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+    )
+
+
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Any:
+    """-input[n, target[n]], weighted: formulas (1) and (2). `input` holds log-probabilities.
+
+    Arguments, result and errors as cross_entropy's, with labels only.
+    """
+    reduction = _reduction("nll_loss", size_average, reduce, reduction)
+    _check_scores("nll_loss", input, target, weight)
+    if target.dtype.kind == "f":
+        raise TypeError(f"nll_loss: target expects integer labels, got {target.dtype}")
+    return _with_labels("nll_loss", NLLLoss, input, target, weight, ignore_index, reduction, 0.0)
+
+
+def mse_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """The mean (or sum, or each) of (input - target)^2.
+
+    Args:
+        input, target: of one shape. Others broadcast, with a warning.
+        size_average, reduce: PyTorch's older form of `reduction`, with a warning.
+        reduction: 'none', 'mean' or 'sum'.
+        weight: multiplies each element's error, and 'mean' then divides by its sum; of the
+            input's shape.
+
+    Raises:
+        ValueError: shapes that do not broadcast, an unknown reduction.
+        TypeError: neither is floating.
+    """
+    reduction = _reduction("mse_loss", size_average, reduce, reduction)
+    return _elementwise("mse_loss", SquaredError, input, target, reduction, weight)
+
+
+def l1_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Any:
+    """The mean (or sum, or each) of |input - target|. Arguments and errors as mse_loss."""
+    reduction = _reduction("l1_loss", size_average, reduce, reduction)
+    return _elementwise("l1_loss", AbsoluteError, input, target, reduction, weight)
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def _reduction(function: str, size_average: Any, reduce: Any, reduction: str) -> str:
+    """The reduction, also from the two arguments that PyTorch had before it."""
+    if size_average is not None or reduce is not None:
+        mean = size_average is None or size_average
+        reduction = "none" if reduce is False else "mean" if mean else "sum"
+        warnings.warn(
+            f"{function}: size_average and reduce are old; write reduction={reduction!r}",
+            UserWarning,
+            stacklevel=3,
+        )
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(
+            f"{function}: reduction expects 'none', 'mean' or 'sum', got {reduction!r}"
+        )
+    return reduction
+
+
+def _check_scores(function: str, x: Any, target: Any, weight: Any) -> None:
+    check_floating(function, "input", x)
+    shape = tuple(x.shape)
+    if not shape or shape[min(1, len(shape) - 1)] == 0:
+        raise ValueError(f"{function}: input expects (C,), (N, C) or (N, C, ...), got {shape}")
+    dtype = getattr(target, "dtype", None)
+    if dtype is None or dtype.kind not in "iuf":
+        got = type(target).__name__ if dtype is None else dtype
+        raise TypeError(f"{function}: target expects integer labels, got {got}")
+    if weight is None:
+        return
+    C = shape[min(1, len(shape) - 1)]
+    if tuple(weight.shape) != (C,):
+        raise ValueError(
+            f"{function}: weight expects shape ({C},), one for each class, got "
+            f"{tuple(weight.shape)}"
+        )
+    if weight.dtype != x.dtype:
+        raise TypeError(f"{function}: weight expects input's type {x.dtype}, got {weight.dtype}")
+    if recorded(weight):
+        raise RuntimeError(f"{function}: weight is not differentiated; detach() it")
+
+
+def _with_labels(
+    function: str,
+    loss: Any,
+    x: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    smooth: float,
+) -> Any:
+    wanted = (*x.shape[:1], *x.shape[2:]) if x.ndim > 1 else ()
+    if tuple(target.shape) != wanted:
+        raise ValueError(
+            f"{function}: target expects shape {wanted}, a label for each sample of input "
+            f"{tuple(x.shape)}, got {tuple(target.shape)}"
+        )
+    t, W = [getattr(a, "array", a) for a in (target, weight)]
+    if x.ndim == 1:
+        x, t = reshape(x, (1, -1)), t.reshape(1)
+    labels = _Labels(function, getattr(x, "array", x), t, W, ignore_index, smooth)
+    y = loss.apply(x, labels=labels, reduction=reduction)
+    return reshape(y, ()) if reduction == "none" and not wanted else y
+
+
+def _with_probabilities(x: Any, q: Any, weight: Any, reduction: str, smooth: float) -> Any:
+    """Formula (4) for target distributions, out of differentiable pieces."""
+    if tuple(q.shape) != tuple(x.shape):
+        raise ValueError(
+            f"cross_entropy: target expects probabilities of input's shape {tuple(x.shape)}, or "
+            f"integer labels, got {q.dtype} {tuple(q.shape)}"
+        )
+    axis = min(1, x.ndim - 1)
+    C = x.shape[axis]
+    if smooth:
+        q = q * (1 - smooth) + smooth / C
+    Q = q if weight is None else q * reshape(weight, (C,) + (1,) * (x.ndim - axis - 1))
+    loss = -sum(log_softmax(x, axis) * Q, axis)
+    return (
+        div(sum(loss), math.prod(x.shape) // C)
+        if reduction == "mean"
+        else _reduced(loss, reduction)
+    )
+
+
+def _reduced(loss: Any, reduction: str) -> Any:
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
+
+
+def _elementwise(function: str, op: Any, x: Any, t: Any, reduction: str, weight: Any) -> Any:
+    if not hasattr(x, "dtype") or not hasattr(t, "dtype"):
+        got = type(t if hasattr(x, "dtype") else x).__name__
+        raise TypeError(f"{function}: input and target expect a Tensor or an array, got {got}")
+    dtype = dtypes.result_type(x, t)
+    if dtype.kind not in "fc":
+        raise TypeError(f"{function}: one of input and target expects a floating type, got {dtype}")
+    shapes = f"input {tuple(x.shape)}, target {tuple(t.shape)}"
+    if x.shape != t.shape:
+        try:
+            np.broadcast_shapes(x.shape, t.shape)
+        except ValueError:
+            raise ValueError(f"{function}: expects shapes that broadcast: {shapes}") from None
+        warnings.warn(
+            f"{function}: the shapes differ and are broadcast, which is seldom meant: {shapes}",
+            UserWarning,
+            stacklevel=3,
+        )
+    loss = op.apply(cast(x, dtype), cast(t, dtype))
+    if weight is None:
+        return _reduced(loss, reduction)
+    if weight.shape != x.shape:
+        raise ValueError(
+            f"{function}: weight expects input's shape {tuple(x.shape)}, got {weight.shape}"
+        )
+    loss = loss * weight
+    return div(sum(loss), sum(weight)) if reduction == "mean" else _reduced(loss, reduction)

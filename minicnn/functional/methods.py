@@ -1,0 +1,361 @@
+"""What hangs on Tensor: operators, methods and in-place forms, each of them a public function.
+
+`Tensor.sum` is `functional.sum`, and so on: the table METHODS lists all that PyTorch's Tensor has
+under the same name. What is more than a table entry is written out below it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, dtypes, inplace
+from ..autograd import device as Device
+from ..autograd.arraylike import UFUNC_OPS
+from ..autograd.mode import mode
+from . import arithmetic, creation, index, shape
+from .linear import matmul
+
+# ---------------------------------------------------------------------- operators
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """An operator. NumPy scalars count as Python numbers; what is no number may know tensors."""
+
+    def operator(self: Any, other: Any) -> Any:
+        if isinstance(other, np.generic):
+            other = other.item()
+        elif not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return function(self, other)
+
+    return operator
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return _binary(lambda self, other: function(other, self))
+
+
+_OPERANDS = (Tensor, int, float, complex, np.ndarray)
+
+_BINARY = {
+    "add": arithmetic.add,
+    "sub": arithmetic.sub,
+    "mul": arithmetic.mul,
+    "truediv": arithmetic.div,
+    "floordiv": arithmetic.floor_divide,
+    "mod": arithmetic.remainder,
+    "pow": arithmetic.pow,
+    "matmul": matmul,
+}
+_COMPARE = {"eq": arithmetic.eq, "ne": arithmetic.ne, "lt": arithmetic.lt, "le": arithmetic.le,
+            "gt": arithmetic.gt, "ge": arithmetic.ge}  # fmt: skip
+
+
+def _bits(name: str, function: Any) -> Callable[[Any, Any], Any]:
+    """& | ^ of bools and integers. They have no gradient."""
+
+    def bitwise(input: Any, other: Any) -> Any:
+        a, b = arithmetic._meet(name, arithmetic._raw(input), arithmetic._raw(other))
+        if np.result_type(a, b).kind not in "biu":
+            raise RuntimeError(f"{name}: expects bools or integers, got {np.result_type(a, b)}")
+        return arithmetic._compare(name, function, input, other)
+
+    bitwise.__name__ = name
+    return bitwise
+
+
+_BITWISE = {
+    "and": _bits("bitwise_and", np.bitwise_and),
+    "or": _bits("bitwise_or", np.bitwise_or),
+    "xor": _bits("bitwise_xor", np.bitwise_xor),
+}
+
+
+def _invert(input: Tensor) -> Tensor:
+    """~input: not for bools, all bits turned for integers."""
+    if input.dtype.kind not in "biu":
+        raise RuntimeError(f"bitwise_not: expects bools or integers, got {input.dtype}")
+    return Tensor._wrap(np.invert(input.array))
+
+
+# NumPy's operators, when an ndarray stands on the left: `array * tensor` is a Tensor.
+_UFUNCS = {
+    "add": arithmetic.add, "subtract": arithmetic.sub, "multiply": arithmetic.mul,
+    "divide": arithmetic.div, "floor_divide": arithmetic.floor_divide,
+    "remainder": arithmetic.remainder, "power": arithmetic.pow, "matmul": matmul,
+    "equal": arithmetic.eq, "not_equal": arithmetic.ne, "less": arithmetic.lt,
+    "less_equal": arithmetic.le, "greater": arithmetic.gt, "greater_equal": arithmetic.ge,
+    "bitwise_and": _BITWISE["and"], "bitwise_or": _BITWISE["or"], "bitwise_xor": _BITWISE["xor"],
+}  # fmt: skip
+
+# ---------------------------------------------------------------------- methods: the table
+
+METHODS = {
+    "arithmetic": """
+        abs absolute add allclose ceil clamp clip cos div divide eq equal exp expm1 floor
+        floor_divide fmod ge greater greater_equal gt isclose isfinite isinf isnan le less
+        less_equal log log1p log2 log10 logical_and logical_not logical_or logical_xor lt
+        maximum minimum mul multiply ne neg negative not_equal pow reciprocal remainder
+        round rsqrt sign sin sqrt square sub subtract true_divide trunc""",
+    "reduce": """
+        all amax amin aminmax any argmax argmin count_nonzero cumsum logsumexp max mean min
+        norm prod std sum var""",
+    "shape": """
+        broadcast_to chunk clone contiguous expand expand_as flatten flip movedim narrow
+        permute ravel repeat repeat_interleave reshape roll select split squeeze swapaxes t
+        tile transpose unbind unflatten unsqueeze view view_as""",
+    "index": """
+        argsort argwhere bincount gather index_select masked_fill masked_select nonzero
+        scatter scatter_add sort take_along_dim topk unique""",
+    "linear": "addmm bmm dot matmul mm mv outer",
+    "creation": "bernoulli multinomial",
+    "activation": "log_softmax relu sigmoid softmax tanh",
+}
+
+# t.f_(...) is t = t.f(...) in the memory of t.
+IN_PLACE = {
+    "arithmetic": """
+        abs add ceil clamp clip cos div divide exp expm1 floor floor_divide fmod log log1p
+        log2 log10 mul multiply neg negative pow reciprocal remainder round rsqrt sign sin
+        sqrt square sub subtract true_divide trunc""",
+    "index": "masked_fill scatter scatter_add",
+    "activation": "relu sigmoid tanh",
+}
+
+
+def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """The form of `function` that writes its result into its first argument: `name` is its name."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return inplace(name, self, function, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{name[:-1]}` in place; see autograd/inplace.py for what cannot be changed."
+    return method
+
+
+def _functions(table: dict[str, str]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """(name, function) for every name in a table. By import_module, because the package's own
+    attribute `linear` is the function of that name."""
+    for file, names in table.items():
+        module = importlib.import_module(f"{__package__}.{file}")
+        for name in names.split():
+            yield name, getattr(module, name)
+
+
+# ---------------------------------------------------------------------- types and devices
+
+
+def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False,
+       copy: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """This tensor in another type or on another device: to(dtype), to(device[, dtype]), to(other).
+
+    Itself if nothing changes and `copy` is False. RuntimeError for a device that is not there.
+    """
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, bool):  # non_blocking and copy may come by position
+            continue
+        elif isinstance(arg, (str, int, Device)) and not _is_dtype_name(arg):
+            device = arg
+        elif arg is not None:
+            dtype = arg
+    creation.on_device("to", device)
+    if dtype is not None and np.dtype(dtype) != self.array.dtype:
+        return arithmetic.Cast.apply(self, dtype=np.dtype(dtype))
+    return shape.clone(self) if copy else self
+
+
+def _is_dtype_name(arg: Any) -> bool:
+    return isinstance(arg, str) and arg.partition(":")[0] not in Device._TYPES
+
+
+def cpu(self: Tensor) -> Tensor:
+    """This tensor in the CPU's memory: itself if it is there."""
+    return self
+
+
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """This tensor in a GPU's memory. RuntimeError where no GPU can be used."""
+    return to(self, Device("cuda" if device is None else device))
+
+
+def _convert(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
+    def convert(self: Tensor) -> Tensor:
+        return self if self.array.dtype is dtype else to(self, dtype)
+
+    convert.__doc__ = f"This tensor as {dtype}; itself if it is that already."
+    return convert
+
+
+_CONVERSIONS: dict[str, np.dtype] = {
+    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "int": dtypes.int32,
+    "long": dtypes.int64, "short": dtypes.int16, "byte": dtypes.uint8, "bool": dtypes.bool,
+}  # fmt: skip
+
+
+def type_(self: Tensor, dtype: Any = None) -> Any:
+    """The type's name, as `torch.FloatTensor` has it; with `dtype`, this tensor in that type."""
+    if dtype is not None:
+        named = str(dtype).rpartition(".")[2].removesuffix("Tensor").lower()
+        return to(self, _CONVERSIONS.get(named, dtype) if isinstance(dtype, str) else dtype)
+    names = {v: k.capitalize() for k, v in _CONVERSIONS.items()}
+    return f"minicnn.{names.get(self.dtype, str(self.dtype))}Tensor"
+
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the type of `other`."""
+    return to(self, other.dtype)
+
+
+# ---------------------------------------------------------------------- whole tensors in place
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Writes `src`, broadcast and converted, into this tensor. Gradients flow to `src`."""
+    src = src if isinstance(src, Tensor) else np.asarray(src)
+    return inplace("copy_", self, index.Copy.apply, src)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Writes one number everywhere."""
+    if getattr(value, "ndim", 0):
+        raise RuntimeError(f"fill_: expects one number, got shape {tuple(value.shape)}")
+    return inplace("fill_", self, index.Copy.apply, value)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Writes zeros everywhere."""
+    return inplace("zero_", self, index.Copy.apply, 0)
+
+
+def _random_in_place(name: str, self: Tensor, values: Any) -> Tensor:
+    return inplace(name, self, index.Copy.apply, values)
+
+
+def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills with normal random numbers. RuntimeError for a negative std."""
+    values = creation.normal(mean, std, self.shape, generator=generator, dtype=self.dtype)
+    return _random_in_place("normal_", self, values.array)
+
+
+def uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills with uniform random numbers in [from_, to). RuntimeError if from_ > to."""
+    if from_ > to:
+        raise RuntimeError(f"uniform_: expects from <= to, got {from_} and {to}")
+    values = creation.draw("random", generator, self.shape, self.dtype)
+    return _random_in_place("uniform_", self, values * (to - from_) + from_)
+
+
+def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
+            generator: Any = None) -> Tensor:  # fmt: skip
+    """Fills with random integers in from_ ... to - 1; random_(n) in 0 ... n - 1."""
+    if to is None:
+        from_, to = 0, from_
+    if to is None:  # every integer that the type holds exactly
+        bits = {"f2": 11, "f4": 24, "f8": 53}.get(self.dtype.str[1:], 8 * self.dtype.itemsize - 1)
+        to = 2**bits
+    values = creation.randint(from_ or 0, to, self.shape, generator=generator)
+    return _random_in_place("random_", self, values.array)
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fills with 1 with probability `p`, a number or a tensor, and 0 otherwise."""
+    chances = np.broadcast_to(np.asarray(arithmetic._raw(p), np.float64), self.shape)
+    return _random_in_place(
+        "bernoulli_", self, creation.bernoulli(chances, generator=generator).array
+    )
+
+
+def _reshape_in_place(name: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """squeeze_ and its kin change the shape, not the memory: the tensor becomes a view of it."""
+
+    def method(self: Tensor, *args: Any) -> Tensor:
+        if mode.grad and self.is_leaf and self.requires_grad:
+            raise RuntimeError(
+                f"{name}: a leaf that requires a gradient cannot be changed in place while "
+                "gradients are recorded; do it under `with no_grad():`"
+            )
+        out = function(self, *args)
+        self.array, self._edge, self._requires_grad = out.array, out._edge, out._requires_grad
+        if self._view is not None:
+            self._view = out._view
+        return self
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{name[:-1]}` of this tensor itself."
+    return method
+
+
+# ---------------------------------------------------------------------- new tensors of a kind
+
+
+def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None,
+               requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """`minicnn.tensor(data)` in this tensor's type."""
+    dtype = self.dtype if dtype is None else dtype
+    return creation.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, dtype: Any = None, **options: Any) -> Tensor:
+        return function(*args, dtype=self.dtype if dtype is None else dtype, **options)
+
+    method.__doc__ = f"`{function.__name__}` in this tensor's type."
+    return method
+
+
+# ---------------------------------------------------------------------- putting it on
+
+_REST = {
+    "__neg__": arithmetic.neg,
+    "__pos__": lambda self: self,
+    "__abs__": arithmetic.abs,
+    "__invert__": _invert,
+    "bitwise_not": _invert,
+    "__getitem__": index.getitem,
+    "__setitem__": index.setitem,
+    "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
+    "mT": property(lambda self: shape.transpose(self, -2, -1)),
+    "type": type_,
+    "where": lambda self, condition, other: arithmetic.where(condition, self, other),
+}
+
+
+def _install() -> None:
+    for name, function in _functions(METHODS):
+        setattr(Tensor, name, function)
+    for name, function in _functions(IN_PLACE):
+        setattr(Tensor, f"{name}_", in_place(function, f"{name}_"))
+    for name, function in _BINARY.items():
+        setattr(Tensor, f"__{name}__", _binary(function))
+        setattr(Tensor, f"__r{name}__", _reflected(function))
+        if name != "matmul":  # its result has another shape
+            setattr(Tensor, f"__i{name}__", _binary(in_place(function, f"{function.__name__}_")))
+    for name, function in _COMPARE.items():
+        setattr(Tensor, f"__{name}__", _binary(function))
+    for name, function in _BITWISE.items():
+        setattr(Tensor, f"__{name}__", _binary(function))
+        setattr(Tensor, f"__r{name}__", _reflected(function))
+        setattr(Tensor, f"__i{name}__", _binary(in_place(function, f"bitwise_{name}_")))
+    for name, dtype in _CONVERSIONS.items():
+        setattr(Tensor, name, _convert(dtype))
+    for method in (to, cpu, cuda, type_as, copy_, fill_, zero_, normal_, uniform_, random_,
+                   bernoulli_, new_tensor):  # fmt: skip
+        setattr(Tensor, method.__name__, method)
+    for make in (creation.zeros, creation.ones, creation.empty, creation.full):
+        setattr(Tensor, f"new_{make.__name__}", _new(make))
+    for function in (shape.squeeze, shape.unsqueeze, shape.transpose, shape.t):
+        name = f"{function.__name__}_"
+        setattr(Tensor, name, _reshape_in_place(name, function))
+    for name, value in _REST.items():
+        setattr(Tensor, name, value)
+    UFUNC_OPS.update(_UFUNCS)
+
+
+_install()

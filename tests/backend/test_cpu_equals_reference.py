@@ -1,0 +1,301 @@
+"""The fast versions against the loops, bit for bit on small integers, over generated geometries.
+
+Sums of small integers are exact in float32, in whatever order they are taken: so any wrong index
+shows, and rounding never does. What cuts work into pieces is set small here, so that small arrays
+are cut too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn.backend import cpu, reference
+from minicnn.backend.cpu import conv, depthwise, norm, pool
+from minicnn.backend.geometry import ConvGeometry, PoolGeometry
+
+
+def integers(rng, shape, dtype):
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def assert_same(results, wanted):
+    if not isinstance(results, tuple):
+        results, wanted = (results,), (wanted,)
+    for result, want in zip(results, wanted, strict=True):
+        assert result.dtype == want.dtype
+        assert result.shape == want.shape
+        assert np.array_equal(result, want, equal_nan=want.dtype.kind == "f")
+
+
+@contextlib.contextmanager
+def cut_into(pieces):
+    """Work cut into pieces of about so many entries; None leaves the usual sizes."""
+    with pytest.MonkeyPatch.context() as patch:
+        if pieces is not None:
+            patch.setattr(conv, "_THIN_CHUNK", pieces)
+            patch.setattr(conv, "_LARGE_CHUNK", pieces)
+            patch.setattr(conv, "_SMALL_PRODUCT", 1024)
+            patch.setattr(depthwise, "_BLOCK", pieces)
+            patch.setattr(pool, "_SLAB", pieces)
+            patch.setattr(norm, "_BLOCK", pieces)
+        yield
+
+
+dtypes = st.sampled_from([np.float32, np.float64])
+pieces = st.sampled_from([None, 1, 30, 200, 1000])
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.integers(1, 3))
+    # Now and then enough channels for N,H,W,C order.
+    per_group = draw(st.sampled_from([1, 2, 3, 33]))
+    features = groups * draw(st.integers(1, 3))
+    options = []
+    for _ in "HW":
+        kernel, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+        low, high = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        smallest = max(1, dilation * (kernel - 1) + 1 - low - high)
+        size = draw(st.integers(smallest, smallest + 5))
+        options.append((size, kernel, draw(st.integers(1, 3)), (low, high), dilation))
+    sizes, kernels, strides, paddings, dilations = zip(*options, strict=True)
+    return ConvGeometry.of(
+        (draw(st.integers(0, 3)), groups * per_group, *sizes),
+        (features, per_group, *kernels),
+        (features,),
+        strides,
+        paddings,
+        dilations,
+        groups,
+    )
+
+
+@st.composite
+def pointwise(draw):
+    """1x1, stride 1, no padding: a product without columns."""
+    groups = draw(st.integers(1, 2))
+    size = draw(st.sampled_from([(1, 1), (3, 2), (4, 40)]))
+    shape = (draw(st.integers(0, 3)), 2 * groups, *size)
+    return ConvGeometry.of(shape, (3 * groups, 2, 1, 1), groups=groups)
+
+
+@st.composite
+def pools(draw, dilated):
+    options = []
+    for _ in "HW":
+        kernel = draw(st.integers(1, 4))
+        dilation = draw(st.integers(1, 3)) if dilated else 1
+        span = dilation * (kernel - 1) + 1
+        # With padding the first tap inside is at most D-1: an input of 3 is never stepped over.
+        size = draw(st.integers(max(3, span), span + 6))
+        padding = draw(st.integers(0, kernel // 2))
+        options.append((size, kernel, draw(st.integers(1, 5)), padding, dilation))
+    sizes, *rest = zip(*options, strict=True)
+    x_shape = (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *sizes)
+    return x_shape, PoolGeometry.of(x_shape, *rest, ceil_mode=draw(st.booleans()))
+
+
+orders = st.sampled_from(["NCHW", "NHWC", "CHWN", "reversed", "gaps"])
+
+
+@settings(max_examples=120)
+@given(convolutions() | pointwise(), st.booleans(), dtypes, orders, orders, pieces, seeds)
+def test_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed):
+    rng = np.random.default_rng(seed)
+    x, grad_y = (integers(rng, shape, dtype) for shape in (g.x_shape, g.y_shape))
+    w, b = integers(rng, g.w_shape, dtype), integers(rng, (g.out_channels,), dtype)
+    b = b if with_bias else None
+    x2, grad_y2, w2 = laid_out(x, order_x), laid_out(grad_y, order_y), laid_out(w, order_x)
+    with cut_into(size):
+        assert_same(cpu.conv_forward(x2, w2, b, g), reference.conv_forward(x, w, b, g))
+        wanted = reference.conv_grad_input(grad_y, w, g)
+        assert_same(cpu.conv_grad_input(grad_y2, w2, g), wanted)
+        wanted = reference.conv_grad_weight(x, grad_y, g)
+        assert_same(cpu.conv_grad_weight(x2, grad_y2, g), wanted)
+
+
+@settings(max_examples=40)
+@given(convolutions(), dtypes, orders, seeds)
+def test_im2col_and_col2im(laid_out, g, dtype, order, seed):
+    rng = np.random.default_rng(seed)
+    x = integers(rng, g.x_shape, dtype)
+    cols = reference.im2col(x, g)
+    assert_same(cpu.im2col(laid_out(x, order), g), cols)
+    other = integers(rng, cols.shape, dtype)
+    assert_same(cpu.col2im(other[:, ::-1][:, ::-1], g), reference.col2im(other, g))
+
+
+@settings(max_examples=80)
+@given(pools(dilated=True), dtypes, orders, orders, pieces, st.integers(0, 9), seeds)
+def test_max_pooling(laid_out, case, dtype, order_x, order_y, size, odd, seed):
+    x_shape, g = case
+    rng = np.random.default_rng(seed)
+    x = integers(rng, x_shape, dtype)  # of nine values: many ties
+    if odd < 4:
+        x[rng.random(x_shape) < 0.3] = (-np.inf, np.inf, np.nan, np.nan)[odd]
+    y, indices = reference.max_pool_forward(x, g)
+    grad_y = integers(rng, y.shape, dtype)
+    x2, grad_y2, indices2 = (
+        laid_out(x, order_x),
+        laid_out(grad_y, order_y),
+        laid_out(indices, order_x),
+    )
+    with cut_into(size):
+        assert_same(cpu.max_pool_forward(x2, g), (y, indices))
+        wanted = reference.max_pool_backward(grad_y, indices, x_shape)
+        assert_same(cpu.max_pool_backward(grad_y2, indices2, x_shape), wanted)
+        assert_same(cpu.max_pool_gather(x2, indices2), y)
+
+
+@settings(max_examples=60)
+@given(
+    pools(dilated=False), st.booleans(), st.sampled_from([None, None, 3, -2]), orders, pieces, seeds
+)
+def test_average_pooling(laid_out, case, count_include_pad, divisor, order, size, seed):
+    """The sums are exact and the quotient is the same rounding of the same number."""
+    x_shape, g = case
+    rng = np.random.default_rng(seed)
+    x = integers(rng, x_shape, np.float32)
+    options = (g, count_include_pad, divisor)
+    y = reference.avg_pool_forward(x, *options)
+    grad_y = 144 * integers(rng, y.shape, np.float32)  # so that every usual count divides it
+    with cut_into(size):
+        assert_same(cpu.avg_pool_forward(laid_out(x, order), *options), y)
+        result = cpu.avg_pool_backward(laid_out(grad_y, order), x_shape, *options)
+        wanted = reference.avg_pool_backward(grad_y, x_shape, *options)
+        assert np.allclose(result, wanted, rtol=1e-6, atol=1e-3)
+
+
+@settings(max_examples=60)
+@given(
+    st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(1, 10), st.integers(1, 10)),
+    orders,
+    st.booleans(),
+    seeds,
+)
+def test_adaptive_pooling(laid_out, x_shape, out_size, order, nan, seed):
+    rng = np.random.default_rng(seed)
+    x = integers(rng, x_shape, np.float32)
+    assert_same(
+        cpu.adaptive_avg_pool_forward(laid_out(x, order), out_size),
+        reference.adaptive_avg_pool_forward(x, out_size),
+    )
+    grad_y = integers(rng, (*x_shape[:2], *out_size), np.float32)
+    result = cpu.adaptive_avg_pool_backward(laid_out(grad_y, order), x_shape)
+    assert np.allclose(result, reference.adaptive_avg_pool_backward(grad_y, x_shape), atol=1e-5)
+    if nan:
+        x[rng.random(x_shape) < 0.2] = np.nan
+    assert_same(
+        cpu.adaptive_max_pool_forward(laid_out(x, order), out_size),
+        reference.adaptive_max_pool_forward(x, out_size),
+    )
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=2, max_size=5),
+    st.booleans(),
+    st.booleans(),
+    st.permutations(range(5)),
+    pieces,
+    seeds,
+)
+def test_batch_norm(shape, with_weight, with_bias, axes, size, seed):
+    rng = np.random.default_rng(seed)
+    x, grad_y = rng.standard_normal((2, *shape))
+    axes = [axis for axis in axes if axis < x.ndim]
+    back = np.argsort(axes)
+    x2 = np.ascontiguousarray(x.transpose(axes)).transpose(back)
+    w = rng.standard_normal(shape[1]) if with_weight else None
+    b = rng.standard_normal(shape[1]) if with_bias else None
+    wanted = reference.batch_norm_forward(x, w, b, 0.1)
+    _, mean, inv_std = wanted
+    with cut_into(size):
+        results = cpu.batch_norm_forward(x2, w, b, 0.1)
+        for result, want in zip(results, wanted, strict=True):
+            assert np.allclose(result, want, rtol=1e-12, atol=1e-12)
+        results = cpu.batch_norm_backward(grad_y, x2, w, mean, inv_std)
+        wanted = reference.batch_norm_backward(grad_y, x, w, mean, inv_std)
+        for result, want in zip(results, wanted, strict=True):
+            assert np.allclose(result, want, rtol=1e-12, atol=1e-12)
+        result = cpu.batch_norm_inference(x2, w, b, mean, inv_std, 0.1)
+        wanted = reference.batch_norm_inference(x, w, b, mean, inv_std, 0.1)
+        assert np.allclose(result, wanted, rtol=1e-12, atol=1e-12)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 3), seeds)
+def test_softmax(shape, axis, seed):
+    axis %= len(shape)
+    rng = np.random.default_rng(seed)
+    x, grad_y = 20 * rng.standard_normal((2, *shape))
+    for name in ("softmax", "log_softmax"):
+        y = getattr(cpu, f"{name}_forward")(x, axis)
+        wanted = getattr(reference, f"{name}_forward")(x, axis)
+        assert np.allclose(y, wanted, rtol=1e-12, atol=1e-12)
+        grad_x = getattr(cpu, f"{name}_backward")(grad_y, y, axis)
+        wanted = getattr(reference, f"{name}_backward")(grad_y, y, axis)
+        assert np.allclose(grad_x, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("position_major", [False, True])
+@pytest.mark.parametrize("shape", [(1, 2, 3, 700), (2, 3, 4, 101), (1, 4, 40, 90), (1, 1, 1, 2000)])
+def test_products_in_pieces(shape, position_major):
+    """A product cut into small ones, with what is left over, is the product."""
+    G, R, T, M = shape
+    rng = np.random.default_rng(0)
+    a = integers(rng, (G, R, T), np.float32)
+    g, b, out = (integers(rng, (G, rows, M), np.float32) for rows in (R, T, R))
+    if position_major:
+        g, b, out = (np.ascontiguousarray(m.swapaxes(1, 2)).swapaxes(1, 2) for m in (g, b, out))
+    for parts in (1, 1 << 19):
+        with cut_into(1), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(conv, "_PARTS", parts)
+            conv._matmul(a, b, out)
+            total = conv._matmul_sum(g, b)
+        assert np.array_equal(out, np.einsum("grt,gtm->grm", a, b))
+        assert np.array_equal(total, np.einsum("grm,gtm->grt", g, b))
+
+
+@pytest.mark.parametrize("channels", [(3, 8), (40, 48)], ids=str)
+def test_convolution_in_floating_point(channels):
+    """Sums of many products, in float32: within a few roundings of the exact sums."""
+    C, F = channels
+    g = ConvGeometry.of((2, C, 9, 8), (F, C, 3, 3), (F,), (1, 2), 1)
+    rng = np.random.default_rng(0)
+    x, w, b, grad_y = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in (g.x_shape, g.w_shape, (F,), g.y_shape)
+    )
+    for name, arrays in (
+        ("conv_forward", (x, w, b)),
+        ("conv_grad_input", (grad_y, w)),
+        ("conv_grad_weight", (x, grad_y)),
+    ):
+        result = getattr(cpu, name)(*arrays, g)
+        exact = getattr(cpu, name)(*[a.astype(np.float64) for a in arrays], g)
+        assert np.abs(result - exact).max() < 1e-6 * np.abs(exact).max(), name
+
+
+def test_complex_numbers_pass_through():
+    """The complex step needs them: the derivative of an analytic function without a difference."""
+    g = ConvGeometry.of((2, 2, 5, 5), (3, 2, 3, 3), None, 2, 1)
+    rng = np.random.default_rng(0)
+    x, w, grad_y = (
+        integers(rng, s, np.complex128) + 1j * integers(rng, s, np.complex128)
+        for s in (g.x_shape, g.w_shape, g.y_shape)
+    )
+    assert_same(cpu.conv_forward(x, w, None, g), reference.conv_forward(x, w, None, g))
+    assert_same(cpu.conv_grad_input(grad_y, w, g), reference.conv_grad_input(grad_y, w, g))
+    assert_same(cpu.conv_grad_weight(x, grad_y, g), reference.conv_grad_weight(x, grad_y, g))
+    for result, want in zip(
+        cpu.batch_norm_forward(x, None, None, 0.1),
+        reference.batch_norm_forward(x, None, None, 0.1),
+        strict=True,
+    ):
+        assert np.allclose(result, want, rtol=1e-12)

@@ -1,0 +1,368 @@
+"""Activations: every formula against the code, derivatives, kinks, extremes, parity, errors."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn.autograd import GradcheckError, Tensor, gradcheck, gradgradcheck
+from minicnn.functional.activation import (
+    elu,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+
+BACKENDS = ["cpu", "reference"]
+exp, where = np.exp, np.where
+
+
+def leaf(array):
+    return Tensor(np.array(array, float), requires_grad=True)
+
+
+def second_derivatives(fn, *inputs):
+    """gradgradcheck, and: the gradient that can be differentiated again is the ordinary one."""
+    assert gradgradcheck(fn, inputs)
+    y = fn(*inputs)
+    u = Tensor(np.random.default_rng(9).normal(size=y.shape))
+    plain = minicnn.autograd.grad(y, inputs, u, retain_graph=True)
+    graph = minicnn.autograd.grad(y, inputs, u, create_graph=True)
+    for a, b in zip(plain, graph, strict=True):
+        np.testing.assert_allclose(a.array, b.detach().array, rtol=1e-11, atol=1e-13)
+
+
+# name: (function, the formula of y, the formula of f')
+FORMULAS = {
+    "relu": (relu, lambda x: where(x > 0, x, 0), lambda x: where(x > 0, 1, 0)),
+    "leaky_relu": (
+        lambda x: leaky_relu(x, 0.2),
+        lambda x: where(x > 0, x, 0.2 * x),
+        lambda x: where(x > 0, 1, 0.2),
+    ),
+    "leaky_relu steep": (
+        lambda x: leaky_relu(x, 3),
+        lambda x: where(x > 0, x, 3 * x),
+        lambda x: where(x > 0, 1, 3),
+    ),
+    "leaky_relu negative": (
+        lambda x: leaky_relu(x, -0.5),
+        lambda x: where(x > 0, x, -0.5 * x),
+        lambda x: where(x > 0, 1, -0.5),
+    ),
+    "leaky_relu flat": (
+        lambda x: leaky_relu(x, 0),
+        lambda x: where(x > 0, x, 0),
+        lambda x: where(x > 0, 1, 0),
+    ),
+    "sigmoid": (
+        sigmoid,
+        lambda x: 1 / (1 + exp(-x)),
+        lambda x: exp(-x) / (1 + exp(-x)) ** 2,
+    ),
+    "tanh": (
+        tanh,
+        lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
+        lambda x: 1 - np.tanh(x) ** 2,
+    ),
+    "silu": (
+        silu,
+        lambda x: x / (1 + exp(-x)),
+        lambda x: 1 / (1 + exp(-x)) * (1 + x * (1 - 1 / (1 + exp(-x)))),
+    ),
+    "elu": (
+        lambda x: elu(x, 1.5),
+        lambda x: where(x > 0, x, 1.5 * (exp(x) - 1)),
+        lambda x: where(x > 0, 1, 1.5 * exp(x)),
+    ),
+    "softplus": (
+        lambda x: softplus(x, 2.0),
+        lambda x: np.log(1 + exp(2 * x)) / 2,
+        lambda x: exp(2 * x) / (1 + exp(2 * x)),
+    ),
+    "hardtanh": (
+        lambda x: hardtanh(x, -0.5, 0.8),
+        lambda x: np.minimum(np.maximum(x, -0.5), 0.8),
+        lambda x: where((x > -0.5) & (x < 0.8), 1, 0),
+    ),
+    "relu6": (
+        relu6,
+        lambda x: np.minimum(np.maximum(x, 0), 6),
+        lambda x: where((x > 0) & (x < 6), 1, 0),
+    ),
+}
+
+
+def away_from_kinks(shape=(3, 4, 5)):
+    """Both signs, also beyond 6, and nothing within 0.1 of a kink."""
+    x = np.random.default_rng(0).normal(0, 3, shape)
+    for kink in (-0.5, 0, 0.8, 6):
+        x = where(abs(x - kink) < 0.1, kink + 0.15, x)
+    return x
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_1_to_8(name):
+    function, formula, slope = FORMULAS[name]
+    x = leaf(away_from_kinks())
+    y = function(x)
+    grad_y = np.random.default_rng(1).normal(size=x.shape)
+    y.backward(Tensor(grad_y))
+    np.testing.assert_allclose(y.detach().array, formula(x.array), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(x.grad.array, slope(x.array) * grad_y, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_derivatives(name):
+    function = FORMULAS[name][0]
+    for shape in ((3, 4), (), (0, 2)):
+        x = leaf(away_from_kinks(shape))
+        assert gradcheck(function, x)
+        second_derivatives(function, x)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_complex_step(name):
+    x, h = away_from_kinks(), 1e-30
+    function, _, slope = FORMULAS[name]
+    np.testing.assert_allclose(function(x + 1j * h).imag / h, slope(x), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("function", "kink", "slope"),
+    [
+        (relu, 0.0, 0.0),
+        (lambda x: leaky_relu(x, 0.2), 0.0, 0.2),
+        (lambda x: elu(x, 1.5), 0.0, 1.5),
+        (hardtanh, -1.0, 0.0),
+        (hardtanh, 1.0, 0.0),
+        (relu6, 0.0, 0.0),
+        (relu6, 6.0, 0.0),
+    ],
+)
+def test_kinks_follow_the_documented_convention(function, kink, slope):
+    x = leaf([kink])
+    function(x).backward(Tensor(np.ones(1)))
+    assert x.grad.array[0] == slope
+    with pytest.raises(GradcheckError, match="kink or tie"):
+        gradcheck(function, x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_extremes_without_warnings(name, dtype):
+    function = FORMULAS[name][0]
+    largest = np.finfo(dtype).max
+    x = np.array([-largest, -1e4, -100, 100, 1e4, largest, np.nan], dtype)
+    y = function(x)
+    assert y.dtype == dtype
+    assert np.isnan(y[-1]) and not np.isnan(y[:-1]).any()
+    at_infinity = function(np.array([np.inf], dtype))[0]
+    assert at_infinity in (np.inf, function(np.array([1e4], dtype))[0])
+
+
+def test_sigmoid_keeps_its_digits_far_out():
+    x = np.array([-700.0, -30.0, 30.0])
+    np.testing.assert_allclose(sigmoid(x), [exp(-700), exp(-30) / (1 + exp(-30)), 1], rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_memory_order_is_kept(name):
+    function = FORMULAS[name][0]
+    x = leaf(0)
+    x.array = away_from_kinks((2, 3, 4, 5)).transpose(0, 3, 1, 2)
+    y = function(x)
+    y.backward(Tensor(np.ones(x.shape)))
+    assert y.stride() == x.stride()
+    assert np.array_equal(y.detach().array, function(x.array.copy()))
+
+
+def test_relu_saves_its_output_alone():
+    x = leaf(away_from_kinks())
+    y = relu(x)
+    assert [a is y.array for a in y.grad_fn._saved] == [True]
+
+
+INPLACE = [relu, leaky_relu, elu, hardtanh, relu6, silu]
+
+
+@pytest.mark.parametrize("function", INPLACE)
+def test_inplace(function):
+    x = leaf(away_from_kinks())
+    wanted = function(x)
+    wanted.backward(Tensor(np.cos(x.array)))
+    wanted_grad, x.grad = x.grad, None
+    middle = x * 1.0
+    memory = middle.array
+    y = function(middle, inplace=True)
+    assert y is middle and y.array is memory
+    y.backward(Tensor(np.cos(x.array)))
+    assert np.array_equal(memory, wanted.detach().array)
+    assert np.array_equal(x.grad.array, wanted_grad.array)
+    raw = x.array.copy()
+    assert function(raw, inplace=True) is raw and np.array_equal(raw, memory)
+    with pytest.raises(RuntimeError, match=f"{function.__name__}_: a leaf"):
+        function(x, inplace=True)
+
+
+def test_integers():
+    assert relu(np.array([-2, 3])).tolist() == [0, 3]
+    assert sigmoid(Tensor(np.array([0]))).dtype == tanh(np.array([0])).dtype == np.float32
+    with pytest.raises(TypeError, match="elu: x expects a floating type, got int64"):
+        elu(np.array([1]))
+    with pytest.raises(TypeError, match="softmax: x expects a floating type, got int64"):
+        softmax(np.array([1]), 0)
+    with pytest.raises(ValueError, match="hardtanh: min_val expects at most max_val=0"):
+        hardtanh(np.ones(1), 1, 0)
+    with pytest.raises(TypeError, match="tanh: x expects a Tensor or an array, got list"):
+        tanh([1.0])
+
+
+# ---------------------------------------------------------------------- along an axis
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_softmax_example_by_hand(backend):
+    x = leaf([0, np.log(3)])
+    with minicnn.use_backend(backend):
+        y = softmax(x, 0)
+        y.backward(Tensor(np.array([1.0, 0])))
+    np.testing.assert_allclose(y.detach().array, [1 / 4, 3 / 4], rtol=1e-14)
+    np.testing.assert_allclose(x.grad.array, [3 / 16, -3 / 16], rtol=1e-14)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_formulas_9_to_12(axis):
+    r = np.random.default_rng(0)
+    X, grad_y = r.normal(size=(3, 4, 5)), r.normal(size=(3, 4, 5))
+    x, z = leaf(X), leaf(X)
+    p, logp = softmax(x, axis), log_softmax(z, axis)
+    p.backward(Tensor(grad_y))
+    logp.backward(Tensor(grad_y))
+    e, g = np.moveaxis(exp(X), axis, -1), np.moveaxis(grad_y, axis, -1)
+    y = e / e.sum(-1, keepdims=True)
+    back = lambda a: np.moveaxis(a, -1, axis)  # noqa: E731
+    np.testing.assert_allclose(p.detach().array, back(y), rtol=1e-12)  # (9)
+    jacobian = np.einsum("...b,ab->...ab", y, np.eye(y.shape[-1])) - np.einsum(
+        "...a,...b->...ab", y, y
+    )
+    wanted = back(np.einsum("...b,...ab->...a", g, jacobian))
+    np.testing.assert_allclose(x.grad.array, wanted, rtol=1e-10, atol=1e-14)  # (10), first form
+    wanted = back(y * (g - (g * y).sum(-1, keepdims=True)))
+    np.testing.assert_allclose(x.grad.array, wanted, rtol=1e-10, atol=1e-14)  # (10), second form
+    np.testing.assert_allclose(logp.detach().array, X - back(np.log(e.sum(-1, keepdims=True))))
+    wanted = back(g - y * g.sum(-1, keepdims=True))
+    np.testing.assert_allclose(z.grad.array, wanted, rtol=1e-10, atol=1e-14)  # (12)
+    np.testing.assert_allclose(x.grad.array.sum(axis), 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("function", [softmax, log_softmax])
+def test_softmax_derivatives(function, backend):
+    with minicnn.use_backend(backend):
+        for shape, axis in (((2, 3), 1), ((2, 3, 2), 0), ((3, 2, 2, 2), 1), ((), 0), ((4,), -1)):
+            x = leaf(np.random.default_rng(0).normal(size=shape))
+            assert gradcheck(lambda x, a=axis: function(x, a), x)
+            second_derivatives(lambda x, a=axis: function(x, a), x)
+
+
+def test_softmax_complex_step():
+    h, r = 1e-30, np.random.default_rng(0)
+    X, v, u = r.normal(size=(3, 4)), r.normal(size=(3, 4)), r.normal(size=(3, 4))
+    e = exp(X + 1j * h * v)
+    slope = (e / e.sum(1, keepdims=True)).imag / h
+    x = leaf(X)
+    softmax(x, 1).backward(Tensor(u))
+    np.testing.assert_allclose((x.grad.array * v).sum(), (u * slope).sum(), rtol=1e-12)
+
+
+def test_a_sum_over_softmax_has_no_gradient():
+    x = leaf(np.random.default_rng(0).normal(size=(2, 5)))
+    softmax(x, 1).sum().backward()
+    np.testing.assert_allclose(x.grad.array, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_extremes(backend, dtype):
+    x = np.array([[1e4, 0, -1e4], [-np.inf, 0, 0]], dtype)
+    with minicnn.use_backend(backend):
+        assert softmax(x, 1).tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
+        y = log_softmax(x, 1)
+        assert y[0].tolist() == [0, -1e4, -2e4] and y[1, 0] == -np.inf
+        assert softmax(np.zeros((0, 3), dtype), 1).shape == (0, 3)
+        assert y.dtype == dtype
+        assert np.isnan(softmax(np.array([[np.nan, 1]], dtype), 1)).all()
+
+
+def test_dim_is_guessed_with_a_warning():
+    for shape, axis in (((3,), 0), ((3, 4), 1), ((3, 4, 5), 0), ((2, 3, 4, 5), 1)):
+        x = np.random.default_rng(0).normal(size=shape)
+        for function in (softmax, log_softmax):
+            with pytest.warns(UserWarning, match=f"^{function.__name__}: dim was not given"):
+                y = function(x)
+            assert np.array_equal(y, function(x, axis))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        softmax(np.ones(3))
+    assert caught[0].filename == __file__
+
+
+def test_softmax_arguments():
+    with pytest.raises(IndexError, match=r"softmax: dim expects -2 to 1 .* got 2"):
+        softmax(np.ones((2, 3)), 2)
+    y = softmax(Tensor(np.array([1, 2])), 0, dtype=minicnn.float64)
+    assert y.dtype == np.float64
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    assert np.array_equal(softmax(x[:, ::2, ::-1], 2), softmax(x[:, ::2, ::-1].copy(), 2))
+
+
+# ---------------------------------------------------------------------- parity
+
+
+def torch_function(name):
+    F = pytest.importorskip("torch").nn.functional
+    return {
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+        "leaky_relu steep": lambda x: F.leaky_relu(x, 3.0),
+        "leaky_relu negative": lambda x: F.leaky_relu(x, -0.5),
+        "leaky_relu flat": lambda x: F.leaky_relu(x, 0.0),
+        "elu": lambda x: F.elu(x, 1.5),
+        "softplus": lambda x: F.softplus(x, 2.0),
+        "hardtanh": lambda x: F.hardtanh(x, -0.5, 0.8),
+        "softmax": lambda x: F.softmax(x, 1),
+        "log_softmax": lambda x: F.log_softmax(x, 1),
+    }.get(name) or getattr(F, name)
+
+
+ALL = {name: function for name, (function, _, _) in FORMULAS.items()}
+ALL |= {"softmax": lambda x: softmax(x, 1), "log_softmax": lambda x: log_softmax(x, 1)}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.filterwarnings("ignore:nn.functional.(tanh|sigmoid) is deprecated")
+def test_parity_with_pytorch(name, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    r = np.random.default_rng(0)
+    x, g = r.normal(0, 5, (4, 6, 5)).astype(dtype), r.normal(size=(4, 6, 5)).astype(dtype)
+    x[0, 0, 0] = x[1, 1, 1] = 0  # the kink
+    tx, cx = leaf(0), torch.tensor(x, requires_grad=True)
+    tx.array = x
+    y, ty = ALL[name](tx), torch_function(name)(cx)
+    y.backward(Tensor(g))
+    ty.backward(torch.tensor(g))
+    for a, b in ((y.detach(), ty.detach()), (tx.grad, cx.grad)):
+        # Relative to each value, not to the largest: also exp(-30) must be right.
+        atol = 1e-6 if dtype == "float32" else 1e-14
+        np.testing.assert_allclose(a.array, b.numpy(), rtol=tolerance, atol=atol, strict=True)

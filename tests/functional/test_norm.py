@@ -1,0 +1,316 @@
+"""batch_norm: its derivation in both forms against the code, derivatives, statistics, parity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minicnn
+from minicnn.autograd import Tensor, gradcheck, gradgradcheck
+from minicnn.functional.norm import batch_norm
+
+few = settings(max_examples=20, deadline=None, derandomize=True)
+BACKENDS = ["cpu", "reference"]
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(2, 4))
+
+
+def leaf(array):
+    return Tensor(np.array(array), requires_grad=True)
+
+
+def second_derivatives(fn, *inputs):
+    """gradgradcheck, and: the gradient that can be differentiated again is the ordinary one."""
+    assert gradgradcheck(fn, inputs)
+    y = fn(*inputs)
+    u = Tensor(np.random.default_rng(9).normal(size=y.shape))
+    plain = minicnn.autograd.grad(y, inputs, u, retain_graph=True)
+    graph = minicnn.autograd.grad(y, inputs, u, create_graph=True)
+    for a, b in zip(plain, graph, strict=True):
+        np.testing.assert_allclose(a.array, b.detach().array, rtol=1e-11, atol=1e-13)
+
+
+def inputs(shape, seed=0):
+    r = np.random.default_rng(seed)
+    return r.normal(2, 3, shape), r.normal(size=shape[1]), r.normal(size=shape[1])
+
+
+# ---------------------------------------------------------------------- the derivation
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_example_by_hand(backend):
+    x, w, b = leaf([[1.0], [3.0]]), leaf([2.0]), leaf([0.0])
+    for t in (x, w, b):
+        t.array = t.array.astype(np.float64)
+    mean, var = np.zeros(1), np.zeros(1)
+    with minicnn.use_backend(backend):
+        y = batch_norm(x, mean, var, w, b, True, momentum=1.0, eps=0.0)
+        y.backward(Tensor(np.array([[1.0], [0.0]])))
+    assert y.detach().array.tolist() == [[-2], [2]]
+    assert (mean[0], var[0]) == (2, 2)
+    assert (b.grad.array[0], w.grad.array[0]) == (1, -1)
+    assert x.grad.array.tolist() == [[0], [0]]
+
+
+@few
+@given(shapes, st.floats(0, 1))
+def test_formulas_node_by_node_and_compact(shape, eps):
+    x, w, b = inputs(shape)
+    grad_y = np.random.default_rng(1).normal(size=shape)
+    tx, tw, tb = leaf(x), leaf(w), leaf(b)
+    y = batch_norm(tx, None, None, tw, tb, training=True, eps=eps + 1e-3)
+    y.backward(Tensor(grad_y))
+    for c in range(shape[1]):
+        X, g, M = x[:, c].ravel(), grad_y[:, c].ravel(), x[:, c].size
+        mean = X.sum() / M  # (1)
+        var = ((X - mean) ** 2).sum() / M  # (2)
+        r = 1 / np.sqrt(var + eps + 1e-3)  # (3)
+        u = X - mean
+        x_hat = u * r  # (4)
+        np.testing.assert_allclose(y.detach().array[:, c].ravel(), w[c] * x_hat + b[c], atol=1e-12)
+        grad_b = g.sum()  # (6)
+        grad_w = (g * x_hat).sum()  # (7)
+        grad_x_hat = w[c] * g  # (8)
+        grad_r = (grad_x_hat * u).sum()  # (9)
+        grad_var = -(r**3) / 2 * grad_r  # (10)
+        grad_u = grad_x_hat * r + grad_var * 2 * u / M  # (11)
+        grad_mean = -grad_u.sum()  # (12)
+        nodes = grad_u + grad_mean / M  # (13)
+        compact = w[c] * r * (g - grad_b / M - x_hat * grad_w / M)  # (14)
+        np.testing.assert_allclose(nodes, compact, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(tx.grad.array[:, c].ravel(), compact, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(tw.grad.array[c], grad_w, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(tb.grad.array[c], grad_b, rtol=1e-9, atol=1e-11)
+
+
+def test_the_gradient_is_orthogonal_to_shift_and_stretch():
+    x, w, b = map(leaf, inputs((4, 2, 3, 3)))
+    y = batch_norm(x, None, None, w, b, training=True, eps=0.0)
+    y.backward(Tensor(np.random.default_rng(1).normal(size=y.shape)))
+    centred = x.array - x.array.mean(axis=(0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(x.grad.array.sum(axis=(0, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose((x.grad.array * centred).sum(axis=(0, 2, 3)), 0, atol=1e-12)
+
+
+def test_formula_15_evaluation():
+    x, w, b = inputs((3, 2, 2, 2))
+    mean, var = np.array([0.5, -1.0]), np.array([2.0, 0.3])
+    grad_y = np.random.default_rng(1).normal(size=x.shape)
+    tx, tw, tb = leaf(x), leaf(w), leaf(b)
+    y = batch_norm(tx, Tensor(mean), Tensor(var), tw, tb, eps=1e-2)
+    y.backward(Tensor(grad_y))
+    m, r, W, B = [a[:, None, None] for a in (mean, 1 / np.sqrt(var + 1e-2), w, b)]
+    np.testing.assert_allclose(y.detach().array, W * (x - m) * r + B, rtol=1e-12)
+    np.testing.assert_allclose(tx.grad.array, W * r * grad_y, rtol=1e-12)
+    grad_w = (grad_y * (x - m) * r).sum(axis=(0, 2, 3))
+    np.testing.assert_allclose(tw.grad.array, grad_w, rtol=1e-12)
+    np.testing.assert_allclose(tb.grad.array, grad_y.sum(axis=(0, 2, 3)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_formula_16_running_statistics(backend):
+    x = inputs((3, 2, 2, 2))[0]
+    mean, var = Tensor(np.array([1.0, 2.0])), Tensor(np.array([3.0, 4.0]))
+    place = mean.array
+    with minicnn.use_backend(backend):
+        batch_norm(Tensor(x), mean, var, training=True, momentum=0.3)
+    by_channel = x.swapaxes(0, 1).reshape(2, -1)
+    assert mean.array is place  # in place: whoever shares the memory sees it
+    wanted = 0.7 * np.array([1.0, 2]) + 0.3 * by_channel.mean(axis=1)
+    np.testing.assert_allclose(mean.array, wanted, rtol=1e-12)
+    wanted = 0.7 * np.array([3.0, 4]) + 0.3 * by_channel.var(axis=1, ddof=1)
+    np.testing.assert_allclose(var.array, wanted, rtol=1e-10)
+    before = mean.array.copy()
+    batch_norm(Tensor(x), mean, var)
+    assert np.array_equal(mean.array, before)
+
+
+# ---------------------------------------------------------------------- derivatives
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(5, 2), (3, 2, 4), (2, 3, 2, 2), (2, 1, 2, 2, 2)])
+def test_gradcheck(shape, backend):
+    x, w, b = map(leaf, inputs(shape))
+    stats = np.linspace(0, 1, shape[1]), np.linspace(1, 2, shape[1])
+    with minicnn.use_backend(backend):
+        assert gradcheck(lambda *a: batch_norm(a[0], None, None, *a[1:], True), (x, w, b))
+        assert gradcheck(lambda a: batch_norm(a, None, None, training=True), x)
+        assert gradcheck(lambda *a: batch_norm(a[0], *stats, *a[1:]), (x, w, b))
+        assert gradcheck(lambda a: batch_norm(a, *stats), x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_second_derivatives(training, affine):
+    x, w, b = map(leaf, inputs((3, 2, 2, 2)))
+    stats = (None, None) if training else (np.array([0.5, 1]), np.array([2.0, 3]))
+
+    def f(x, w=None, b=None):
+        return batch_norm(x, *stats, w, b, training, eps=0.1)
+
+    second_derivatives(f, *((x, w, b) if affine else (x,)))
+
+
+def test_third_derivative():
+    x = leaf(inputs((4, 1))[0])
+
+    def gradient_of_gradient(x):
+        with minicnn.enable_grad():  # finite differences call without gradients
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            y = (batch_norm(x, None, None, training=True, eps=0.1) ** 3).sum()
+            (g,) = minicnn.autograd.grad(y, x, create_graph=True)
+            (h,) = minicnn.autograd.grad((g * g).sum(), x, create_graph=True)
+        return h
+
+    assert gradcheck(gradient_of_gradient, x)
+
+
+def test_complex_step_of_the_formulas():
+    """(1) to (5) at x + i*h*v: the imaginary part is the derivative, without rounding."""
+    (x, w, b), h = inputs((3, 2, 2, 3)), 1e-30
+    r = np.random.default_rng(1)
+    v, u = r.normal(size=x.shape), r.normal(size=x.shape)
+    z = x + 1j * h * v
+    centred = z - z.mean(axis=(0, 2, 3), keepdims=True)
+    y = centred / np.sqrt((centred**2).mean(axis=(0, 2, 3), keepdims=True) + 1e-5)
+    y = y * w[:, None, None] + b[:, None, None]
+    tx = leaf(x)
+    batch_norm(tx, None, None, Tensor(w), Tensor(b), True).backward(Tensor(u))
+    np.testing.assert_allclose((tx.grad.array * v).sum(), (u * y.imag / h).sum(), rtol=1e-11)
+
+
+# ---------------------------------------------------------------------- types, shapes, state
+
+
+def test_float16_keeps_statistics_in_float32():
+    x = inputs((8, 2, 4, 4))[0].astype(np.float16)
+    mean, var = Tensor(np.zeros(2, np.float32)), Tensor(np.ones(2, np.float32))
+    tx, w, b = leaf(x), leaf(np.ones(2, np.float32)), leaf(np.zeros(2, np.float32))
+    for training in (True, False):
+        tx.grad = None
+        y = batch_norm(tx, mean, var, w, b, training)
+        y.backward(Tensor(np.ones(y.shape, np.float16)))
+        assert (y.dtype, tx.grad.dtype, w.grad.dtype) == ("float16", "float16", "float32")
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(mean.array, 0.1 * wide.mean(axis=(0, 2, 3)), rtol=1e-5)
+    wanted = batch_norm(wide, None, None, training=True)
+    np.testing.assert_allclose(
+        batch_norm(x, None, None, training=True).astype(float), wanted, atol=5e-3
+    )
+
+
+def test_memory_order_does_not_matter():
+    x, w, b = inputs((3, 4, 5, 2))
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    results = []
+    for array in (x, last, np.repeat(x, 2, axis=2)[:, :, ::2]):
+        tx = leaf(0.0)
+        tx.array = array
+        y = batch_norm(tx, None, None, Tensor(w), Tensor(b), True)
+        y.backward(Tensor(np.cos(x)))
+        results.append((y.detach().array, tx.grad.array))
+    for y, grad_x in results[1:]:
+        np.testing.assert_allclose(y, results[0][0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(grad_x, results[0][1], rtol=1e-12, atol=1e-12)
+
+
+def test_an_empty_batch_changes_no_statistics():
+    mean, var = np.ones(3), np.full(3, 2.0)
+    x, w, b = leaf(np.zeros((0, 3, 2, 2))), leaf(np.ones(3)), leaf(np.ones(3))
+    for training in (True, False):
+        y = batch_norm(x, mean, var, w, b, training)
+        y.backward(Tensor(np.zeros(y.shape)))
+        assert y.shape == x.grad.shape == (0, 3, 2, 2)
+        assert not w.grad.array.any() and not b.grad.array.any()
+    assert mean.tolist() == [1] * 3 and var.tolist() == [2] * 3
+
+
+def test_a_training_step_between_forward_and_backward_of_an_evaluation():
+    x, w, b = inputs((4, 2))
+    mean, var = Tensor(np.zeros(2)), Tensor(np.ones(2))
+    tx, tw = leaf(x), leaf(w)
+    y = batch_norm(tx, mean, var, tw, Tensor(b))
+    batch_norm(Tensor(x), mean, var, training=True)
+    y.backward(Tensor(np.ones(y.shape)))
+    np.testing.assert_allclose(tw.grad.array, x.sum(0) / np.sqrt(1 + 1e-5), rtol=1e-12)
+    np.testing.assert_allclose(tx.grad.array, np.ones((4, 1)) * w / np.sqrt(1 + 1e-5), rtol=1e-12)
+
+
+def test_a_constant_channel_has_variance_zero():
+    mean, var = np.zeros(1, np.float32), np.ones(1, np.float32)
+    y = batch_norm(np.full((4, 1, 2, 2), 3, np.float32), mean, var, training=True, momentum=1.0)
+    assert not y.any() and mean[0] == 3 and 0 <= var[0] < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "args"),
+    [
+        (
+            ValueError,
+            r"Expected more than 1 value per channel when training, got input size \(1, 3, 1, 1\)",
+            (np.zeros((1, 3, 1, 1)), np.zeros(3), np.ones(3), None, None, True),
+        ),
+        (ValueError, r"x expects \(N, C\)", (np.zeros(3), None, None, None, None, True)),
+        (ValueError, "evaluation .training=False. expects", (np.zeros((2, 3)), None, None)),
+        (
+            ValueError,
+            r"running_var expects shape \(3,\), one for each channel of x \(2, 3\), got \(4,\)",
+            (np.zeros((2, 3)), np.zeros(3), np.zeros(4)),
+        ),
+        (
+            ValueError,
+            r"weight expects shape \(3,\)",
+            (np.zeros((2, 3)), np.zeros(3), np.ones(3), np.ones(2), None, True),
+        ),
+        (
+            TypeError,
+            "bias expects x's type float64, got float32",
+            (np.zeros((2, 3)), np.zeros(3), np.ones(3), None, np.ones(3, np.float32), True),
+        ),
+        (TypeError, "x expects a floating type", (np.zeros((2, 3), int), None, None)),
+        (
+            RuntimeError,
+            "running_mean is a statistic",
+            (np.zeros((2, 3)), leaf(np.zeros(3)), np.ones(3), None, None, True),
+        ),
+    ],
+)
+def test_errors_leave_the_statistics_alone(error, text, args):
+    before = [None if a is None else np.array(getattr(a, "array", a)) for a in args[1:3]]
+    with pytest.raises(error, match="batch_norm: .*" + text):
+        batch_norm(*args)
+    for a, b in zip(args[1:3], before, strict=True):
+        assert a is None or np.array_equal(getattr(a, "array", a), b)
+
+
+# ---------------------------------------------------------------------- parity
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (3, 4, 3, 5)])
+def test_parity_over_several_steps(shape, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    r = np.random.default_rng(0)
+    C = shape[1]
+    mean, var = r.normal(size=C).astype(dtype), r.uniform(1, 2, C).astype(dtype)
+    ours = [Tensor(mean.copy()), Tensor(var.copy())]
+    theirs = [torch.tensor(mean), torch.tensor(var)]
+    w, b = (r.normal(size=C).astype(dtype) for _ in "wb")
+    tw, tb, cw, cb = leaf(w), leaf(b), *(torch.tensor(a, requires_grad=True) for a in (w, b))
+    for step in range(6):
+        training = step != 4
+        x = r.normal(1, 2, shape).astype(dtype)
+        g = r.normal(size=shape).astype(dtype)
+        tx, cx = leaf(x), torch.tensor(x, requires_grad=True)
+        y = batch_norm(tx, *ours, tw, tb, training, 0.2, 1e-3)
+        ty = torch.nn.functional.batch_norm(cx, *theirs, cw, cb, training, 0.2, 1e-3)
+        y.backward(Tensor(g))
+        ty.backward(torch.tensor(g))
+        pairs = [(y.detach(), ty), (tx.grad, cx.grad), (tw.grad, cw.grad), (tb.grad, cb.grad)]
+        for a, c in pairs + list(zip(ours, theirs, strict=True)):
+            np.testing.assert_allclose(
+                a.array, c.detach().numpy(), rtol=tolerance, atol=tolerance, strict=True
+            )
