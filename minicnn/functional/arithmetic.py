@@ -12,9 +12,9 @@ unless it is of a higher kind, and int64 * float32 is float32. Operations whose 
 integer (division, exp, sqrt, ...) turn integers into the default floating type.
 
 Kinks are decided as in PyTorch: the gradient of abs is 0 at 0, maximum and minimum halve it between
-equal values, and clamp passes it on at the bounds. Division, powers, exp, log and sqrt give NaN and
-infinities without a word, as in PyTorch; where + - * or a product of matrices overflow, NumPy warns.
-`autograd.detect_anomaly` finds where it began.
+equal values, and clamp passes it on at the bounds. Division, powers, exp, log and sqrt give NaN
+and infinities without a word, as in PyTorch; where + - * or a product of matrices overflow, NumPy
+warns. `autograd.detect_anomaly` finds where it began.
 """
 
 from __future__ import annotations
@@ -682,7 +682,8 @@ class Where(Function):
     def forward(self, c: Any, a: Any, b: Any) -> Any:
         if c.dtype.kind != "b":
             raise RuntimeError(f"where: condition expects bools, got {c.dtype}")
-        self.c, self.shapes = c, (_shape(a), _shape(b))
+        self.shapes = _shape(a), _shape(b)
+        self.save(c)
         p, q = _meet("where", a, b)
         try:
             y = np.where(c, p, q)
@@ -693,9 +694,10 @@ class Where(Function):
         return y
 
     def backward(self, grad_y: Any) -> Any:
+        (c,) = self.saved
         _, need_a, need_b = self.needs_input_grad
-        grad_a = sum_to(where(self.c, grad_y, 0.0), self.shapes[0]) if need_a else None
-        grad_b = sum_to(where(self.c, 0.0, grad_y), self.shapes[1]) if need_b else None
+        grad_a = sum_to(where(c, grad_y, 0.0), self.shapes[0]) if need_a else None
+        grad_b = sum_to(where(c, 0.0, grad_y), self.shapes[1]) if need_b else None
         return None, grad_a, grad_b
 
 

@@ -167,7 +167,8 @@ def _key(k: Any) -> Any:
     if isinstance(k, np.ndarray):
         if k.dtype.kind not in "bi":
             raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
-        return k.item() if k.ndim == 0 and k.dtype.kind == "i" else k
+        # A copy: backward needs the index as it is now.
+        return k.item() if k.ndim == 0 and k.dtype.kind == "i" else k.copy()
     try:
         return operator.index(k)
     except TypeError:
@@ -322,7 +323,7 @@ def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) ->
             f"{function}: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
             f"{tuple(input.shape)}, got {wrong}"
         )
-    return k, axis
+    return k.copy(), axis  # backward needs the index as it is now
 
 
 def gather(input: Any, dim: int, index: Any) -> Any:
@@ -391,7 +392,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
-    k = np.atleast_1d(_raw(index))
+    k = np.atleast_1d(_raw(index)).copy()  # backward needs the index as it is now
     axis = axis_of("index_select", dim, input.ndim)
     if k.ndim != 1 or k.dtype.kind not in "iu":
         raise IndexError(

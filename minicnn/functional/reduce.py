@@ -394,7 +394,7 @@ class MaxAlong(Function):
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.x_shape = axis, x.shape
         indices = np.expand_dims(type(self).where_best(x, axis=axis), axis)
-        self.indices = indices
+        self.save(indices)
         values = np.take_along_axis(x, indices, axis)
         if keepdim:
             return values, indices.copy()
@@ -403,8 +403,9 @@ class MaxAlong(Function):
     def backward(self, grad_values: Any, grad_indices: Any) -> Any:
         from .index import ScatterAdd
 
-        kept = Reshape.apply(grad_values, shape=self.indices.shape)
-        return ScatterAdd.apply(kept, index=self.indices, axis=self.axis, shape=self.x_shape)
+        indices = ops._raw(self.saved[0])
+        kept = Reshape.apply(grad_values, shape=indices.shape)
+        return ScatterAdd.apply(kept, index=indices, axis=self.axis, shape=self.x_shape)
 
 
 class MinAlong(MaxAlong):

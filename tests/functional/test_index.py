@@ -66,6 +66,7 @@ ADVANCED = {
     "mask of nothing": lambda lib: lib.zeros(3, dtype=lib.bool),
     "empty list": lambda lib: lib.zeros(0, dtype=lib.int64),
     "none, and lists apart": lambda lib: (None, [0, 1, 1], slice(None), [4, 0, 0]),
+    "a slice, and lists apart": lambda lib: (slice(None), [1, 1], None, [4, 0]),
     "two of three, three-dimensional": lambda lib: (
         lib.tensor([[[0, 1]]]), slice(None), lib.tensor([[[1]], [[0]]])),
 }  # fmt: skip
@@ -198,6 +199,24 @@ def test_repeated_places_add_up():
     y = x[[0, 0, 2, 0]]
     y.backward(minicnn.tensor([1.0, 2.0, 4.0, 8.0], dtype=minicnn.float64))
     assert x.grad.tolist() == [11, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        (lambda x, k: x[k], [0, 0, 3]),
+        (lambda x, k: minicnn.gather(x, 0, k), [0, 0, 3]),
+        (lambda x, k: minicnn.index_select(x, 0, k), [0, 0, 3]),
+        (lambda x, k: x.scatter_add(0, k, x[:2]), [5, 6, 4]),
+    ],
+)
+def test_an_index_may_change_later(use, expected):
+    x, k, weights = leaf(numbers(3)), minicnn.tensor([2, 2]), minicnn.tensor([1.0, 2.0, 4.0])
+    y = use(x, k)
+    y = (y * weights[: len(y)]).sum()
+    k.zero_()
+    y.backward()
+    assert x.grad.tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])

@@ -291,6 +291,14 @@ def test_changed_saved_values(name, parity):
         run(minicnn)
 
 
+def test_a_changed_condition_is_noticed():
+    x, c = leaf(numbers(3)), minicnn.tensor([True, False, True])
+    y = minicnn.where(c, x, 0.0).sum()
+    c.zero_()
+    with pytest.raises(RuntimeError, match=r"WhereBackward: .* changed in place by zero_"):
+        y.backward()
+
+
 def test_the_error_names_both_ops():
     x = leaf(numbers(3))
     y = x * 1
