@@ -447,3 +447,17 @@ def log_softmax_backward(grad_y: ndarray, y: ndarray, axis: int) -> ndarray:
     for g, y_line, out in _lines(axis, GY, Y, grad_x):
         out[:] = g - np.exp(y_line) * g.sum()
     return grad_x.astype(y.dtype)
+
+
+# Matrices
+
+
+def matmul(a: ndarray, b: ndarray) -> ndarray:
+    """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N)."""
+    A, B = _wide(a, b)
+    M, K = a.shape
+    N = b.shape[1]
+    y = np.zeros((M, N), np.result_type(A, B))
+    for m, n, k in np.ndindex(M, N, K):
+        y[m, n] += A[m, k] * B[k, n]
+    return y.astype(np.result_type(a, b))

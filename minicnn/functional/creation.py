@@ -181,6 +181,7 @@ def _legacy(name: str, dtype: Any) -> Any:
         return tensor(data[0] if data else [], dtype=dtype)
 
     make.__name__ = make.__qualname__ = name
+    make.dtype = dtype  # type: ignore[attr-defined]  # np.dtype(LongTensor): x.type(LongTensor)
     make.__doc__ = f"A tensor of type {dtype}: of data, or of these sizes and without values."
     return make
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function
 from .arithmetic import mul
 from .shape import Expand, Permute, Reshape, sum_to, unsqueeze
@@ -37,7 +38,7 @@ class MatMul(Function):
         self.shapes = a.shape, b.shape
         need_a, need_b = self.needs_input_grad
         self.save(a if need_b else None, b if need_a else None)
-        return np.matmul(a, b)
+        return backend.of(a).matmul(a, b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -153,7 +154,7 @@ class Linear(Function):
     def forward(self, x: Any, w: Any, b: Any) -> Any:
         need_x, need_w, _ = self.needs_input_grad
         self.save(x if need_w else None, w if need_x else None)
-        y = np.matmul(x, w.T)
+        y = backend.of(x).matmul(x, w.T)
         if b is not None:
             y += b
         return y

@@ -39,7 +39,7 @@ def cut_into(pieces):
         if pieces is not None:
             patch.setattr(conv, "_THIN_CHUNK", pieces)
             patch.setattr(conv, "_LARGE_CHUNK", pieces)
-            patch.setattr(conv, "_SMALL_PRODUCT", 1024)
+            patch.setattr(conv, "SMALL_PRODUCT", 1024)
             patch.setattr(depthwise, "_BLOCK", pieces)
             patch.setattr(pool, "_SLAB", pieces)
             patch.setattr(norm, "_BLOCK", pieces)

@@ -1,6 +1,7 @@
 """The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
 
 from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .matmul import matmul
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .pool import (
     adaptive_avg_pool_backward,
@@ -35,6 +36,7 @@ __all__ = [
     "im2col",
     "log_softmax_backward",
     "log_softmax_forward",
+    "matmul",
     "max_pool_backward",
     "max_pool_forward",
     "max_pool_gather",

@@ -51,13 +51,9 @@ from ..geometry import ConvGeometry
 from . import layout, scratch
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import CHWN, NCHW, NHWC, Order
+from .matmul import SMALL_PRODUCT
 from .precision import working, working_dtype
 from .taps import axis_taps
-
-# Up to this many multiply-adds OpenBLAS computes a product in the calling thread. Above, it wakes
-# its own, which takes up to a time slice (20 ms) where other programs want the cores, and for a
-# thin matrix gains nothing. So thin products are cut into pieces of this size.
-_SMALL_PRODUCT = 1 << 18
 
 # Entries of the partial sums that the pieces of one sum may leave.
 _PARTS = 1 << 19
@@ -94,7 +90,7 @@ class Chunk(NamedTuple):
 
 def _is_thin(geometry: ConvGeometry) -> bool:
     """Whether the product with the weights of a group is cut into small ones."""
-    return prod(geometry.w_shape) // geometry.groups * _SMALL_STEP <= _SMALL_PRODUCT
+    return prod(geometry.w_shape) // geometry.groups * _SMALL_STEP <= SMALL_PRODUCT
 
 
 def _order(geometry: ConvGeometry) -> Order:
@@ -269,7 +265,7 @@ def _matmul(a: ndarray, b: ndarray, out: ndarray) -> None:
     """out[g] = a[g] @ b[g] for a (G,R,T), b (G,T,M), out (G,R,M): M cut into small products."""
     G, R, T = a.shape
     M = b.shape[2]
-    step = _SMALL_PRODUCT // (R * T)
+    step = SMALL_PRODUCT // (R * T)
     if step < _SMALL_STEP or step >= M:
         np.matmul(a, b, out=out)
         return
@@ -296,7 +292,7 @@ def _matmul_sum(a: ndarray, b: ndarray) -> ndarray:
     """
     G, R, M = a.shape
     T = b.shape[1]
-    step = _SMALL_PRODUCT // (R * T)
+    step = SMALL_PRODUCT // (R * T)
     # Each piece leaves a matrix (T,R) to add up: fewer than 64 positions are not worth one.
     if step < 64 or step >= M:
         return np.matmul(b, a.transpose(0, 2, 1)).transpose(0, 2, 1)
