@@ -6,8 +6,12 @@ the bottom up: `backend` (arrays and inner loops), `autograd` (Tensor, Function,
 `models`, `train`. Those that a program does not use are not loaded.
 """
 
+# ruff: noqa: F401  (imported to be seen as minicnn's)
+
 import importlib as _importlib
 from typing import Any as _Any
+
+from numpy import e, finfo, iinfo, inf, nan, pi
 
 from . import autograd, backend, functional
 from .autograd import (
@@ -41,16 +45,29 @@ from .autograd.dtypes import (
     short,
     uint8,
 )
+from .autograd.printing import set_printoptions
 from .backend import use_backend
-from .backend.random import Generator, manual_seed
+from .backend.random import (
+    Generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 from .functional import *  # noqa: F403
 from .version import __version__
 
+Size = tuple  # what shapes are: `Size([2, 3])`
+
 _LAZY_MODULES = {
-    "backends", "cli", "cuda", "data", "datasets", "explain", "interop", "models", "nn", "optim",
-    "train", "transforms", "utils",
+    "accelerator", "backends", "cli", "cuda", "data", "datasets", "explain", "interop", "models",
+    "nn", "optim", "train", "transforms", "utils",
 }  # fmt: skip
-_LAZY_NAMES = {"load": "interop", "save": "interop", "Trainer": "train"}
+_LAZY_NAMES = {
+    "are_deterministic_algorithms_enabled": "backends", "load": "interop", "save": "interop",
+    "Trainer": "train", "use_deterministic_algorithms": "backends",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:

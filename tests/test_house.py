@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "utils": {"data"},
     "cuda": set(),
     "backends": set(),
+    "accelerator": set(),
 }
 ON_TOP = {"train", "interop", "explain", "cli", "__main__", "__init__"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import arrays as backend
-from . import dtypes
+from . import dtypes, printing
 
 UFUNC_OPS: dict[str, Callable[..., Any]] = {}  # NumPy's operators; functional/methods.py fills it
 
@@ -112,22 +112,17 @@ class ArrayLike:
         return format(self.item() if self.array.ndim == 0 else str(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(
-            backend.to_numpy(self.array),
-            precision=4,
-            separator=", ",
-            prefix="tensor(",
-            threshold=1000,
-        )
-        if self.array.dtype not in (dtypes.get_default_dtype(), np.int64, np.bool_):
-            text += f", dtype={self.dtype}"
+        notes = []
+        evident = [np.int64, np.bool_] if self.array.size else []  # types that the numbers show
+        if self.array.dtype not in [dtypes.get_default_dtype(), *evident]:
+            notes.append(f"dtype={self.dtype}")
         if type(self.array) is not np.ndarray and self.is_cuda:
-            text += f", device='{self.device}'"
+            notes.append(f"device='{self.device}'")
         if self.grad_fn is not None:
-            text += f", grad_fn=<{self.grad_fn.name}>"
+            notes.append(f"grad_fn=<{self.grad_fn.name}>")
         elif self.requires_grad:
-            text += ", requires_grad=True"
-        return f"tensor({text})"
+            notes.append("requires_grad=True")
+        return printing.text_of(backend.to_numpy(self.array), notes)
 
     def __reduce__(self) -> Any:
         if not self.is_leaf:

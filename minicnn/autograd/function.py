@@ -76,6 +76,14 @@ class Function:
         """The op's name in messages and in `repr(tensor)`: MulBackward for the Function Mul."""
         return f"{type(self).__name__}Backward"
 
+    @property
+    def next_functions(self) -> tuple[tuple[Function | None, int], ...]:
+        """For each input the node that made it and which of its outputs it is; None: no gradient.
+
+        AccumulateGrad stands for a leaf. Following it from `y.grad_fn` walks through the graph.
+        """
+        return tuple([edge or (None, 0) for edge in self.edges])
+
     def save(self, *values: Any) -> None:
         """Keeps arrays for backward, which reads them as `self.saved`."""
         self._saved = values

@@ -162,3 +162,23 @@ def manual_seed(seed: int) -> Generator:
         ValueError: seed is outside -2^63 .. 2^64-1.
     """
     return _default.manual_seed(_checked_seed("manual_seed", seed))
+
+
+def initial_seed() -> int:
+    """The seed that the default generator's stream began with."""
+    return _default.initial_seed()
+
+
+def seed() -> int:
+    """Begins the default stream of a seed that the operating system draws; returns that seed."""
+    return _default.seed()
+
+
+def get_rng_state() -> np.ndarray:
+    """Where the default generator stands, for `set_rng_state` (uint8 array)."""
+    return _default.get_state()
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Takes the default generator back to where `get_rng_state` was called. ValueError as there."""
+    _default.set_state(new_state)

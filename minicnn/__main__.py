@@ -1,0 +1,5 @@
+"""`python -m minicnn` is the command `minicnn`."""
+
+from .cli import main
+
+main()

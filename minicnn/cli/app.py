@@ -1,0 +1,335 @@
+"""The commands. Only what every one of them needs is imported here: help should come at once."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="minicnn",
+    help="Train, evaluate and study convolutional networks in NumPy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors end the command with a line on stderr and code 1; MINICNN_DEBUG=1 shows them whole."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            # Not only for Ctrl-C by hand: 130 is what a shell expects after SIGINT.
+            typer.echo(str(error) or "interrupted", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if isinstance(error, typer.Exit) or type(error).__module__.startswith(
+                ("click", "typer")
+            ):
+                raise
+            if os.environ.get("MINICNN_DEBUG", "0") not in ("", "0"):
+                raise
+            typer.echo(f"minicnn: {_text(error)}", err=True)
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def _text(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (ValueError, RuntimeError, OSError, ImportError)) and message:
+        return message
+    return f"{type(error).__name__}: {message} (MINICNN_DEBUG=1 shows where)"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ..version import __version__
+
+        typer.echo(f"minicnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@_one_line_errors
+def train(
+    model: Annotated[str | None, typer.Argument(help="The network; see `minicnn models`.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data set; see `minicnn datasets`.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="The folder with the data set's files; default: a cache.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images for each step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The (highest) learning rate.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="none, step, cosine or onecycle.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
+    shift: Annotated[
+        int | None, typer.Option(help="Move training images at random by up to so many pixels.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The seed of everything random; default 0.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; default runs/MODEL-DATA.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share of the training images to choose the best epoch by; default 0.1."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side to scale images to; default: what suits the network.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="An option of the network, e.g. pooling=avg."
+        ),
+    ] = None,
+) -> None:
+    """Train a network: `minicnn train lenet --data digits`.
+
+    The run folder gets config.json, metrics.csv, the last and best checkpoint, curves.png,
+    confusion.png and mistakes.png. Options that are not given suit the network and the data. A part
+    of the training images is set aside to choose the best epoch by; the test images are looked at
+    once, at the end, with the weights of that epoch. Ctrl-C saves; --resume goes on.
+    """
+    from . import runs
+    from .display import progress
+
+    values = locals()
+    given = {name: values[name] for name in _option_names()}
+    if resume:
+        fixed = {"--validation": validation, "--image-size": image_size, "--set": set_}
+        for name, value in fixed.items():
+            if value is not None:
+                raise ValueError(f"{name} belongs to the beginning of a run, not to --resume")
+        job = runs.resumed_job(model, data, data_dir, given, out)
+    else:
+        if model is None:
+            raise ValueError("which network? for example: minicnn train lenet --data digits")
+        settings = dict(_setting(text) for text in set_ or [])
+        job = runs.new_job(
+            model, data or "digits", data_dir, given, settings, out, validation, image_size
+        )
+    _run(job, progress())
+
+
+def _run(job: Any, display: Any) -> None:
+    from ..train import TrainingInterrupted
+    from . import runs
+
+    training = runs.Training(job, [display])
+    verb = "resuming" if job.resume else "training"
+    typer.echo(f"{verb} {job.model} on {job.data.name}: {job.folder}")
+    try:
+        training.run()
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted(f"{error}\ngo on with: {_resume_command(job)}", None) from None
+    run = runs.open_run(job.folder.path, data_dir=job.data.directory)
+    result = runs.test(run, job.options.device)
+    for note in runs.report(run, result, training.trainer.history):
+        typer.echo(f"note: {note}", err=True)
+    _print_result(run, result)
+    folder = job.folder
+    typer.echo(f"run folder     {folder}  (curves.png, confusion.png, mistakes.png, metrics.csv)")
+    typer.echo(f"try next       minicnn evaluate {folder}")
+    typer.echo(f"               minicnn predict {folder} PICTURE.png")
+    other = "mnist" if job.data.name == "digits" else "fashion-mnist"
+    if job.data.name != other:
+        typer.echo(f"               minicnn train {job.model} --data {other}")
+
+
+def _print_result(run: Any, result: Any) -> None:
+    counts = f"{result.right} of {len(result.images)} test images"
+    details = f"{counts}, loss {result.loss:.4f}, weights of epoch {run.epoch}"
+    typer.echo(f"test accuracy  {result.accuracy:.2%}  ({details})")
+
+
+def _resume_command(job: Any) -> str:
+    return f"minicnn train {job.model} --data {job.data.name} --out {job.folder} --resume"
+
+
+def _option_names() -> list[str]:
+    from .options import names
+
+    return names()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE as a pair; numbers, true and false are recognised."""
+    import json
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"--set expects NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+@app.command()
+@_one_line_errors
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    data_dir: Annotated[
+        str | None, typer.Option(help="The folder with the data set's files.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Measure a trained network on the test images, class by class."""
+    from . import runs
+
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"--checkpoint expects best or last, got {checkpoint!r}")
+    trained = runs.open_run(run, checkpoint, data_dir)
+    result = runs.test(trained, device)
+    typer.echo(f"{trained.name} on {trained.data.name}, {checkpoint} checkpoint of {run}")
+    _print_result(trained, result)
+    width = max(map(len, trained.data.classes))
+    for k, name in enumerate(trained.data.classes):
+        mine = result.images.targets == k
+        right = int((result.guesses[mine] == k).sum())
+        share = f"{right / mine.sum():8.2%}" if mine.any() else "       -"
+        typer.echo(f"  {name:{width}} {share}  ({right} of {int(mine.sum())})")
+
+
+@app.command()
+@_one_line_errors
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, of any kind that Pillow reads.")],
+    top: Annotated[int, typer.Option(help="How many guesses to show.", min=1)] = 3,
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+) -> None:
+    """Say what a trained network sees in pictures.
+
+    A picture of the data set's own size is taken as it is. Of others, bright paper is turned into
+    black, and what stands out is cut out and centred, as the data set's images are.
+    """
+    import numpy as np
+
+    from ..functional import softmax
+    from ..train import Trainer
+    from . import runs
+    from .data import Images
+    from .picture import read_picture
+
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"--checkpoint expects best or last, got {checkpoint!r}")
+    trained = runs.open_run(run, checkpoint)
+    trainer, failed = Trainer(trained.model, None), 0
+    width = max(len(str(path)) for path in images)
+    for path in images:
+        try:
+            pixels = read_picture(path, trained.data)
+        except (OSError, ValueError) as error:
+            failed += 1
+            typer.echo(f"minicnn: {_text(error)}", err=True)
+            continue
+        batch = Images(pixels[None], np.zeros(1, np.int64), trained.data)[0][0].array[None]
+        chances = softmax(trainer.predict(_tensor(batch)), 1).array[0]
+        best = chances.argsort()[::-1][:top]
+        guesses = "  ".join(f"{trained.data.classes[k]} {chances[k]:.1%}" for k in best)
+        typer.echo(f"{path!s:{width}}  {guesses}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tensor(array: Any) -> Any:
+    from ..autograd import Tensor
+
+    return Tensor(array)
+
+
+@app.command(name="models")
+@_one_line_errors
+def list_models() -> None:
+    """List the networks."""
+    from ..models import available
+
+    infos = available()
+    width = max(map(len, infos))
+    for name, info in infos.items():
+        typer.echo(f"{name:{width}}  {info.description}")
+
+
+@app.command(name="datasets")
+@_one_line_errors
+def list_datasets() -> None:
+    """List the data sets."""
+    from ..datasets import available
+
+    infos = available()
+    width = max(map(len, infos))
+    for name, info in infos.items():
+        size = "x".join(map(str, info.image_size))
+        where = "downloaded" if info.needs_download else "built in"
+        typer.echo(
+            f"{name:{width}}  {info.train_size:>6,} + {info.test_size:>6,} images of {size:8} "
+            f"{info.num_classes} classes  {where:10}  {info.description} ({info.licence})"
+        )
+
+
+@app.command()
+@_one_line_errors
+def summary(
+    model: Annotated[str, typer.Argument(help="The network; see `minicnn models`.")],
+    input_: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="Size of an image, e.g. 1x28x28.")
+    ] = None,
+    num_classes: Annotated[int | None, typer.Option(help="How many classes.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="An option of the network, e.g. pooling=avg."
+        ),
+    ] = None,
+) -> None:
+    """Show a network's layers, output shapes, parameters and multiply-adds."""
+    from .. import models
+    from ..explain import summary as summarise
+
+    info = models.info(model)
+    options = dict(_setting(text) for text in set_ or [])
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    size = info.input_size
+    if input_ is not None:
+        size = _size(input_)
+        options.setdefault("in_channels", size[0])
+        options.setdefault("image_size", size[1])
+    typer.echo(str(summarise(models.create(model, **options), size)))
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"--input expects CHANNELSxHEIGHTxWIDTH, such as 1x28x28, got {text!r}")
+    if parts[1] != parts[2]:
+        raise ValueError(f"--input expects a square image, got {text!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])

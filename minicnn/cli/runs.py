@@ -1,0 +1,282 @@
+"""A training from options to its report, and a run folder back to a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..backend.random import manual_seed
+from ..data import DataLoader
+from ..functional import cross_entropy
+from ..train import RunFolder, Trainer
+from ..train.checkpoint import check_model
+from ..train.run import BEST, LAST, CheckpointError
+from . import options as opt
+from .data import DataConfig, Images, describe, load_part, split
+
+_ROOT = Path("runs")
+_VALIDATION = 0.1  # of the training images
+_EVAL_BATCH = 256
+
+
+@dataclass
+class Job:
+    """A training that is about to run."""
+
+    model: str
+    model_options: dict[str, Any]
+    data: DataConfig
+    options: opt.Options
+    folder: RunFolder
+    resume: bool
+
+    def config(self) -> dict[str, Any]:
+        """What config.json and the checkpoints say."""
+        return {
+            "model": self.model,
+            "model_options": self.model_options,
+            "data": self.data.as_dict(),
+            "options": opt.as_dict(self.options),
+        }
+
+    def make_model(self) -> Any:
+        """The network, with initial weights from the random generator."""
+        return _make_model(self.model, self.model_options, self.data)
+
+
+def new_job(
+    model: str,
+    data: str,
+    data_dir: str | None,
+    given: dict[str, Any],
+    model_options: dict[str, Any],
+    out: Path | None,
+    validation: float | None = None,
+    image_size: int | None = None,
+) -> Job:
+    """A training from the beginning.
+
+    Raises ValueError for unknown names and options, FileExistsError if `out` holds a run.
+    """
+    info = models.info(model)
+    share = _VALIDATION if validation is None else validation
+    if image_size is not None and not 1 <= image_size <= 1024:
+        raise ValueError(f"--image-size expects a number from 1 to 1024, got {image_size}")
+    if not 0 <= share < 1:
+        raise ValueError(f"--validation expects a share of at least 0 and below 1, got {share}")
+    config = describe(data, data_dir, 1, share)
+    fitting = (size for size in info.image_sizes if size >= config.native_size)
+    size = image_size or next(fitting, info.image_sizes[-1])
+    folder = RunFolder(out if out is not None else _fresh(f"{model}-{data}"))
+    if folder.holds_run():
+        raise FileExistsError(
+            f"{folder} holds another run; add --resume to go on with it, or choose another --out"
+        )
+    options = opt.complete(model, data, given)
+    return Job(model, model_options, replace(config, image_size=size), options, folder, False)
+
+
+def resumed_job(
+    model: str | None,
+    data: str | None,
+    data_dir: str | None,
+    given: dict[str, Any],
+    out: Path | None,
+) -> Job:
+    """The training whose folder is `out`, or the newest one of that model and data set.
+
+    Raises FileNotFoundError if there is none, CheckpointError if it is damaged, ValueError if it is
+    one of another model, data set or options.
+    """
+    path = out if out is not None else _newest(f"{model or 'lenet'}-{data or 'digits'}")
+    folder = RunFolder(path)
+    config = folder.load(LAST)["config"]
+    try:
+        stored = DataConfig.from_dict(config["data"])
+        job = Job(
+            config["model"],
+            config["model_options"],
+            stored,
+            opt.complete(config["model"], stored.name, {}),
+            folder,
+            True,
+        )
+        job.options = opt.restored(config["options"], given)
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{folder} was not made by `minicnn train`") from None
+    for name, here, there in (("model", model, job.model), ("data set", data, stored.name)):
+        if here is not None and here != there:
+            raise ValueError(
+                f"{folder} holds a run with the {name} {there!r}, not {here!r}; "
+                "choose its own, or another --out"
+            )
+    if data_dir is not None:
+        job.data = replace(stored, directory=data_dir)
+    return job
+
+
+class Training:
+    """A job with its data loaded and its network made: `run()` trains it.
+
+    Raises what the data set and the network raise; nothing is written before `run()`.
+    """
+
+    def __init__(self, job: Job, callbacks: list[Any]):
+        self.job = job
+        images, validation = split(load_part(job.data, True), job.data)
+        images.shift = job.options.shift
+        manual_seed(job.options.seed)
+        model = job.make_model()
+        size = job.options.batch_size
+        # One image has no variance for batch normalisation: a last batch of one is left out.
+        alone = len(images) > size and len(images) % size == 1
+        self.loader = DataLoader(images, size, shuffle=True, drop_last=alone)
+        self.validation = None if validation is None else DataLoader(validation, _EVAL_BATCH)
+        optimizer = opt.make_optimizer(job.options, model)
+        self.trainer = Trainer(
+            model,
+            optimizer,
+            scheduler=opt.make_scheduler(job.options, optimizer, len(self.loader)),
+            device=job.options.device,
+            callbacks=callbacks,
+            run_dir=job.folder.path,
+            config=job.config(),
+        )
+
+    def run(self) -> None:
+        """Trains, or goes on, to the last epoch."""
+        epochs, resume = self.job.options.epochs, self.job.resume
+        self.trainer.fit(self.loader, self.validation, epochs=epochs, resume=resume)
+
+
+# A run that is done
+
+
+@dataclass
+class Run:
+    """A trained network and what belongs to it."""
+
+    folder: RunFolder
+    model: Any
+    data: DataConfig
+    epoch: int
+    name: str
+
+
+def open_run(path: Path, which: str = "best", data_dir: str | None = None) -> Run:
+    """The network of a run folder, with the weights of its `which` ("best" or "last") checkpoint.
+
+    Raises FileNotFoundError, and CheckpointError for a damaged or foreign checkpoint.
+    """
+    folder = RunFolder(path)
+    state = folder.load(BEST if which == "best" else LAST)
+    config = state["config"]
+    try:
+        data = DataConfig.from_dict(config["data"])
+        model = _make_model(config["model"], config["model_options"], data)
+    except (KeyError, TypeError):
+        raise CheckpointError(f"{folder} was not made by `minicnn train`") from None
+    try:
+        check_model(model, state["model"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: its checkpoint {error}") from None
+    model.load_state_dict(state["model"])
+    if data_dir is not None:
+        data = replace(data, directory=data_dir)
+    return Run(folder, model, data, state["epoch"], config["model"])
+
+
+@dataclass
+class Result:
+    """How a network does on images: logits (N, classes), and what follows from them."""
+
+    images: Images
+    logits: np.ndarray
+    loss: float
+
+    @property
+    def guesses(self) -> np.ndarray:
+        """The class with the largest logit, (N,)."""
+        return self.logits.argmax(1)
+
+    @property
+    def right(self) -> int:
+        """How many guesses are true."""
+        return int((self.guesses == self.images.targets).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of true guesses."""
+        return self.right / len(self.images)
+
+
+def test(run: Run, device: str = "cpu") -> Result:
+    """The network of `run` on its data set's test images."""
+    images = load_part(run.data, False)
+    outputs = Trainer(run.model, None, device=device).predict(DataLoader(images, _EVAL_BATCH))
+    logits = outputs.cpu()
+    loss = cross_entropy(logits, images.targets).item()
+    return Result(images, logits.numpy(), loss)
+
+
+def report(run: Run, result: Result, history: list[dict[str, Any]]) -> list[str]:
+    """Writes result.json and the pictures into the run folder; returns what could not be drawn."""
+    from ..interop.files import write_bytes
+    from ..train import plots
+
+    figures = {
+        "epoch": run.epoch,
+        "test_accuracy": result.accuracy,
+        "test_loss": result.loss,
+        "test_images": len(result.images),
+    }
+    write_bytes(run.folder.file("result.json"), (json.dumps(figures, indent=2) + "\n").encode())
+    truth, classes = result.images.targets, run.data.classes
+    matrix = plots.confusion_matrix(truth, result.guesses, len(classes))
+    try:
+        plots.save_curves(history, run.folder.file("curves.png"))
+        plots.save_confusion(matrix, classes, run.folder.file("confusion.png"))
+        pictures, path = result.images.data, run.folder.file("mistakes.png")
+        plots.save_mistakes(pictures, truth, result.logits, classes, path)
+    except ImportError as error:
+        return [str(error)]
+    return []
+
+
+def _make_model(name: str, model_options: dict[str, Any], data: DataConfig) -> Any:
+    return models.create(
+        name,
+        num_classes=len(data.classes),
+        in_channels=data.channels,
+        image_size=data.image_size,
+        **model_options,
+    )
+
+
+def _fresh(name: str) -> Path:
+    """runs/name, or runs/name-2, runs/name-3 ... where that is taken."""
+    n, path = 1, _ROOT / name
+    while path.exists():
+        n += 1
+        path = _ROOT / f"{name}-{n}"
+    return path
+
+
+def _newest(name: str) -> Path:
+    """The newest of runs/name, runs/name-2, ..."""
+    found = [path for path in _ROOT.glob(f"{name}*") if (path / LAST).is_file()]
+    numbered = [
+        path
+        for path in found
+        if path.name.removeprefix(name).lstrip("-").isdigit() or path.name == name
+    ]
+    if not numbered:
+        raise FileNotFoundError(
+            f"there is no run of {name} in {_ROOT}/ to resume; name its folder by --out"
+        )
+    return max(numbered, key=lambda path: (path / LAST).stat().st_mtime_ns)

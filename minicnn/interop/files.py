@@ -1,0 +1,63 @@
+"""Files that are either whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_SUFFIX = ".minicnn-tmp"
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    The bytes go to a temporary file in the same folder, reach the disk (fsync), and only then take
+    the name, in one step (os.replace). A full disk, an exception or a kill at any moment leaves
+    what `path` held before. A link is followed: the file it leads to is replaced.
+
+    Raises OSError as the system words it.
+    """
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}{_SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """`data` as the file `path`, atomically."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Deletes the temporary files that a killed process left in `folder`."""
+    for leftover in Path(folder).glob(f".*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+def _sync_folder(folder: str) -> None:
+    """Brings the new name itself to the disk. Not every system lets a folder be opened."""
+    flags = getattr(os, "O_DIRECTORY", None)
+    if flags is None:
+        return
+    with contextlib.suppress(OSError):
+        handle: Any = os.open(folder, os.O_RDONLY | flags)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

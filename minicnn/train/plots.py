@@ -1,0 +1,129 @@
+"""Pictures of a run. They open no window and share no Matplotlib state with the user's program."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..interop.files import write_bytes
+
+_BLUE, _ORANGE, _GREY = "#3366aa", "#dd7722", "#888888"
+
+
+def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
+    """int64 (classes, classes): how many samples of class [row] were taken for class [column]."""
+    flat = np.asarray(targets, np.int64) * classes + np.asarray(guesses, np.int64)
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def save_curves(history: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Loss and accuracy over the epochs of `history`, as a PNG."""
+    measures = [m for m in ("loss", "accuracy") if any(f"train_{m}" in row for row in history)]
+    figure = _figure(4.8 * max(1, len(measures)), 3.6)
+    for k, measure in enumerate(measures):
+        axes = figure.add_subplot(1, len(measures), k + 1)
+        for part, label, colour in (("train", "training", _BLUE), ("val", "validation", _ORANGE)):
+            points = [
+                (r["epoch"], r[f"{part}_{measure}"]) for r in history if f"{part}_{measure}" in r
+            ]
+            if points:
+                marker = "o" if len(points) < 30 else None
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    label=label,
+                    marker=marker,
+                    markersize=3,
+                )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(measure)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    _write(figure, path)
+
+
+def save_confusion(
+    matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike[str]
+) -> None:
+    """The confusion matrix as a PNG: rows are true classes, columns guesses, colours row shares."""
+    n = len(classes)
+    side = min(14.0, 2.0 + 0.45 * n)
+    figure = _figure(side, side)
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(n), classes, rotation=0 if _short(classes) else 90)
+    axes.set_yticks(range(n), classes)
+    axes.set_xlabel("guess")
+    axes.set_ylabel("truth")
+    if n <= 30:
+        for i, j in np.argwhere(matrix):
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8)
+    axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} right", fontsize=10)
+    _write(figure, path)
+
+
+def save_mistakes(
+    images: np.ndarray,
+    targets: np.ndarray,
+    logits: np.ndarray,
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+    count: int = 25,
+) -> int:
+    """The worst mistakes as a PNG, each with truth and guess; returns how many there are in all.
+
+    Args: images (N, C, H, W), uint8 or floats in [0, 1], with C = 1 or 3; targets (N,); logits
+    (N, classes). Worst is what gave the truth the least probability.
+    """
+    shifted = logits - logits.max(1, keepdims=True)
+    chances = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+    guesses = logits.argmax(1)
+    wrong = np.flatnonzero(guesses != targets)
+    worst = wrong[np.argsort(chances[wrong, targets[wrong]], kind="stable")][:count]
+    columns = min(5, max(1, len(worst)))
+    rows = max(1, math.ceil(len(worst) / columns))
+    figure = _figure(1.8 * columns + 0.4, 2.1 * rows + 0.3)
+    for k, i in enumerate(worst):
+        axes = figure.add_subplot(rows, columns, k + 1)
+        image = np.moveaxis(images[i], 0, -1)
+        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
+        truth, guess = classes[targets[i]], classes[guesses[i]]
+        gap = " " if _short(classes) else "\n"
+        text = f"truth {truth}{gap}guess {guess} ({chances[i, guesses[i]]:.0%})"
+        axes.set_title(text, fontsize=8)
+        axes.axis("off")
+    if not len(worst):
+        figure.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=_GREY)
+    _write(figure, path)
+    return len(wrong)
+
+
+def _short(classes: Sequence[str]) -> bool:
+    return max(map(len, classes)) <= 2
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"pictures need Matplotlib: pip install matplotlib ({error})") from None
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Any, path: str | os.PathLike[str]) -> None:
+    data = io.BytesIO()
+    # Without Software and date the same run gives the same bytes.
+    figure.savefig(data, format="png", metadata={"Software": None})
+    write_bytes(path, data.getvalue())

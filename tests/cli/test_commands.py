@@ -1,0 +1,365 @@
+"""The commands, through Typer's runner: what they print, write, and refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import datasets
+from minicnn.cli import runs
+from minicnn.cli.options import OPTIMIZERS, SCHEDULERS, complete, restored
+
+typer_testing = pytest.importorskip("typer.testing")
+from minicnn.cli.app import app  # noqa: E402
+
+FAST = ["--epochs", "1", "--batch-size", "256", "--image-size", "16", "--shift", "0"]
+
+
+def call(*arguments, code=0):
+    """The command's stdout; the exit code must be `code`."""
+    result = typer_testing.CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A LeNet for small digits, trained for two quick epochs: (folder, output)."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    options = [*FAST, "--epochs", 2, "--batch-size", 64, "--lr", 0.005]
+    return folder, call("train", "lenet", "--data", "digits", "--out", folder, *options)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "report", lambda *args: [])  # pictures take a second
+    return tmp_path
+
+
+# ---------------------------------------------------------------------- train
+
+
+def test_train_writes_the_run_folder(trained):
+    folder, _ = trained
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "best.safetensors", "config.json", "confusion.png", "curves.png", "last.safetensors",
+        "metrics.csv", "mistakes.png", "result.json",
+    ]  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model"] == "lenet" and config["data"]["name"] == "digits"
+    assert config["options"]["epochs"] == 2 and config["options"]["lr"] == 0.005
+    with open(folder / "metrics.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    for name in ("curves", "confusion", "mistakes"):
+        assert (folder / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["test_images"] == 360 and result["test_accuracy"] > 0.5
+
+
+def test_curves_show_the_epochs_after_the_best_too(tmp_path, monkeypatch):
+    from minicnn.train import Trainer, plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "save_curves", lambda history, path: drawn.append(len(history)))
+    monkeypatch.setattr(plots, "save_confusion", lambda *args: None)
+    monkeypatch.setattr(plots, "save_mistakes", lambda *args: None)
+    monkeypatch.setattr(Trainer, "best_epoch", lambda self: 1)
+    output = call("train", "lenet", *FAST, "--epochs", 2, "--out", tmp_path / "run")
+    assert drawn == [2] and "weights of epoch 1)" in output
+
+
+def test_train_tells_what_happens(trained):
+    folder, output = trained
+    lines = output.splitlines()
+    assert lines[0] == f"training lenet on digits: {folder}"
+    assert lines[1].startswith("epoch 1/2") and "val accuracy" in lines[2]
+    result = json.loads((folder / "result.json").read_text())
+    assert lines[3].startswith(f"test accuracy  {result['test_accuracy']:.2%}")
+    assert lines[4].startswith("run folder") and str(folder) in lines[4]
+    assert lines[5].startswith("try next") and f"minicnn evaluate {folder}" in lines[5]
+
+
+def test_default_folders(here):
+    call("train", "lenet", *FAST)
+    call("train", "lenet", *FAST)
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["lenet-digits", "lenet-digits-2"]
+    output = call("train", "lenet", "--resume")
+    assert "resuming lenet on digits: runs/lenet-digits-2" in output.replace("\\", "/")
+
+
+def test_seeds_decide_everything(here):
+    def weights(seed, out):
+        call("train", "lenet", *FAST, "--seed", seed, "--out", out)
+        state = minicnn.load(here / out / "last.safetensors")["model"]
+        return {name: value.array.tobytes() for name, value in state.items()}
+
+    assert weights(1, "a") == weights(1, "b") != weights(2, "c")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"), list(zip((*OPTIMIZERS, "sgd"), SCHEDULERS, strict=True))
+)
+def test_every_optimizer_and_scheduler(optimizer, scheduler, here):
+    output = call("train", "lenet", *FAST, "--optimizer", optimizer, "--scheduler", scheduler)
+    assert "test accuracy" in output
+    kinds = minicnn.load(here / "runs" / "lenet-digits" / "last.safetensors")["kinds"]
+    assert kinds["optimizer"].lower() == optimizer
+    assert scheduler in (kinds["scheduler"] or "none").lower()
+
+
+def test_options_of_the_network(here):
+    call("train", "lenet", *FAST, "--out", "r", "--set", "pooling=avg", "--set", "batch_norm=true")
+    model = runs.open_run(here / "r").model
+    kinds = [type(m).__name__ for m in model.modules()]
+    assert "AvgPool2d" in kinds and "BatchNorm2d" in kinds
+
+
+def test_validation_share(here):
+    output = call("train", "lenet", *FAST, "--out", "r", "--validation", 0)
+    assert "val loss" not in output and "train accuracy" in output
+    assert minicnn.load(here / "r" / "best.safetensors")["config"]["data"]["validation"] == 0
+
+
+@pytest.mark.slow
+def test_vgg(here):
+    output = call("train", "vgg11_bn", "--epochs", 1, "--image-size", 8, "--batch-size", 128)
+    assert "test accuracy" in output
+
+
+# ---------------------------------------------------------------------- resume
+
+
+def test_resume_to_the_same_bits(here, monkeypatch):
+    """Ctrl-C after the fifth batch of the second epoch, then --resume: as if nothing had been."""
+    import signal
+
+    from minicnn.cli import display
+    from minicnn.train import PrintProgress
+
+    common = ["train", "lenet", *FAST, "--epochs", 3, "--shift", 2, "--batch-size", 128]
+    whole = call(*common, "--out", "whole")
+
+    class CtrlC(PrintProgress):
+        def on_batch_end(self, trainer):
+            if (trainer.epoch, trainer.batch) == (1, 5):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(display, "progress", CtrlC)
+    output = call(*common, "--out", "broken", code=130)
+    assert "interrupted at epoch 2, batch 5" in output
+    assert "minicnn train lenet --data digits --out broken --resume" in output
+    monkeypatch.setattr(display, "progress", PrintProgress)
+    output = call("train", "lenet", "--data", "digits", "--out", "broken", "--resume")
+    assert "resuming after epoch 1, batch 5" in output
+    for name in ("best", "last"):
+        a, b = (minicnn.load(here / run / f"{name}.safetensors") for run in ("whole", "broken"))
+        assert {k: v.array.tobytes() for k, v in a["model"].items()} == {
+            k: v.array.tobytes() for k, v in b["model"].items()
+        }
+    results = [[x for x in text.splitlines() if "test accuracy" in x] for text in (whole, output)]
+    assert results[0] == results[1] != []
+
+
+def test_resume_wants_the_same_run(trained):
+    folder, _ = trained
+    files = {p.name: p.read_bytes() for p in folder.iterdir()}
+    for arguments, message in (
+        (["vgg11"], "holds a run with the model 'lenet', not 'vgg11'"),
+        (["lenet", "--data", "mnist"], "holds a run with the data set 'digits', not 'mnist'"),
+        (["lenet", "--lr", "0.5"], "--lr 0.5: this run was begun with 0.005"),
+        (["lenet", "--epochs", "9"], "its learning rates are planned for them"),
+        (["lenet", "--set", "pooling=avg"], "--set belongs to the beginning of a run"),
+        (["lenet", "--validation", "0.2"], "--validation belongs to the beginning"),
+    ):
+        output = call("train", *arguments, "--out", folder, "--resume", code=1)
+        assert message in output and output.count("\n") == 1
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == files
+
+
+def test_more_epochs_without_a_schedule(here):
+    call("train", "lenet", *FAST, "--scheduler", "none", "--out", "r")
+    call("train", "--out", "r", "--resume", "--epochs", 2)
+    assert minicnn.load(here / "r" / "last.safetensors")["epoch"] == 2
+
+
+def test_resume_without_a_run(here):
+    assert "there is no run of lenet-digits in runs" in call("train", "--resume", code=1)
+    assert "there is no folder nowhere" in call("train", "--out", "nowhere", "--resume", code=1)
+
+
+# ---------------------------------------------------------------------- what is refused
+
+
+def test_another_run_in_the_folder(trained):
+    folder, _ = trained
+    output = call("train", "lenet", *FAST, "--out", folder, code=1)
+    assert "holds another run; add --resume" in output and output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "lenett"], "no network 'lenett', there are lenet, .* did you mean 'lenet'?"),
+        (["train"], "which network? for example"),
+        (["train", "lenet", "--data", "letters"], "no data set 'letters'; there are digits"),
+        (["train", "lenet", "--epochs", "0"], "--epochs expects at least 1, got 0"),
+        (["train", "lenet", "--batch-size", "0"], "--batch-size expects at least 1"),
+        (["train", "lenet", "--lr", "-1"], "--lr expects a number above 0"),
+        (["train", "lenet", "--lr", "nan"], "--lr expects a number above 0"),
+        (["train", "lenet", "--optimizer", "best"], "--optimizer expects one of sgd, adam, adamw"),
+        (["train", "lenet", "--scheduler", "x"], "--scheduler expects one of none, step"),
+        (["train", "lenet", "--validation", "1"], "--validation expects a share"),
+        (["train", "lenet", "--shift", "-1"], "--shift expects at least 0"),
+        (["train", "lenet", "--set", "pooling"], "--set expects NAME=VALUE, got 'pooling'"),
+        (["train", "lenet", "--set", "pooling=sum"], "pooling expects one of avg, max, got 'sum'"),
+        (["train", "lenet", "--set", "colour=red"], "colour"),
+        (["train", "lenet", "--device", "tpu"], "device"),
+        (["train", "lenet", "--image-size", "3"], "image_size expects at least"),
+        (["train", "lenet", "--data", "mnist", "--data-dir", "empty"], "MNIST"),
+        (["evaluate", "nowhere"], "no checkpoint: there is no folder nowhere"),
+        (["evaluate", "nowhere", "--checkpoint", "first"], "--checkpoint expects best or last"),
+        (["predict", "nowhere", "x.png"], "there is no folder nowhere"),
+        (["summary", "lenett"], "did you mean 'lenet'?"),
+        (["summary", "lenet", "--input", "28"], "--input expects CHANNELSxHEIGHTxWIDTH"),
+        (["summary", "lenet", "--input", "1x28x32"], "expects a square image"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, here, monkeypatch):
+    from minicnn.datasets import download
+
+    def offline(*args):
+        raise RuntimeError("MNIST: no network")
+
+    monkeypatch.setattr(download, "fetch", offline)
+    output = call(*arguments, code=1)
+    assert output.startswith("minicnn: ") and output.count("\n") == 1
+    assert all(part in output for part in message.split(".*"))
+    assert not (here / "runs").exists()
+
+
+def test_usage_errors(here):
+    assert "--epochs" in call("train", "lenet", "--epochs", "many", code=2)
+    call("nonsense", code=2)
+
+
+def test_unexpected_errors_name_their_kind(here, monkeypatch):
+    def broken(*args, **kwargs):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(runs, "open_run", broken)
+    assert "KeyError: 'surprise' (MINICNN_DEBUG=1 shows where)" in call("evaluate", "x", code=1)
+    monkeypatch.setenv("MINICNN_DEBUG", "1")
+    result = typer_testing.CliRunner().invoke(app, ["evaluate", "x"])
+    assert isinstance(result.exception, KeyError)
+
+
+def test_a_loss_that_explodes(here):
+    output = call("train", "lenet", *FAST, "--epochs", 3, "--lr", 1e30, "--out", "r", code=1)
+    line = output.splitlines()[-1]
+    assert line.startswith("minicnn: fit: ") and "learning rate" in line and "in epoch" in line
+    assert (here / "r" / "last.safetensors").exists()
+
+
+# ---------------------------------------------------------------------- the other commands
+
+
+def test_evaluate(trained):
+    folder, trained_output = trained
+    output = call("evaluate", folder)
+    accuracy = [line for line in trained_output.splitlines() if line.startswith("test accuracy")]
+    assert output.splitlines()[:2] == [f"lenet on digits, best checkpoint of {folder}", *accuracy]
+    classes = output.splitlines()[2:]
+    assert len(classes) == 10 and classes[3].split()[0] == "3"
+    counts = [line.split("(")[1].rstrip(")").split(" of ") for line in classes]
+    right, total = (sum(int(c[k]) for c in counts) for k in (0, 1))
+    assert total == 360 and f"({right} of 360 test images" in accuracy[0]
+    assert "last checkpoint" in call("evaluate", folder, "--checkpoint", "last")
+
+
+def test_evaluate_refuses_damage_and_strangers(trained, tmp_path):
+    folder, _ = trained
+    content = (folder / "best.safetensors").read_bytes()
+    (tmp_path / "best.safetensors").write_bytes(content[:-5])
+    assert "damaged checkpoint" in call("evaluate", tmp_path, code=1)
+    minicnn.save({"a": 1}, tmp_path / "best.safetensors")
+    assert "no checkpoint of a run" in call("evaluate", tmp_path, code=1)
+    state = minicnn.load(folder / "best.safetensors")
+    state["config"]["model"] = "vgg11"
+    state["config"]["data"]["image_size"] = 8
+    minicnn.save(state, tmp_path / "best.safetensors")
+    assert "is of another model" in call("evaluate", tmp_path, code=1)
+    del state["config"]["model"]
+    minicnn.save(state, tmp_path / "best.safetensors")
+    assert "was not made by `minicnn train`" in call("evaluate", tmp_path, code=1)
+
+
+def test_predict(trained, tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    folder, _ = trained
+    run = runs.open_run(folder)
+    result = runs.test(run)
+    test_set = datasets.Digits(train=False)
+    paths = []
+    for i in range(3):
+        paths.append(tmp_path / f"{i}.png")
+        image_module.fromarray(test_set.data.array[i]).save(paths[-1])
+    lines = call("predict", folder, *paths).splitlines()
+    for i, line in enumerate(lines):
+        path, guess, chance = line.split()[:3]
+        assert path == str(paths[i]) and guess == str(result.guesses[i])
+        logits = result.logits[i] - result.logits[i].max()
+        expected = np.exp(logits).max() / np.exp(logits).sum()
+        assert float(chance.rstrip("%")) == pytest.approx(100 * expected, abs=0.06)
+    assert len(call("predict", folder, paths[0], "--top", 1).split()) == 3
+    (tmp_path / "bad.png").write_text("no picture")
+    output = call("predict", folder, tmp_path / "bad.png", paths[0], tmp_path / "none.png", code=1)
+    assert (
+        "is no picture" in output and str(paths[0]) in output and "none.png: No such file" in output
+    )
+
+
+def test_lists():
+    networks = call("models")
+    assert "lenet" in networks and "vgg16_bn" in networks and "61,706" in networks
+    sets = call("datasets")
+    for name in datasets.available():
+        assert name in sets
+    assert "1,437 +    360 images of 1x8x8" in sets
+
+
+def test_summary():
+    output = call("summary", "lenet")
+    assert "416,520" in output and "61,706" in output
+    output = call("summary", "vgg11", "--input", "1x16x16", "--num-classes", 4)
+    assert "classifier" in output and "1x4" in output.splitlines()[2]
+    assert "AvgPool2d" in call("summary", "lenet", "--set", "pooling=avg")
+
+
+def test_version_and_help():
+    assert call("--version").strip() == f"minicnn {minicnn.__version__}"
+    assert "train" in call("--help")
+    assert "--resume" in call("train", "--help")
+
+
+# ---------------------------------------------------------------------- options
+
+
+def test_defaults_suit_model_and_data():
+    lenet, vgg = complete("lenet", "digits", {}), complete("vgg16_bn", "digits", {})
+    assert lenet.epochs > vgg.epochs and lenet.lr > vgg.lr
+    assert complete("lenet", "mnist", {}).epochs <= 10
+    assert complete("lenet", "digits", {"lr": 0.5, "epochs": None}).lr == 0.5
+    assert complete("lenet", "digits", {"optimizer": "sgd"}).lr > lenet.lr
+
+
+def test_restored_options():
+    stored = vars(complete("lenet", "digits", {})) | {"scheduler": "none"}
+    assert restored(stored, {"epochs": 99, "device": "cpu", "lr": None}).epochs == 99
+    with pytest.raises(ValueError, match="options are damaged"):
+        restored({"epochs": 3}, {})

@@ -1,0 +1,118 @@
+"""summary: counts by hand, the tree, and no trace left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import models, nn
+from minicnn.explain import summary
+
+
+def test_lenet_by_hand():
+    found = summary(models.lenet(), (1, 28, 28))
+    assert found.total_parameters == found.trainable_parameters == 61_706
+    assert found["features.0"].multiply_adds == 6 * 28 * 28 * 25
+    assert found["features.3"].multiply_adds == 16 * 10 * 10 * 6 * 25
+    assert found["classifier.0"].multiply_adds == 400 * 120
+    assert found.total_multiply_adds == 117_600 + 240_000 + 48_000 + 10_080 + 840
+    assert found["features"].output_shape == (1, 16, 5, 5) and found.output_shape == (1, 10)
+    assert found["features"].parameters == 156 + 2_416 and found["features"].own_parameters == 0
+    assert [layer.depth for layer in found.layers[:3]] == [0, 1, 2]
+
+
+def test_vgg11s_published_multiply_adds():
+    # The paper's network at 224x224 needs 7.6 billion; a quarter of the side, a sixteenth of them.
+    net = models.vgg11(image_size=64)
+    found = summary(net, (3, 64, 64))
+    assert found["features"].multiply_adds * (224 / 64) ** 2 == pytest.approx(7.485e9, rel=1e-3)
+
+
+def test_text():
+    text = str(summary(models.lenet(), (1, 28, 28)))
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "output", "parameters", "multiply-adds"]
+    assert lines[2].split() == ["LeNet5", "1x10", "61,706", "416,520"]
+    assert lines[3].startswith("├─ features: Sequential")
+    assert (
+        lines[4].startswith("│  ├─ 0: Conv2d") and "1x6x28x28" in lines[4] and "117,600" in lines[4]
+    )
+    assert lines[9].startswith("│  └─ 5: MaxPool2d")
+    assert lines[10].startswith("└─ classifier") and lines[15].startswith("   └─ 4: Linear")
+    assert "parameters     61,706" in text and "fixed" not in text
+
+
+def test_batches():
+    one, four = (summary(models.lenet(), (1, 28, 28), batch_size=n) for n in (1, 4))
+    assert four.total_multiply_adds == 4 * one.total_multiply_adds
+    assert four.output_shape == (4, 10)
+    assert summary(models.lenet(), (4, 1, 28, 28)).input_shape == (4, 1, 28, 28)
+    x = minicnn.Tensor(np.zeros((2, 1, 28, 28), np.float32))
+    assert summary(models.lenet(), input_data=x).output_shape == (2, 10)
+
+
+def test_groups_and_transposed_axes():
+    net = nn.Sequential(
+        nn.Conv2d(4, 8, (3, 2), groups=2, stride=2, bias=False), nn.Flatten(), nn.Linear(8 * 12, 5)
+    )
+    found = summary(net, (4, 9, 7))
+    assert found["0"].output_shape == (1, 8, 4, 3)
+    assert found["0"].multiply_adds == 8 * 4 * 3 * (2 * 3 * 2)
+    assert found["2"].multiply_adds == 5 * 96
+
+
+def test_fixed_and_shared_parameters():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(3, 3)
+            self.second = nn.Linear(3, 3)
+            self.second.weight = self.first.weight
+            self.unused = nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.second(self.first(self.first(x)))
+
+    net = Twice()
+    net.unused.requires_grad_(False)
+    found = summary(net, (3,))
+    assert found.total_parameters == 9 + 3 + 3 + 4 and found.trainable_parameters == 15
+    assert found["first"].calls == 2 and found["first"].multiply_adds == 18
+    assert found["second"].parameters == 3 and found["second"].multiply_adds == 9
+    assert found["unused"].output_shape is None and found["unused"].calls == 0
+    assert "of them fixed  4" in str(found)
+
+
+def test_several_outputs():
+    class Two(nn.Module):
+        def forward(self, x):
+            return (x.flatten(1), x), {"x": x}
+
+    assert summary(Two(), (2, 3, 4)).output_shape == (1, 24)
+
+
+def test_no_trace_is_left():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5)).double()
+    net[1].eval()
+    before = {k: v.array.copy() for k, v in net.state_dict().items()}
+    random = minicnn.backend.random.default_generator().get_state()
+    summary(net, (1, 8, 8))
+    assert [m.training for m in net.modules()] == [True, True, False, True]
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value.array, before[name])
+    np.testing.assert_array_equal(minicnn.backend.random.default_generator().get_state(), random)
+    assert not any(m._forward_hooks for m in net.modules())
+    with pytest.raises(ValueError):
+        summary(net, (3, 8, 8))  # too many channels
+    assert net.training and not any(m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize("size", [None, (1, 0, 8), (1, 8.0, 8), (-1,)])
+def test_wrong_sizes(size):
+    with pytest.raises(
+        ValueError, match=r"summary: (needs input_size|input_size expects positive)"
+    ):
+        summary(models.lenet(), size)
+    with pytest.raises(KeyError, match="no layer 'x'"):
+        summary(models.lenet(), (1, 28, 28))["x"]

@@ -1,0 +1,281 @@
+"""minicnn.save and minicnn.load: structures, sharing, files, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import nn
+from minicnn.interop import FormatError
+from minicnn.interop import files as files_module
+
+
+def same(a, b):
+    """Equal in structure, types, values and dtypes."""
+    if isinstance(a, (minicnn.Tensor, np.ndarray, np.generic)):
+        tensors = isinstance(a, minicnn.Tensor), isinstance(b, minicnn.Tensor)
+        left, right = np.asarray(getattr(a, "array", a)), np.asarray(getattr(b, "array", b))
+        return (
+            tensors[0] == tensors[1]
+            and isinstance(a, np.generic) == isinstance(b, np.generic)
+            and left.dtype == right.dtype
+            and left.shape == right.shape
+            and left.tobytes() == right.tobytes()
+        )
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+def through(obj):
+    buffer = io.BytesIO()
+    minicnn.save(obj, buffer)
+    buffer.seek(0)
+    return minicnn.load(buffer)
+
+
+EXAMPLES = {
+    "state_dict": OrderedDict(
+        w=minicnn.Tensor(np.arange(6.0).reshape(2, 3)), b=minicnn.Tensor(np.ones(3))
+    ),
+    "checkpoint": {
+        "epoch": 3,
+        "model": {"conv.weight": minicnn.Tensor(np.ones((2, 1, 3, 3), np.float32))},
+        "optimizer": {
+            "state": {0: {"step": 7, "m": minicnn.Tensor(np.zeros(2))}},
+            "groups": [{"lr": 0.1}],
+        },
+        "best": 0.987654321,
+    },
+    "numbers": [1, -(2**80), 0.1, 1e-320, True, None, "text \u2713", ""],
+    "infinities": [math.nan, math.inf, -math.inf],
+    "tuple": ((1, 2), [(), []], {}),
+    "keys": {1: "a", "1": "b", (2, 3): "c", None: "d", True and 5.5: "e"},
+    "arrays": [
+        np.arange(3, dtype=np.int16),
+        np.float32(2.5),
+        np.array(7),
+        np.zeros((0, 3)),
+        np.True_,
+    ],
+    "names that collide": {"a": {"b": np.ones(1)}, "a.b": np.zeros(2), "__metadata__": np.ones(3)},
+    "dtype": [np.dtype("float16"), minicnn.device("cpu")],
+    "top": minicnn.Tensor(np.array([1, 2, 3])),
+    "bare": 5,
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_structures_come_back(name):
+    assert same(through(EXAMPLES[name]), EXAMPLES[name])
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", ">f4", ">i2"],
+)
+def test_every_dtype(dtype):
+    array = np.random.default_rng(0).integers(0, 2, (3, 4)).astype(dtype)
+    back = through({"x": array})["x"]
+    np.testing.assert_array_equal(back, array)
+    assert back.dtype == array.dtype.newbyteorder("=")
+
+
+def test_any_memory_order():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for view in (x.transpose(2, 0, 1), x[:, ::-1], x[:, :, 1], np.asfortranarray(x), x[0:0]):
+        assert same(through([view]), [np.ascontiguousarray(view)])
+
+
+def test_shared_memory_is_stored_once_and_shared_again():
+    w = minicnn.Tensor(np.ones((100, 100)))
+    buffer = io.BytesIO()
+    minicnn.save({"encoder": w, "decoder": w.detach(), "part": w[0]}, buffer)
+    assert len(buffer.getvalue()) < 1.1 * w.array.nbytes + 2000
+    buffer.seek(0)
+    back = minicnn.load(buffer)
+    back["encoder"].array[0, 0] = 5
+    assert back["decoder"].array[0, 0] == 5 and back["part"].array[0] == 1
+
+
+def test_views_that_only_look_alike_are_stored_apart():
+    x = np.arange(9.0).reshape(3, 3)
+    views = [x, x.T, x.view(np.int64), x[:2, :2], x[:2, 1:]]
+    assert same(through(views), [np.ascontiguousarray(v) for v in views])
+
+
+def test_parameters_and_modules(tmp_path):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(4, 5))
+    minicnn.save(net.state_dict(), tmp_path / "net.safetensors")
+    other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(4, 5))
+    other.load_state_dict(minicnn.load(tmp_path / "net.safetensors", weights_only=True))
+    for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a.array, b.array)
+    with pytest.raises(
+        TypeError, match=r"save: the object is a Sequential; save its state_dict\(\)"
+    ):
+        minicnn.save(net, tmp_path / "other.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("obj", "message"),
+    [
+        ({"a": [1, object()]}, r"the value at 'a\.1' is a object"),
+        ({"a": {1, 2}}, "is a set"),
+        ({"a": b"bytes"}, "is a bytes"),
+        ({object(): 1}, "has a key of type object"),
+        ({"a": np.array(["x"])}, "only numbers can be stored"),
+    ],
+)
+def test_what_cannot_be_stored(obj, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        minicnn.save(obj, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cycle_is_an_error(tmp_path):
+    obj: list = []
+    obj.append(obj)
+    with pytest.raises(ValueError, match="a cycle"):
+        minicnn.save(obj, tmp_path / "x")
+
+
+def test_map_location():
+    data = {"a": [minicnn.Tensor(np.ones(2))]}
+    buffer = io.BytesIO()
+    minicnn.save(data, buffer)
+    for where in (
+        "cpu",
+        minicnn.device("cpu"),
+        {"cuda": "cpu"},
+        lambda t, place: t,
+        lambda t, place: None,
+    ):
+        buffer.seek(0)
+        assert same(minicnn.load(buffer, map_location=where), data)
+    buffer.seek(0)
+    doubled = minicnn.load(buffer, map_location=lambda t, place: t * 2)
+    assert doubled["a"][0].array.tolist() == [2, 2]
+    buffer.seek(0)
+    with pytest.raises((RuntimeError, ValueError)):
+        minicnn.load(buffer, map_location="nowhere")
+
+
+def test_file_objects_keep_their_position():
+    buffer = io.BytesIO()
+    buffer.write(b"before")
+    minicnn.save([1], buffer)
+    buffer.seek(6)
+    assert minicnn.load(buffer) == [1]
+
+
+@pytest.mark.parametrize("first", [b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9"])
+def test_pytorch_files_are_named(first, tmp_path):
+    path = tmp_path / "net.pth"
+    path.write_bytes(first + bytes(100))
+    with pytest.raises(FormatError, match=r"net\.pth: looks like a PyTorch .*save_file"):
+        minicnn.load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        minicnn.load(tmp_path / "none")
+
+
+# ---------------------------------------------------------------------- nothing is lost
+
+
+@pytest.fixture
+def kept(tmp_path):
+    path = tmp_path / "x.safetensors"
+    minicnn.save({"old": np.arange(5)}, path)
+    return path
+
+
+def check_kept(path):
+    assert same(minicnn.load(path), {"old": np.arange(5)})
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def no_space(*args):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(step, kept, monkeypatch):
+    monkeypatch.setattr(files_module.os, step, no_space)
+    with pytest.raises(OSError, match="No space left"):
+        minicnn.save({"new": np.zeros(1000)}, kept)
+    monkeypatch.undo()
+    check_kept(kept)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_failing_write_leaves_the_old_file(after, kept, monkeypatch):
+    real_open = open
+
+    class Failing:
+        def __init__(self, file):
+            self.file, self.left = file, after
+
+        def write(self, data):
+            self.left -= 1
+            if self.left < 0:
+                no_space()
+            return self.file.write(data)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            self.file.close()
+
+    monkeypatch.setattr(files_module, "open", lambda *a: Failing(real_open(*a)), raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        minicnn.save({"a": np.zeros(1000), "b": np.zeros(10)}, kept)
+    monkeypatch.undo()
+    check_kept(kept)
+
+
+def test_ctrl_c_in_a_save_leaves_the_old_file(kept, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files_module.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        minicnn.save({"new": np.zeros(1000)}, kept)
+    monkeypatch.undo()
+    check_kept(kept)
+
+
+def test_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    events = []
+    real_fsync, real_replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        files_module.os, "fsync", lambda fd: (events.append("fsync"), real_fsync(fd))
+    )
+    monkeypatch.setattr(
+        files_module.os, "replace", lambda a, b: (events.append("replace"), real_replace(a, b))
+    )
+    minicnn.save([np.ones(3)], tmp_path / "x")
+    assert events[:2] == ["fsync", "replace"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="needs symbolic links")
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "far" / "file")
+    minicnn.save([1], link)
+    assert link.is_symlink() and minicnn.load(tmp_path / "far" / "file") == [1]
