@@ -12,6 +12,7 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_ten_lines_train_lenet(capsys):
     """The first block, with its ten lines of code, learns the digits."""
     assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 11

@@ -226,6 +226,8 @@ class Tensor(ArrayLike):
         """The number of elements."""
         return int(self.array.size)
 
+    nelement, ndimension = numel, dim
+
     def item(self) -> Any:
         """The only element, as a Python number. RuntimeError if there are more or none."""
         if self.array.size != 1:

@@ -19,6 +19,7 @@ warns. `autograd.detect_anomaly` finds where it began.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -191,8 +192,14 @@ class Add(Function):
         return grad_a, grad_b
 
 
-def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """input + alpha * other. RuntimeError if the shapes do not broadcast."""
+def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1) -> Any:
+    """input + alpha * other. RuntimeError if the shapes do not broadcast.
+
+    `w.add_(-0.1, grad)`, the form before PyTorch 1.5, is understood, with a warning.
+    """
+    if old is not None:
+        warnings.warn("add: add(alpha, other) is old; write add(other, alpha=...)")
+        alpha, other = other, old
     return Add.apply(input, other if alpha == 1 else mul(other, alpha))
 
 

@@ -2,8 +2,8 @@
 
 Types are PyTorch's: floating functions give the default floating type (float32), `arange` of
 integers int64, and `tensor` keeps what an ndarray has. Sizes come as numbers or as one tuple:
-zeros(2, 3), zeros((2, 3)). Random functions draw from `generator`, or from the default generator,
-which `minicnn.manual_seed` seeds.
+zeros(2, 3), zeros((2, 3)), zeros(size=(2, 3)). Random functions draw from `generator`, or from the
+default generator, which `minicnn.manual_seed` seeds.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _floating(dtype: Any) -> np.dtype:
     return dtypes.get_default_dtype() if dtype is None else np.dtype(dtype)
 
 
-def _checked_sizes(function: str, size: Any) -> tuple[int, ...]:
-    shape = sizes_of(size)
+def _checked_sizes(function: str, sizes: Any, size: Any = None) -> tuple[int, ...]:
+    shape = sizes_of(sizes, size)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"{function}: sizes expect 0 or more, got {shape}")
     return shape
@@ -198,22 +198,24 @@ BoolTensor = _legacy("BoolTensor", dtypes.bool)
 # ---------------------------------------------------------------------- constant
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+          requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Zeros of this size."""
-    array = np.zeros(_checked_sizes("zeros", size), _floating(dtype))
+    array = np.zeros(_checked_sizes("zeros", sizes, size), _floating(dtype))
     return _finish("zeros", array, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+         requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones of this size."""
-    array = np.ones(_checked_sizes("ones", size), _floating(dtype))
+    array = np.ones(_checked_sizes("ones", sizes, size), _floating(dtype))
     return _finish("ones", array, device, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-          memory_format: Any = None) -> Tensor:  # fmt: skip
+def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
+          requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """A tensor of this size whose values are whatever the memory held."""
-    array = np.empty(_checked_sizes("empty", size), _floating(dtype))
+    array = np.empty(_checked_sizes("empty", sizes, size), _floating(dtype))
     return _finish("empty", array, device, requires_grad)
 
 
@@ -326,17 +328,18 @@ def draw(function: str, generator: Any, shape: tuple[int, ...], dtype: Any) -> n
     return np.asarray(values).astype(dtype, copy=False)
 
 
-def rand(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None,
-         requires_grad: bool = False) -> Tensor:  # fmt: skip
+def rand(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = None,
+         device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Uniform random numbers in [0, 1)."""
-    array = draw("random", generator, _checked_sizes("rand", size), _floating(dtype))
+    array = draw("random", generator, _checked_sizes("rand", sizes, size), _floating(dtype))
     return _finish("rand", array, device, requires_grad)
 
 
-def randn(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None,
-          requires_grad: bool = False) -> Tensor:  # fmt: skip
+def randn(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = None,
+          device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Normal random numbers of mean 0 and variance 1."""
-    array = draw("standard_normal", generator, _checked_sizes("randn", size), _floating(dtype))
+    shape = _checked_sizes("randn", sizes, size)
+    array = draw("standard_normal", generator, shape, _floating(dtype))
     return _finish("randn", array, device, requires_grad)
 
 

@@ -300,6 +300,7 @@ class Cumsum(Function):
         return Flip.apply(Cumsum.apply(turned, axis=self.axis), dims=(self.axis,))
 
 
+@numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """Running sums along `dim`. Integers and bools are summed in int64."""
     input = input if dtype is None else ops.cast(input, dtype)

@@ -88,8 +88,10 @@ def axes_of(function: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
-def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """The sizes given as `f(2, 3)`, `f((2, 3))` or `f([2, 3])`."""
+def sizes_of(sizes: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """The sizes given as `f(2, 3)`, `f((2, 3))`, `f([2, 3])`, or by keyword (`named`)."""
+    if named is not None:
+        sizes = (*sizes, named)
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
     try:
@@ -128,13 +130,13 @@ def _full_shape(function: str, x: Any, shape: tuple[int, ...]) -> tuple[int, ...
     return tuple([size // known if n == -1 else n for n in shape]) if unknown else shape
 
 
-def reshape(input: Any, *shape: Any) -> Any:
+def reshape(input: Any, *sizes: Any, shape: Any = None) -> Any:
     """The same elements, in the same order, in another shape; one size may be -1.
 
     A view of `input` where its memory order allows, else a copy. RuntimeError if the number of
     elements differs.
     """
-    return Reshape.apply(input, shape=_full_shape("reshape", input, sizes_of(shape)))
+    return Reshape.apply(input, shape=_full_shape("reshape", input, sizes_of(sizes, shape)))
 
 
 def view(input: Any, *shape: Any) -> Any:
@@ -232,9 +234,9 @@ class Permute(Function):
         return Permute.apply(grad_y, dims=tuple(inverse))
 
 
-def permute(input: Any, *dims: Any) -> Any:
+def permute(input: Any, *order: Any, dims: Any = None) -> Any:
     """The dimensions in the order `dims`: number i of the result is number dims[i]. A view."""
-    order = sizes_of(dims)
+    order = sizes_of(order, dims)
     axes = tuple([axis_of("permute", d, input.ndim) for d in order])
     if sorted(axes) != list(range(input.ndim)):
         raise RuntimeError(
@@ -378,9 +380,9 @@ def repeat(input: Any, *repeats: Any) -> Any:
     return clone(Reshape.apply(grown, shape=tuple([r * n for r, n in pairs])))
 
 
-def tile(input: Any, *dims: Any) -> Any:
+def tile(input: Any, *counts: Any, dims: Any = None) -> Any:
     """As `repeat`, but fewer counts than dimensions are filled with ones in front."""
-    counts = sizes_of(dims)
+    counts = sizes_of(counts, dims)
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
@@ -514,8 +516,8 @@ class Cat(Function):
         )
 
 
-def cat(tensors: Any, dim: int = 0) -> Any:
-    """Tensors one after the other along `dim`; all other sizes must be equal.
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
+    """Tensors one after the other along `dim` (or `axis`); all other sizes must be equal.
 
     Types meet by promotion. Raises ValueError for no tensors, RuntimeError for shapes that do not
     fit, naming them. An empty tensor of shape (0,) is skipped, as in PyTorch.
@@ -525,7 +527,7 @@ def cat(tensors: Any, dim: int = 0) -> Any:
         raise ValueError("cat: expects at least one tensor, got none")
     parts = _of_one_type(parts)
     parts = [x for x in parts if tuple(x.shape) != (0,)] or parts[:1]
-    axis = axis_of("cat", dim, parts[0].ndim)
+    axis = axis_of("cat", dim if axis is None else axis, parts[0].ndim)
     shapes = [tuple(x.shape) for x in parts]
     rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
     if len(rests) != 1 or len({len(shape) for shape in shapes}) != 1 or shapes[0] == ():
@@ -549,8 +551,8 @@ def _of_one_type(parts: list[Any]) -> list[Any]:
 concat = concatenate = cat
 
 
-def stack(tensors: Any, dim: int = 0) -> Any:
-    """Tensors of one shape along a new dimension `dim`. RuntimeError if the shapes differ."""
+def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
+    """Tensors of one shape along a new dimension `dim` (or `axis`). RuntimeError if they differ."""
     parts = list(tensors)
     shapes = [tuple(x.shape) for x in parts]
     if not parts:
@@ -559,7 +561,7 @@ def stack(tensors: Any, dim: int = 0) -> Any:
         raise RuntimeError(
             f"stack: expects tensors of one shape, got {', '.join(map(str, shapes))}"
         )
-    axis = axis_of("stack", dim, parts[0].ndim + 1)
+    axis = axis_of("stack", dim if axis is None else axis, parts[0].ndim + 1)
     return Cat.apply(*_of_one_type([unsqueeze(x, axis) for x in parts]), dim=axis)
 
 
@@ -598,9 +600,10 @@ class Flip(Function):
         return Flip.apply(grad_y, dims=self.dims)
 
 
-def flip(input: Any, *dims: Any) -> Any:
+def flip(input: Any, *axes: Any, dims: Any = None) -> Any:
     """The order along `dims` reversed. A copy."""
-    axes = axes_of("flip", sizes_of(dims), input.ndim) if sizes_of(dims) else ()
+    chosen = sizes_of(axes, dims)
+    axes = axes_of("flip", chosen, input.ndim) if chosen else ()
     return Flip.apply(input, dims=axes)
 
 

@@ -35,7 +35,7 @@ def save(obj: Any, f: Any) -> None:
     """
     encoder = Encoder()
     tree = encoder.encode(obj)
-    metadata = {"format": "pt", _KEY: json.dumps(tree, separators=(",", ":"), allow_nan=False)}
+    metadata = {_KEY: json.dumps(tree, separators=(",", ":"), allow_nan=False)}
     if hasattr(f, "write"):
         safetensors.write(f, encoder.arrays, metadata)
         return

@@ -76,6 +76,11 @@ def _fans(function: str, tensor: Tensor) -> tuple[int, int]:
     return tensor.shape[1] * window, tensor.shape[0] * window
 
 
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """The name by which layers copied from PyTorch ask for both."""
+    return _fans("fan_in_and_fan_out", tensor)
+
+
 def _rng(tensor: Tensor, generator: Any) -> Any:
     return (default_generator(tensor.device) if generator is None else generator).numpy
 

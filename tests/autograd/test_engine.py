@@ -226,7 +226,7 @@ class TestFreeing:
 
 
 class TestDepth:
-    @pytest.mark.parametrize("depth", [10_000, 100_000])
+    @pytest.mark.parametrize("depth", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
     def test_deep_chain_neither_overflows_nor_crashes_when_freed(self, depth):
         x = leaf(1.0)
         y = x
@@ -236,6 +236,7 @@ class TestDepth:
         assert x.grad.item() == 1
         del y
 
+    @pytest.mark.slow
     def test_deep_chain_dropped_without_backward(self):
         y = leaf(1.0)
         for _ in range(100_000):

@@ -41,7 +41,7 @@ def test_notes():
     assert repr(x * 2) == "tensor([2., 2.], grad_fn=<MulBackward>)"
     assert repr(minicnn.ones(1, dtype=minicnn.float64)) == "tensor([1.], dtype=float64)"
     assert repr(minicnn.zeros(0, dtype=minicnn.int64)) == "tensor([], dtype=int64)"
-    long = repr(minicnn.arange(18.0).requires_grad_())
+    long = repr(minicnn.arange(26.0).requires_grad_())
     assert long.splitlines()[-1] == "       requires_grad=True)"
     assert max(map(len, long.splitlines())) <= 80
 

@@ -220,6 +220,19 @@ def test_two_layers_in_0_3_style(both):
     assert losses[-1] < losses[0]
 
 
+def alpha_first(torch):
+    """`p.data.add_(-rate, p.grad.data)`: how optimizers were written before PyTorch 1.5."""
+    w = torch.autograd.Variable(torch.ones(3), requires_grad=True)
+    (w * torch.arange(3.0)).sum().backward()
+    w.data.add_(-0.1, w.grad.data)
+    return w, torch.add(w.data, 2, w.grad)
+
+
+def test_alpha_first(both):
+    with pytest.warns(UserWarning, match=r"write add\(other, alpha=...\)"):
+        both(alpha_first)
+
+
 def in_place_rules(torch):
     """What PyTorch refuses is refused."""
     refused = []

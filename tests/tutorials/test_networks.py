@@ -394,6 +394,48 @@ def test_parameter_management(both):
     assert shown[0] == "Parameter"
 
 
+def own_linear_layer(torch):
+    """A layer as PyTorch's source has it: reset_parameters, fan in, extra_repr."""
+    nn, init = torch.nn, torch.nn.init
+
+    class MyLinear(nn.Module):
+        __constants__ = ["in_features", "out_features"]  # noqa: RUF012
+
+        def __init__(self, in_features, out_features, bias=True):
+            super().__init__()
+            self.in_features, self.out_features = in_features, out_features
+            self.weight = nn.Parameter(torch.empty(out_features, in_features))
+            if bias:
+                self.bias = nn.Parameter(torch.Tensor(out_features))
+            else:
+                self.register_parameter("bias", None)
+            self.reset_parameters()
+
+        def reset_parameters(self):
+            init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+            if self.bias is not None:
+                fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
+                bound = 1 / math.sqrt(fan_in)
+                init.uniform_(self.bias, -bound, bound)
+
+        def forward(self, input):
+            return nn.functional.linear(input, self.weight, self.bias)
+
+        def extra_repr(self):
+            return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+    layer, plain = MyLinear(16, 4), MyLinear(16, 4, bias=False)
+    reference = nn.Linear(16, 4)
+    layer.load_state_dict(reference.state_dict())
+    x = torch.ones(2, 16)
+    shown = [bool((plain.weight.abs() <= 0.25).all()), bool((layer(x) == reference(x)).all())]
+    return [*shown, str(layer), str(plain), list(plain.state_dict())]
+
+
+def test_own_linear_layer(both):
+    assert both(own_linear_layer)[:2] == [True, True]
+
+
 def lazy_layers(torch):
     """Layers that learn their input size from the first batch, as newer editions have them."""
     nn = torch.nn

@@ -61,6 +61,32 @@ def test_data_manipulation(both):
     assert shown[3].item() == 66
 
 
+def arguments_by_keyword(torch):
+    """The forms `size=`, `dims=`, `dim=`, `axis=`, which some courses use throughout."""
+    shown = [tuple(torch.rand(size=(3, 4)).shape), tuple(torch.randn(size=(2, 2)).shape)]
+    shown += [torch.zeros(size=(2, 3)), torch.ones(size=(2,), dtype=torch.int64)]
+    shown += [tuple(torch.empty(size=(1, 2)).size()), tuple(torch.rand((2, 3)).shape)]
+    shown += [torch.full(size=(2, 2), fill_value=1.5), torch.arange(start=0, end=10, step=3)]
+    shown += [tuple(torch.randint(low=0, high=5, size=(3,)).shape), torch.linspace(0, 1, steps=3)]
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    shown += [torch.permute(input=x, dims=(2, 0, 1)), torch.flip(x, dims=[0, 2]), x.flip(1)]
+    shown += [torch.reshape(input=x, shape=(4, 6)), torch.tile(x[0, 0], dims=(2,))]
+    shown += [torch.stack(tensors=[x[0], x[1]], dim=2), torch.stack([x[0], x[1]], axis=1)]
+    shown += [torch.cat([x, x], axis=-1).shape, torch.concat([x, x], dim=1).shape]
+    shown += [x.cumsum(axis=0), torch.cumsum(x, dim=1), x.argmax(axis=1), x.max(axis=0)[0]]
+    shown += [torch.sum(input=x, dim=(0, 1)), x.sum(axis=-1, keepdims=True), torch.mean(x, axis=0)]
+    shown += [torch.unsqueeze(input=x, dim=0).shape, torch.squeeze(x[:1], dim=0).shape]
+    shown += [torch.matmul(input=x, other=x[0].T), torch.softmax(input=x, dim=-1)]
+    shown += [x.flatten(start_dim=1, end_dim=2).shape, x.transpose(dim0=0, dim1=1).shape]
+    shown += [x.nelement(), x.ndimension(), torch.topk(input=x[0], k=2, dim=1)]
+    return shown
+
+
+def test_arguments_by_keyword(both):
+    shown = both(arguments_by_keyword)
+    assert shown[:2] == [(3, 4), (2, 2)]
+
+
 def linear_algebra(torch):
     A = torch.arange(20, dtype=torch.float32).reshape(5, 4)
     B = A.clone()
