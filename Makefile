@@ -14,6 +14,7 @@ BIN    := $(VENV)/bin
 
 demo: $(VENV)/.installed
 	$(BIN)/minicnn train lenet --data digits
+	@echo "               (for the command minicnn in this shell: . $(BIN)/activate)"
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q
@@ -29,6 +30,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 wheel: $(VENV)/.installed-dev
+	rm -rf build  # setuptools would pack files of an earlier state that lie there
 	$(BIN)/python -m build --wheel --outdir dist .
 
 $(VENV)/bin/python:

@@ -45,7 +45,7 @@ def room(path):
 def imports(path):
     """Every module that the file imports, absolute, wherever in the file the import stands."""
     package = ["minicnn", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -110,7 +110,7 @@ def test_every_module_and_every_public_name_has_a_docstring():
     missing += [
         str(path.relative_to(PACKAGE))
         for path in modules()
-        if not ast.get_docstring(ast.parse(path.read_text()))
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not missing
 
@@ -125,7 +125,7 @@ def test_lazy_names_resolve():
 def test_functions_fit_on_a_screen():
     long = []
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 doc = ast.get_docstring(node, clean=False) or ""
                 lines = node.end_lineno - node.lineno + 1 - len(doc.splitlines())

@@ -124,7 +124,7 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
             if isinstance(node, AccumulateGrad):
                 if targets is None:
                     node.accumulate(grads[0], (node, 0) in owned)
-            elif needed is None or needed[node]:
+            elif needed is None or any(e is not None and needed[e[0]] for e in node.edges):
                 for edge, g in _run_node(node, grads, create_graph, needed):
                     deliver(edge, g, grads, node)
                 if not retain_graph:
@@ -198,7 +198,8 @@ def _checked(node: Function, edge: Any, g: Any, create_graph: bool) -> Any:
     if mode.anomaly and (at := first_bad(getattr(g, "array", g))) is not None:
         raise RuntimeError(
             f"{node.name}: the backward made {getattr(g, 'array', g)[at]} at index {at} of the "
-            f"gradient of input {i}, of shape {shape}; its forward was called at {node.where}"
+            f"gradient of input {i}, of shape {shape}; its forward was called "
+            + (f"at {node.where}" if node.where else "outside of anomaly mode, which noted no line")
         )
     return g
 
@@ -228,11 +229,24 @@ def _call_hooks(node: Function, grads: list[Any], owned: set[Any], create_graph:
             result = hook(grads[k] if create_graph else Tensor._wrap(grads[k]))
             owned.discard((node, k))
             if result is not None:
+                _check_hooked(node, result, grads[k])
                 grads[k] = result if create_graph else result.array
     for k, ref in (node.retained or {}).items():
         tensor = ref()
         if tensor is not None and grads[k] is not None:
             AccumulateGrad(tensor).accumulate(grads[k], False)
+
+
+def _check_hooked(node: Function, result: Any, grad: Any) -> None:
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"{node.name}: a hook returns a Tensor or None, got {type(result).__name__}"
+        )
+    if (result.shape, result.dtype) != (grad.shape, grad.dtype):
+        raise RuntimeError(
+            f"{node.name}: a hook returned a gradient of shape {result.shape} and type "
+            f"{result.dtype} for one of shape {grad.shape} and type {grad.dtype}"
+        )
 
 
 def _needed(roots: set[Function], targets: list[Any]) -> dict[Function, bool]:
@@ -275,8 +289,15 @@ def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> l
         gradients = [gradients]
     if gradients is None:
         gradients = [None] * len(tensors)
+    if len(gradients) != len(tensors):
+        raise RuntimeError(
+            f"{function}: expects one gradient for each of {len(tensors)} tensors, got "
+            f"{len(gradients)}"
+        )
     roots = []
     for y, g in zip(tensors, gradients, strict=True):
+        if not isinstance(y, Tensor):
+            raise TypeError(f"{function}: starts from Tensors, got {type(y).__name__}")
         edge = y._gradient_edge()
         if edge is None:
             raise RuntimeError(
@@ -298,7 +319,9 @@ def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> l
     return roots
 
 
-def _target(function: str, i: int, x: Tensor) -> Any:
+def _target(function: str, i: int, x: Any) -> Any:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{function}: input {i} expects a Tensor, got {type(x).__name__}")
     edge = x._gradient_edge()
     if edge is None:
         raise RuntimeError(f"{function}: input {i} of shape {x.shape} does not require a gradient")

@@ -189,8 +189,8 @@ class Function:
         if not isinstance(x, Tensor):
             return
         base, replay, _ = x._view or (x, (), 0)
-        step = (type(self), options) if mode.grad and len(outs) == 1 else None
-        replay = None if step is None or replay is None else (*replay, step)
+        if replay is not None:  # linked to what led here, not copied: views may be thousands deep
+            replay = (replay, type(self), options) if mode.grad and len(outs) == 1 else None
         for y in outs:
             y._version = x._version
             y._view = (base, replay, x._version[0])
@@ -221,7 +221,8 @@ class Function:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if isinstance(cls.__dict__.get("forward"), staticmethod):
+        own = cls.__dict__
+        if any(isinstance(own.get(name), staticmethod) for name in ("forward", "backward")):
             from .static import adapt
 
             adapt(cls)
@@ -240,10 +241,10 @@ class AccumulateGrad(Function):
     def accumulate(self, grad: Any, owned: bool) -> None:
         """Adds `grad`, a raw array or (under create_graph) a Tensor; copies it unless `owned`."""
         leaf = self.leaf()
-        if leaf is None:
+        if leaf is None or not leaf._requires_grad:
             return
         if isinstance(grad, Tensor):
-            leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+            leaf.grad = grad.clone() if leaf.grad is None else leaf.grad + grad
         elif leaf.grad is None:
             leaf.grad = Tensor._wrap(grad if owned else grad.copy())
         else:

@@ -9,13 +9,14 @@ backward and two forwards can compute:
 The cotangent is random because a sum over y (u = 1) cannot see a softmax whose gradient is zero,
 nor a convolution with its kernel transposed. The step h is swept downwards: the differences between
 neighbouring steps fall as h^2 and then rise as 1/h, and the best numeric value is where they turn.
-At a kink, or where fn rounds to float32, they do not settle, and that is what is reported.
+Where they still fall at the end of the sweep (fn bends sharply, or x is tiny), it goes on. At a
+kink, or where fn rounds to float32, they do not settle, and that is what is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,11 +26,27 @@ from .mode import enable_grad, no_grad
 from .tensor import Tensor
 
 _STEPS = [2.0**-k for k in range(6, 27, 2)]  # 1.6e-2 ... 1.5e-8, relative to the size of x
+_FINER = [2.0**-k for k in range(28, 47, 2)]  # where those end before the differences settle
 _SMALL = 2.0**-20  # for one-sided slopes: a smooth function's differ by O(h), a kink's do not
 
 
 class GradcheckError(RuntimeError):
     """A gradient did not pass. The message says which, where, by how much, and why."""
+
+
+class Slope(NamedTuple):
+    """One comparison: numeric is uncertain by `doubt` and differs from the analytic by `error`."""
+
+    right: bool
+    numeric: float
+    error: float
+    doubt: float
+    kink: float
+
+    @property
+    def off(self) -> float:
+        """How far off the gradient is at worst."""
+        return float(np.nan_to_num(max(self.error, self.doubt, self.kink), nan=np.inf))
 
 
 def gradcheck(
@@ -50,12 +67,14 @@ def gradcheck(
         inputs: a Tensor or a tuple; those that are floating and require a gradient are checked, on
             float64 copies. A float32 input's gradient is also compared with the float64 one.
         eps: one step to use; None sweeps the step, which is both stricter and more forgiving.
-        atol, rtol: a slope along v may be off by atol + rtol * |gradient * v|.
+        atol, rtol: a slope along v may be off by atol + rtol * |gradient * v|. So elements with a
+            gradient a million times smaller than others' want a check of their own.
         raise_exception: False returns False where the check fails.
         directions: how many random directions and cotangents to try for each input.
     Returns True. Raises GradcheckError, whose message names the input, the index, the analytic and
     the numeric value, and the judgement: wrong backward; kink or tie; float32 rounding; not
-    deterministic. Raises ValueError if no input requires a gradient.
+    deterministic; not finite; not settled (no step gives a slope to compare with). Raises
+    ValueError if no input requires a gradient, TypeError if fn returns something else than Tensors.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     check = _Check(fn, given, [eps] if eps else _STEPS, atol, rtol, seed)
@@ -122,6 +141,9 @@ def _check_same_gradients(fn: Any, given: Any, checked: Any, cotangents: Any) ->
 
 def _outputs(value: Any) -> list[Tensor]:
     values = value if isinstance(value, (tuple, list)) else [value]
+    if not all(isinstance(y, Tensor) for y in values):
+        got = ", ".join([type(y).__name__ for y in values])
+        raise TypeError(f"gradcheck: fn must return a Tensor or a tuple of them, got {got}")
     return [y for y in values if dtypes.is_floating(y.dtype)]
 
 
@@ -198,69 +220,108 @@ class _Check:
                 f"{np.abs(alone - together).max():.3g}. Judgement: wrong backward"
             )
 
-    def compare(self, i: int, g: np.ndarray, v: np.ndarray) -> tuple[bool, float, float]:
-        """Is g right along v? Returns (right, numeric derivative, how far off at worst)."""
-        x, slopes = self.x[i], []
-        h0 = (1.0 + np.abs(x).max()) / np.abs(v).max()
-        for h in (step * h0 for step in self.steps):
-            slopes.append((self.value({i: x + h * v}) - self.value({i: x - h * v})) / (2 * h))
-        gaps = np.abs(np.diff(slopes))
-        best = int(np.nanargmin(gaps)) if np.isfinite(gaps).any() else 0
-        numeric = slopes[best + 1] if gaps.size else slopes[0]
+    def compare(self, i: int, g: np.ndarray, v: np.ndarray) -> Slope:
+        """Is g right along v?"""
+        moved = v != 0  # an infinite gradient of another element says nothing here
+        parts = g[moved] * v[moved]
+        analytic = float(parts.sum())
+        allowed = self.atol + self.rtol * float(np.linalg.norm(parts))
+        numeric, doubt, settled = self.central(i, v, self.steps)
+        if not settled:
+            numeric, doubt, _ = self.central(i, v, [*self.steps, *_FINER])
+        error, kink = abs(analytic - numeric), self.kink(i, v)
         # A numeric value that does not settle proves nothing, so it cannot let a gradient pass.
-        doubt = float(gaps[best]) if gaps.size else 0.0
-        error = abs(float(np.vdot(g, v)) - numeric)
-        allowed = self.atol + self.rtol * float(np.linalg.norm(g * v))
-        kink = self.kink(i, v)
-        right = error <= allowed and doubt <= 10 * allowed and not kink
-        return right, numeric, float(np.nan_to_num(max(error, doubt, kink), nan=np.inf))
+        right = error <= allowed < np.inf and doubt <= 10 * allowed and not kink
+        return Slope(right, numeric, error, doubt, kink)
 
-    def slopes(self, i: int, v: np.ndarray) -> tuple[float, float]:
+    def central(self, i: int, v: np.ndarray, steps: list[float]) -> tuple[float, float, bool]:
+        """(slope along v by central differences, its uncertainty, did it settle before the end?)"""
+        x, slopes = self.x[i], []
+        h = np.array(steps) * (1.0 + np.abs(x).max()) / np.abs(v).max()
+        for step in h:
+            there, back = self.value({i: x + step * v}), self.value({i: x - step * v})
+            slopes.append((there - back) / (2 * step))
+        if len(slopes) == 1:
+            return slopes[0], 0.0, True
+        # What the next step changed, and what rounding alone could: equal values may be chance.
+        doubts = np.abs(np.diff(slopes)) + np.finfo(np.float64).eps * self.size() / h[1:]
+        if not np.isfinite(doubts).any():
+            return slopes[-1], np.inf, False
+        best = int(np.nanargmin(doubts))
+        return slopes[best + 1], float(doubts[best]), best < len(doubts) - 1
+
+    def size(self) -> float:
+        """The size of the numbers that `value` adds up."""
+        pairs = zip(self.u, self.call()[0], strict=True)
+        return float(np.sqrt(sum(np.sum(np.square(u * y.array)) for u, y in pairs)))
+
+    def slopes(self, i: int, v: np.ndarray, step: float = _SMALL) -> tuple[float, float]:
         """The slopes on either side of x along v."""
-        x, h = self.x[i], _SMALL * (1.0 + np.abs(self.x[i]).max()) / np.abs(v).max()
+        x, h = self.x[i], step * (1.0 + np.abs(self.x[i]).max()) / np.abs(v).max()
         middle = self.value()
         return (middle - self.value({i: x - h * v})) / h, (self.value({i: x + h * v}) - middle) / h
 
     def kink(self, i: int, v: np.ndarray) -> float:
-        """How far the slopes differ, if they do. Central differences cannot see |x| at 0."""
+        """How far the slopes differ, if they do. Central differences cannot see |x| at 0.
+
+        At a kink they differ by as much however near one looks; where fn bends, by less and less;
+        where only rounding parts them, by more and more.
+        """
         left, right = self.slopes(i, v)
         gap = abs(right - left)
-        return 0.0 if gap <= 1e-2 * (abs(left) + abs(right)) + 1e-3 else gap
+        if gap <= 1e-2 * (abs(left) + abs(right)) + 1e-3:
+            return 0.0
+        left, right = self.slopes(i, v, _SMALL / 16)
+        return 0.0 if abs(right - left) < gap / 2 or abs(right - left) > 2 * gap else gap
 
     def along_a_direction(self, i: int, g: np.ndarray) -> None:
         """A random direction for input i; if it fails, the worst element is sought and judged."""
         if g.size == 0:
             return
         v = self.rng.standard_normal(g.shape)
-        if self.compare(i, g, v)[0]:
+        if self.compare(i, g, v).right:
             return
         active = np.arange(g.size)
         while active.size > 1:  # keep the half of the elements that is further off
             halves = [
-                (self.compare(i, g, _only(v, half))[2], half) for half in np.array_split(active, 2)
+                (self.compare(i, g, _only(v, half)).off, half) for half in np.array_split(active, 2)
             ]
             active = max(halves, key=lambda pair: pair[0])[1]
         e = _only(np.ones(g.shape), active)
         index = tuple(int(k) for k in np.unravel_index(active[0], g.shape))
-        _, numeric, _ = self.compare(i, g, e)
+        slope = self.compare(i, g, e)
         raise GradcheckError(
             f"gradcheck: input {i}, index {index}: analytic {g[index]:.10g}, "
-            f"numeric {numeric:.10g}. Judgement: {self.judge(i, e)}"
+            f"numeric {slope.numeric:.10g}. Judgement: {self.judge(i, e, slope)}"
         )
 
-    def judge(self, i: int, e: np.ndarray) -> str:
+    def judge(self, i: int, e: np.ndarray, slope: Slope) -> str:
         """Why analytic and numeric differ at the element that e picks."""
-        ys = [y.array for y in self.call()[0]]
+        if not np.isfinite([slope.numeric, *self.slopes(i, e)]).all():
+            return (
+                "not finite: fn is NaN or infinite here or a small step away, where it has no "
+                "slope to compare with; check at another point"
+            )
+        # At a point with many digits: what float32 could hold by chance at x, it cannot there.
+        ys = [y.array for y in self.call({i: self.x[i] + np.pi * _SMALL * e})[0]]
         if any(y.itemsize < 8 or (np.any(y % 1) and np.all(y == y.astype(np.float32))) for y in ys):
             return (
                 "float32 rounding: fn computes in single precision although its inputs are "
                 "float64, so differences are noise; make its parameters and constants float64"
             )
-        left, right = self.slopes(i, e)
-        if self.kink(i, e):
+        if slope.kink:
+            left, right = self.slopes(i, e)
             return (
                 f"kink or tie: the slope is {left:.6g} on the left and {right:.6g} on the right; "
                 "there is no derivative here, so check at another point"
+            )
+        near = sum(self.slopes(i, e)) / 2  # with one of the smaller steps
+        doubt = max(slope.doubt, abs(near - slope.numeric) - 0.1 * abs(near) - 1e-3)
+        if slope.error <= 10 * doubt:
+            return (
+                f"not settled: the numeric value is uncertain by {doubt:.3g}, because fn loses its "
+                "digits here (large numbers that cancel) or bends too sharply, so it says nothing "
+                "about the backward; check at another point or scale"
             )
         return "wrong backward: the function is smooth here and its derivative is the numeric value"
 

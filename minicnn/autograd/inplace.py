@@ -57,7 +57,8 @@ def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwarg
 def _check_fits(name: str, t: Tensor, new: Tensor) -> None:
     if new.array.shape != t.array.shape:
         raise RuntimeError(f"{name}: the result has shape {new.shape}, which {t.shape} cannot hold")
-    if not np.can_cast(new.dtype, t.dtype, "same_kind"):
+    integers = new.dtype.kind in "iu" and t.dtype.kind in "iu"  # wrap around, as in PyTorch
+    if not integers and not np.can_cast(new.dtype, t.dtype, "same_kind"):
         raise RuntimeError(f"{name}: the result has type {new.dtype}, which {t.dtype} cannot hold")
     if not t.array.flags.writeable:
         raise RuntimeError(
@@ -80,8 +81,12 @@ def _keep_old_value(node: Any, t: Tensor) -> None:
 
 
 def replay_view(base: Any, replay: Any) -> Any:
-    """Applies the view ops of `replay`, a tuple of (Function, options), to a Tensor or an array."""
-    for function, options in replay:
+    """Applies the view ops of `replay`, (those before it, Function, options), to `base`."""
+    steps = []
+    while replay:
+        replay, function, options = replay
+        steps.append((function, options))
+    for function, options in reversed(steps):
         base = function.apply(base, **options)
     return base
 

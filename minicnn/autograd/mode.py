@@ -17,7 +17,7 @@ class _Mode(threading.local):
     anomaly = False
 
 
-mode = _Mode()
+mode = _current = _Mode()  # `mode` is also what PyTorch calls an argument below
 
 
 class _Switch:
@@ -112,18 +112,18 @@ class inference_mode(_Switch):
 class set_grad_enabled(_Switch):
     """`set_grad_enabled(False)` acts at once, and is undone at the end of a `with` around it."""
 
-    def __init__(self, mode_: bool) -> None:
-        super().__init__(grad=bool(mode_))
-        self._at_call = {"grad": mode.grad}
-        mode.grad = bool(mode_)
+    def __init__(self, mode: bool) -> None:
+        super().__init__(grad=bool(mode))
+        self._at_call = {"grad": _current.grad}
+        _current.grad = bool(mode)
 
     def __enter__(self) -> _Switch:
         self._before.append(self._at_call)
-        mode.grad = self._settings["grad"]
+        _current.grad = self._settings["grad"]
         return self
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        mode.grad = self._at_call["grad"]  # as a decorator it acts only inside fn
+        _current.grad = self._at_call["grad"]  # as a decorator it acts only inside fn
         return super().__call__(fn)
 
 
@@ -141,18 +141,18 @@ class detect_anomaly(_Switch):
 class set_detect_anomaly(set_grad_enabled):
     """As `detect_anomaly`, but acts at once, from this line on."""
 
-    def __init__(self, mode_: bool, check_nan: bool = True) -> None:
-        _Switch.__init__(self, anomaly=bool(mode_ and check_nan))
-        self._at_call = {"anomaly": mode.anomaly}
-        mode.anomaly = self._settings["anomaly"]
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        _Switch.__init__(self, anomaly=bool(mode and check_nan))
+        self._at_call = {"anomaly": _current.anomaly}
+        _current.anomaly = self._settings["anomaly"]
 
     def __enter__(self) -> _Switch:
         self._before.append(self._at_call)
-        mode.anomaly = self._settings["anomaly"]
+        _current.anomaly = self._settings["anomaly"]
         return self
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        mode.anomaly = self._at_call["anomaly"]
+        _current.anomaly = self._at_call["anomaly"]
         return _Switch.__call__(self, fn)
 
 

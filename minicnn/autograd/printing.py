@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-
-@dataclass
-class _Options:
-    precision: int = 4
-    threshold: float = 1000
-    edgeitems: int = 3
-    linewidth: int = 80
-    sci_mode: bool | None = None
-
-
-_options = _Options()
-_PROFILES = {
-    "default": _Options(),
-    "short": _Options(precision=2, edgeitems=2),
-    "full": _Options(threshold=math.inf),
+_DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
+_PROFILES: dict[str, dict[str, Any]] = {
+    "default": _DEFAULT,
+    "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
+    "full": {**_DEFAULT, "threshold": math.inf},
 }
+_options = SimpleNamespace(**_DEFAULT, sci_mode=None)
 
 
 def set_printoptions(precision: int | None = None, threshold: float | None = None,
@@ -48,14 +39,10 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
             raise ValueError(
                 f"set_printoptions: profile expects one of {', '.join(_PROFILES)}, got {profile!r}"
             )
-        chosen = _PROFILES[profile]
-        _options.precision, _options.edgeitems = chosen.precision, chosen.edgeitems
-        _options.threshold, _options.linewidth = chosen.threshold, chosen.linewidth
+        vars(_options).update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems,
              "linewidth": linewidth}  # fmt: skip
-    for name, value in given.items():
-        if value is not None:
-            setattr(_options, name, value)
+    vars(_options).update({name: value for name, value in given.items() if value is not None})
     _options.sci_mode = sci_mode
 
 

@@ -1,7 +1,13 @@
-"""Functions in PyTorch's form: static forward(ctx, ...) and backward(ctx, ...) on Tensors."""
+"""Functions in PyTorch's forms: static methods on Tensors, instead of methods on arrays.
+
+forward(ctx, x, ...)                             ctx.save_for_backward(x); the older form
+forward(x, ...) and setup_context(ctx, inputs, output)          the form since PyTorch 2
+backward(ctx, grad_y)                            ctx.saved_tensors; the same for both
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,30 +18,51 @@ from .tensor import Tensor
 
 def adapt(cls: Any) -> None:
     """Turns the static methods of a Function subclass into the array form that `apply` calls."""
-    user_forward, user_backward = cls.__dict__["forward"].__func__, cls.backward
+    own = cls.__dict__
+    if isinstance(own.get("forward"), staticmethod):
+        cls.forward = _forward(own["forward"].__func__, getattr(cls, "setup_context", None))
+    if "backward" in own:
+        cls.backward = _backward(cls.backward)
+    cls.save_for_backward, cls.mark_non_differentiable = _save_for_backward, _mark
+    cls.saved_tensors = property(_saved_tensors)
 
+
+def _forward(user_forward: Callable[..., Any], setup_context: Any) -> Callable[..., Any]:
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
-        tensors = [Tensor._wrap(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        tensors = tuple([Tensor._wrap(x) if isinstance(x, np.ndarray) else x for x in inputs])
         with no_grad():
-            return _arrays(user_forward(self, *tensors, **options))
+            if setup_context is None:
+                return _arrays(user_forward(self, *tensors, **options))
+            y = user_forward(*tensors, **options)
+            setup_context(self, tensors, y)
+            return _arrays(y)
 
+    return forward
+
+
+def _backward(user_backward: Callable[..., Any]) -> Callable[..., Any]:
     def backward(self: Any, *grads: Any) -> Any:
-        if self.create_graph:
-            return user_backward(self, *grads)
-        return _arrays(user_backward(self, *[Tensor._wrap(g) for g in grads]))
+        tensors = [
+            Tensor._wrap(np.zeros(*output)) if g is None  # an output without a gradient
+            else g if isinstance(g, Tensor) else Tensor._wrap(g)
+            for g, output in zip(grads, self.outputs, strict=True)
+        ]  # fmt: skip
+        result = user_backward(self, *tensors)
+        return result if self.create_graph else _arrays(result)
 
-    def save_for_backward(self: Any, *tensors: Any) -> None:
-        self.save(*_arrays(tensors))
+    return backward
 
-    def mark_non_differentiable(self: Any, *outputs: Any) -> None:
-        self.non_differentiable = _arrays(outputs)
 
-    def saved_tensors(self: Any) -> tuple[Any, ...]:
-        return tuple(Tensor._wrap(v) if isinstance(v, np.ndarray) else v for v in self.saved)
+def _save_for_backward(self: Any, *tensors: Any) -> None:
+    self.save(*_arrays(tensors))
 
-    cls.forward, cls.backward = forward, backward
-    cls.save_for_backward, cls.mark_non_differentiable = save_for_backward, mark_non_differentiable
-    cls.saved_tensors = property(saved_tensors)
+
+def _mark(self: Any, *outputs: Any) -> None:
+    self.non_differentiable = _arrays(outputs)
+
+
+def _saved_tensors(self: Any) -> tuple[Any, ...]:
+    return tuple([Tensor._wrap(v) if isinstance(v, np.ndarray) else v for v in self.saved])
 
 
 def _arrays(values: Any) -> Any:

@@ -1,12 +1,13 @@
 """Tensor: an array, the gradient that belongs to it, and the edge into the graph that made it.
 
-    array           the numbers, a NumPy (or CuPy) array, shared by all views of it
+    array           the numbers, a NumPy (or CuPy) array object of this tensor's own; views of it
+                    are others over the same memory
     _edge           (node, k): this tensor is output k of `node`. A leaf that requires a gradient
                     gets a node of its own, AccumulateGrad, at its first use; other leaves have None
     _version        [n, name]: how often an op in place changed the array, and the last one's name.
                     Views share the list. What a backward saved is checked against it
-    _view           None, or (base, replay, n): this tensor is a view of `base`; `replay` lists the
-                    view ops that lead there; n is base's version when `_edge` was made
+    _view           None, or (base, replay, n): this tensor is a view of `base`; `replay` holds
+                    the view ops that lead there; n is base's version when `_edge` was made
 
 Operators and methods such as `+` and `.sum()` are differentiable functions: functional/methods.py
 attaches them. len, repr and the meeting with NumPy are in arraylike.py.
@@ -91,8 +92,7 @@ class Tensor(ArrayLike):
                 "requires_grad: only a leaf's can be switched off; "
                 "use .detach() for a copy of this result without its history"
             )
-        self._requires_grad = bool(value)
-        self._edge = None  # a switched-off leaf must not be reached through its old node
+        self._requires_grad = bool(value)  # the node stays, with its hooks, for the next time
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Sets `requires_grad` and returns this tensor."""
@@ -119,7 +119,7 @@ class Tensor(ArrayLike):
             from .function import AccumulateGrad
 
             self._edge = (AccumulateGrad(self), 0)
-        return self._edge
+        return self._edge if self._requires_grad else None
 
     def _follow_base(self) -> None:
         """If this view's base was changed in place since, the base's new history is the view's."""
@@ -181,6 +181,13 @@ class Tensor(ArrayLike):
         out._version = self._version
         return out
 
+    def detach_(self) -> Tensor:
+        """Takes this tensor's own history away. RuntimeError for a view, whose base has it too."""
+        if self._view is not None:
+            raise RuntimeError("detach_: a view cannot be cut off from its base; use .detach()")
+        self._edge, self._requires_grad = None, False
+        return self
+
     @property
     def data(self) -> Tensor:
         """The same memory without history, and changes in place through it go unnoticed."""
@@ -188,7 +195,7 @@ class Tensor(ArrayLike):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self.array = value.array if isinstance(value, Tensor) else np.asarray(value)
+        self.array = (value.array if isinstance(value, Tensor) else np.asarray(value)).view()
         if self._edge is not None and self.is_leaf:
             self._edge[0].outputs = ((self.array.shape, self.array.dtype),)
 
@@ -201,7 +208,11 @@ class Tensor(ArrayLike):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.array.shape if dim is None else self.array.shape[dim]
+        if dim is None:
+            return self.array.shape
+        if not -self.array.ndim <= dim < self.array.ndim:
+            raise IndexError(f"size: dim {dim} is not one of a tensor of shape {self.shape}")
+        return self.array.shape[dim]
 
     @property
     def dtype(self) -> np.dtype:

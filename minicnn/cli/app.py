@@ -21,7 +21,7 @@ app = typer.Typer(
 
 
 def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors end the command with a line on stderr and code 1; MINICNN_DEBUG=1 shows them whole."""
+    """Errors end the command with their text on stderr and code 1; MINICNN_DEBUG=1 shows more."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -32,9 +32,10 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             typer.echo(str(error) or "interrupted", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
-            if isinstance(error, typer.Exit) or type(error).__module__.startswith(
-                ("click", "typer")
-            ):
+            # Whoever read the output has gone (`| head`): click ends the command without a word.
+            if isinstance(error, (typer.Exit, BrokenPipeError)) or type(
+                error
+            ).__module__.startswith(("click", "typer")):
                 raise
             if os.environ.get("MINICNN_DEBUG", "0") not in ("", "0"):
                 raise
@@ -45,7 +46,7 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _text(error: Exception) -> str:
-    message = " ".join(str(error).split())
+    message = str(error).strip()
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, (ValueError, RuntimeError, OSError, ImportError)) and message:
@@ -138,7 +139,6 @@ def train(
 
 
 def _run(job: Any, display: Any) -> None:
-    from ..train import TrainingInterrupted
     from . import runs
 
     training = runs.Training(job, [display])
@@ -146,15 +146,28 @@ def _run(job: Any, display: Any) -> None:
     typer.echo(f"{verb} {job.model} on {job.data.name}: {job.folder}")
     try:
         training.run()
-    except TrainingInterrupted as error:
-        raise TrainingInterrupted(f"{error}\ngo on with: {_resume_command(job)}", None) from None
+        _report(job, training.trainer.history)
+    except KeyboardInterrupt as error:
+        # Also the second Ctrl-C, and one that comes after the training, while pictures are drawn.
+        text = str(error) or "interrupted"
+        if job.folder.can_resume():
+            text = f"{text}\ngo on with: {_resume_command(job)}"
+        raise KeyboardInterrupt(text) from None
+
+
+def _report(job: Any, history: list[dict[str, Any]]) -> None:
+    """Tests the best weights, draws the pictures, and says what to try next."""
+    from . import runs
+
     run = runs.open_run(job.folder.path, data_dir=job.data.directory)
     result = runs.test(run, job.options.device)
-    for note in runs.report(run, result, training.trainer.history):
+    for note in runs.report(run, result, history):
         typer.echo(f"note: {note}", err=True)
     _print_result(run, result)
-    folder = job.folder
-    typer.echo(f"run folder     {folder}  (curves.png, confusion.png, mistakes.png, metrics.csv)")
+    folder = _quoted(job.folder)
+    typer.echo(
+        f"run folder     {job.folder}  (curves.png, confusion.png, mistakes.png, metrics.csv)"
+    )
     typer.echo(f"try next       minicnn evaluate {folder}")
     typer.echo(f"               minicnn predict {folder} PICTURE.png")
     other = "mnist" if job.data.name == "digits" else "fashion-mnist"
@@ -169,7 +182,14 @@ def _print_result(run: Any, result: Any) -> None:
 
 
 def _resume_command(job: Any) -> str:
-    return f"minicnn train {job.model} --data {job.data.name} --out {job.folder} --resume"
+    out = _quoted(job.folder)
+    return f"minicnn train {job.model} --data {job.data.name} --out {out} --resume"
+
+
+def _quoted(folder: Any) -> str:
+    """The folder as it can be typed into a shell, Windows' too."""
+    text = str(folder)
+    return f'"{text}"' if " " in text else text
 
 
 def _option_names() -> list[str]:
@@ -179,14 +199,14 @@ def _option_names() -> list[str]:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE as a pair; numbers, true and false are recognised."""
+    """NAME=VALUE as a pair; numbers, true and false (also True and False) are recognised."""
     import json
 
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"--set expects NAME=VALUE, got {text!r}")
     try:
-        return name, json.loads(value)
+        return name, json.loads(value.lower() if value in ("True", "False") else value)
     except ValueError:
         return name, value
 
@@ -302,7 +322,7 @@ def summary(
     input_: Annotated[
         str | None, typer.Option("--input", metavar="CxHxW", help="Size of an image, e.g. 1x28x28.")
     ] = None,
-    num_classes: Annotated[int | None, typer.Option(help="How many classes.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="How many classes.", min=1)] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -313,6 +333,7 @@ def summary(
     """Show a network's layers, output shapes, parameters and multiply-adds."""
     from .. import models
     from ..explain import summary as summarise
+    from . import runs
 
     info = models.info(model)
     options = dict(_setting(text) for text in set_ or [])
@@ -323,7 +344,7 @@ def summary(
         size = _size(input_)
         options.setdefault("in_channels", size[0])
         options.setdefault("image_size", size[1])
-    typer.echo(str(summarise(models.create(model, **options), size)))
+    typer.echo(str(summarise(runs.create_model(model, options), size)))
 
 
 def _size(text: str) -> tuple[int, int, int]:

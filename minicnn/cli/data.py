@@ -103,10 +103,7 @@ def describe(name: str, directory: str | None, image_size: int, validation: floa
     """The DataConfig of the data set `name`. ValueError for a name that is not known."""
     from .. import datasets
 
-    infos = datasets.available()
-    if name not in infos:
-        raise ValueError(f"no data set {name!r}; there are {', '.join(infos)}")
-    info = infos[name]
+    info = datasets.info(name)
     channels, height, _ = info.image_size
     return DataConfig(
         name, directory, height, image_size, channels, info.classes, info.mean, info.std, validation
@@ -137,12 +134,16 @@ def split(images: Images, config: DataConfig) -> tuple[Images, Images | None]:
     """The images to train on, and those to validate on (None if config.validation is 0).
 
     Every class gives the same share, at even distances: the split depends on nothing but the data,
-    so that runs with different seeds can be compared.
+    so that runs with different seeds can be compared. ValueError if none is left to train on.
     """
     if config.validation == 0:
         return images, None
     order = np.argsort(images.targets, kind="stable")
     count = max(1, round(config.validation * len(order)))
+    if count >= len(order):
+        raise ValueError(
+            f"--validation {config.validation} leaves none of the {len(order)} images to train on"
+        )
     chosen = np.zeros(len(order), bool)
     chosen[order[np.linspace(0, len(order) - 1, count).astype(int)]] = True
     parts = [Images(images.data[rows], images.targets[rows], config) for rows in (~chosen, chosen)]

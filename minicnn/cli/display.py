@@ -14,7 +14,7 @@ _REFRESH = 0.1  # seconds
 
 def progress() -> Callback:
     """A live display if stdout is a terminal and Rich is there, else one line for each epoch."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         try:
             import rich.progress  # noqa: F401
         except ImportError:

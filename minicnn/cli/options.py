@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -95,9 +96,9 @@ def _check(options: Options) -> None:
             )
     if options.shift < 0:
         raise ValueError(f"--shift expects at least 0, got {options.shift}")
-    if not options.lr > 0 or not options.weight_decay >= 0:
+    if not 0 < options.lr < math.inf or not 0 <= options.weight_decay < math.inf:
         raise ValueError(
-            "--lr expects a number above 0 and --weight-decay one not below, "
+            "--lr expects a finite number above 0 and --weight-decay one not below, "
             f"got {options.lr} and {options.weight_decay}"
         )
 

@@ -14,6 +14,7 @@ Then it is scaled to the data set's size, and from there like the training image
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ _FILLED = {
 def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray:
     """The picture as uint8 (C, image_size, image_size).
 
-    Raises FileNotFoundError, ImportError without Pillow, ValueError for a file that is no picture.
+    Raises FileNotFoundError, ImportError without Pillow, ValueError for a file that is no picture,
+    or a broken one; each names the file.
     """
     image = _open(path, config.channels)
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
@@ -45,7 +47,8 @@ def _open(path: str | os.PathLike[str], channels: int) -> np.ndarray:
     except ImportError as error:
         raise ImportError(f"reading pictures needs Pillow: pip install pillow ({error})") from None
     try:
-        with Image.open(path) as file:
+        # Ignored: a picture that is large, or has a damaged tag, is read all the same.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
             picture: Any = ImageOps.exif_transpose(file)
             if picture.mode.startswith(("I", "F")):  # 16 bits and more, which convert() would clip
                 return _eight_bits(np.asarray(picture, np.float64), channels)
@@ -55,11 +58,15 @@ def _open(path: str | os.PathLike[str], channels: int) -> np.ndarray:
             return np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     except UnidentifiedImageError:
         raise ValueError(f"{os.fspath(path)} is no picture that Pillow can read") from None
-    except (SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.filename:  # the system's words, with the name
+            raise
         raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from None
 
 
 def _eight_bits(values: np.ndarray, channels: int) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinity")
     low, high = values.min(), values.max()
     grey = ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
     return grey if channels == 1 else np.repeat(grey[..., None], channels, axis=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ..data import DataLoader
 from ..functional import cross_entropy
 from ..train import RunFolder, Trainer
 from ..train.checkpoint import check_model
-from ..train.run import BEST, LAST, CheckpointError
+from ..train.run import BEST, CONFUSION, CURVES, LAST, MISTAKES, RESULT, CheckpointError
 from . import options as opt
 from .data import DataConfig, Images, describe, load_part, split
 
@@ -69,7 +70,7 @@ def new_job(
         raise ValueError(f"--image-size expects a number from 1 to 1024, got {image_size}")
     if not 0 <= share < 1:
         raise ValueError(f"--validation expects a share of at least 0 and below 1, got {share}")
-    config = describe(data, data_dir, 1, share)
+    config = describe(data, _absolute(data_dir), 1, share)
     fitting = (size for size in info.image_sizes if size >= config.native_size)
     size = image_size or next(fitting, info.image_sizes[-1])
     folder = RunFolder(out if out is not None else _fresh(f"{model}-{data}"))
@@ -78,6 +79,13 @@ def new_job(
             f"{folder} holds another run; add --resume to go on with it, or choose another --out"
         )
     options = opt.complete(model, data, given)
+    if fixed := sorted(model_options.keys() & _from_data(config)):
+        raise ValueError(
+            f"--set {fixed[0]}: it follows from the data"
+            + (", or give --image-size" if fixed[0] == "image_size" else "")
+        )
+    if options.shift >= size:
+        raise ValueError(f"--shift expects less than the image's side, {size}, got {options.shift}")
     return Job(model, model_options, replace(config, image_size=size), options, folder, False)
 
 
@@ -95,7 +103,8 @@ def resumed_job(
     """
     path = out if out is not None else _newest(f"{model or 'lenet'}-{data or 'digits'}")
     folder = RunFolder(path)
-    config = folder.load(LAST)["config"]
+    state = folder.load(LAST)
+    config = state["config"]
     try:
         stored = DataConfig.from_dict(config["data"])
         job = Job(
@@ -115,8 +124,13 @@ def resumed_job(
                 f"{folder} holds a run with the {name} {there!r}, not {here!r}; "
                 "choose its own, or another --out"
             )
+    if job.options.epochs < state["epoch"]:
+        raise ValueError(
+            f"--epochs {job.options.epochs}: {folder} has done {state['epoch']} epochs already; "
+            "name as many as there shall be in the end"
+        )
     if data_dir is not None:
-        job.data = replace(stored, directory=data_dir)
+        job.data = replace(stored, directory=_absolute(data_dir))
     return job
 
 
@@ -235,27 +249,40 @@ def report(run: Run, result: Result, history: list[dict[str, Any]]) -> list[str]
         "test_loss": result.loss,
         "test_images": len(result.images),
     }
-    write_bytes(run.folder.file("result.json"), (json.dumps(figures, indent=2) + "\n").encode())
+    write_bytes(run.folder.file(RESULT), (json.dumps(figures, indent=2) + "\n").encode())
     truth, classes = result.images.targets, run.data.classes
     matrix = plots.confusion_matrix(truth, result.guesses, len(classes))
     try:
-        plots.save_curves(history, run.folder.file("curves.png"))
-        plots.save_confusion(matrix, classes, run.folder.file("confusion.png"))
-        pictures, path = result.images.data, run.folder.file("mistakes.png")
+        plots.save_curves(history, run.folder.file(CURVES))
+        plots.save_confusion(matrix, classes, run.folder.file(CONFUSION))
+        pictures, path = result.images.data, run.folder.file(MISTAKES)
         plots.save_mistakes(pictures, truth, result.logits, classes, path)
     except ImportError as error:
         return [str(error)]
     return []
 
 
+def create_model(name: str, options: dict[str, Any]) -> Any:
+    """The network `name` with `options`. ValueError for options that it does not have."""
+    try:
+        return models.create(name, **options)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be made with the options {options}: {error}") from None
+
+
 def _make_model(name: str, model_options: dict[str, Any], data: DataConfig) -> Any:
-    return models.create(
-        name,
-        num_classes=len(data.classes),
-        in_channels=data.channels,
-        image_size=data.image_size,
-        **model_options,
-    )
+    return create_model(name, {**model_options, **_from_data(data)})
+
+
+def _from_data(data: DataConfig) -> dict[str, int]:
+    """The options of a network that follow from the data."""
+    sizes = {"num_classes": len(data.classes), "in_channels": data.channels}
+    return {**sizes, "image_size": data.image_size}
+
+
+def _absolute(folder: str | None) -> str | None:
+    """What a run remembers of --data-dir: it may be evaluated from another folder."""
+    return None if folder is None else os.path.abspath(os.path.expanduser(folder))
 
 
 def _fresh(name: str) -> Path:

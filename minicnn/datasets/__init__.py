@@ -4,7 +4,7 @@ from .digits import Digits
 from .download import DownloadError
 from .idx import IDXError, read_idx
 from .mnist import MNIST, FashionMNIST, default_root
-from .registry import DatasetInfo, available, load
+from .registry import DatasetInfo, available, info, load
 from .vision import ArrayDataset, VisionDataset
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "VisionDataset",
     "available",
     "default_root",
+    "info",
     "load",
     "read_idx",
 ]

@@ -48,7 +48,8 @@ def fetch(dataset: str, urls: Sequence[str], path: Path, sha256: str) -> None:
     raise DownloadError(
         f"{dataset}: could not download {path.name}. Tried\n" + "\n".join(tried) + "\n"
         f"Without a network: fetch it elsewhere from one of these and put it into {path.parent} "
-        f"(SHA-256 {sha256}), or name a folder that has it by root=. "
+        f"(SHA-256 {sha256}), or name a folder that has it by root= (--data-dir of the "
+        "command). "
         "The data set 'digits' is part of minicnn and needs no download."
     )
 
@@ -60,7 +61,13 @@ def _is_local(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, requests.RequestException)
 
 
-def _reason(error: Exception) -> str:
-    """The innermost cause, where requests and urllib3 wrap it several times over; in one line."""
+def _reason(error: BaseException) -> str:
+    """The innermost cause, where requests and urllib3 wrap it several times over; in one line.
+
+    What they wrap is the `reason` of the error around it, or its first argument.
+    """
+    inner = getattr(error, "reason", None) or next(iter(error.args), None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
     text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]

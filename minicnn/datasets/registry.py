@@ -86,6 +86,16 @@ def available() -> dict[str, DatasetInfo]:
     return {info.name: info for info in _INFOS}
 
 
+def info(name: str) -> DatasetInfo:
+    """What is known of the data set `name`. ValueError for a name that is not known."""
+    infos = available()
+    if name not in infos:
+        close = difflib.get_close_matches(str(name).lower(), infos, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"datasets: no data set {name!r}, there are {', '.join(infos)}{hint}")
+    return infos[name]
+
+
 def load(
     name: str,
     root: Any = None,
@@ -99,10 +109,5 @@ def load(
     root: the folder of the data sets (default: `default_root()`); the other arguments as for MNIST.
     Raises ValueError for a name that is not known, and what the data set raises.
     """
-    infos = available()
-    if name not in infos:
-        close = difflib.get_close_matches(str(name).lower(), infos, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"datasets.load: no data set {name!r}, there are {', '.join(infos)}{hint}")
-    make: Any = infos[name].make
+    make: Any = info(name).make
     return make(root, train, transform, target_transform, download)

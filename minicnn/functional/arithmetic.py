@@ -110,9 +110,13 @@ def _operand(name: str, x: Any) -> Any:
     """An array or a Python number. NumPy gives scalars where arrays have no dimensions."""
     if isinstance(x, np.generic):
         return np.asarray(x)
-    if hasattr(x, "dtype") or isinstance(x, (bool, int, float, complex)):
+    if x.dtype.kind in "biufc" if hasattr(x, "dtype") else isinstance(x, _NUMBERS):
         return x
-    raise TypeError(f"{name}: expects tensors or numbers, got {type(x).__name__}")
+    got = getattr(x, "dtype", type(x).__name__)
+    raise TypeError(f"{name}: expects tensors or numbers, got {got}")
+
+
+_NUMBERS = (bool, int, float, complex)
 
 
 def _in_type(a: Any, b: Any, dtype: np.dtype) -> tuple[Any, Any]:
@@ -308,16 +312,25 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
 divide = true_divide = div
 
 
+def _refuse_zero(name: str, p: Any, q: Any) -> str:
+    """The kind of type that p and q met in. RuntimeError for integers if q holds a zero."""
+    kind = (p.dtype if hasattr(p, "dtype") else q.dtype).kind
+    if kind in "biu" and not np.all(q):
+        raise RuntimeError(f"{name}: an integer divided by zero")
+    return kind
+
+
 class RoundedDiv(Function):
     """y = a / b rounded: a step function, flat between the steps.  grad_a = 0, grad_b = 0."""
 
     def forward(self, a: Any, b: Any, *, mode: str) -> Any:
         self.shapes = _shape(a), _shape(b)
         p, q = _meet("floor_divide", a, b)
-        if (p.dtype if hasattr(p, "dtype") else q.dtype).kind in "biu" and not np.all(q):
-            raise RuntimeError("floor_divide: an integer divided by zero")
+        kind = _refuse_zero("floor_divide", p, q)
         try:
             with np.errstate(all="ignore"):
+                if mode == "trunc" and kind == "f":
+                    return np.trunc(p / q)
                 y = np.floor_divide(p, q)
                 if mode == "trunc":  # up again, where the quotient is negative and not whole
                     y = y + ((y < 0) & (y * q != p)).astype(y.dtype)
@@ -339,14 +352,47 @@ def floor_divide(input: Any, other: Any) -> Any:
     return RoundedDiv.apply(input, other, mode="floor")
 
 
+class Remainder(Function):
+    """y = a - b * q, q = a / b rounded down ("floor") or towards zero ("trunc"), without rounding.
+
+    grad_a = grad_y,  grad_b = -grad_y * q.
+    """
+
+    def forward(self, a: Any, b: Any, *, mode: str) -> Any:
+        name, rest = ("remainder", np.remainder) if mode == "floor" else ("fmod", np.fmod)
+        self.shapes, self.mode = (_shape(a), _shape(b)), mode
+        if self.needs_input_grad[1]:
+            self.save(a, b)
+        p, q = _meet(name, a, b)
+        if _refuse_zero(name, p, q) == "b":
+            raise RuntimeError(f"{name}: expects numbers, got bools")
+        try:
+            with np.errstate(all="ignore"):
+                return rest(p, q)
+        except ValueError:
+            raise _mismatch(name, a, b) from None
+
+    def backward(self, grad_y: Any) -> Any:
+        need_a, need_b = self.needs_input_grad
+        grad_a = sum_to(grad_y, self.shapes[0]) if need_a else None
+        grad_b = None
+        if need_b:
+            a, b = self.saved
+            grad_b = sum_to(-grad_y * div(a, b, rounding_mode=self.mode), self.shapes[1])
+        return grad_a, grad_b
+
+
 def remainder(input: Any, other: Any) -> Any:
-    """input - other * floor(input / other): Python's %, with the sign of `other`."""
-    return sub(input, mul(other, floor_divide(input, other)))
+    """input - other * floor(input / other): Python's %, with the sign of `other`.
+
+    RuntimeError for an integer division by zero, for bools, or if the shapes do not broadcast.
+    """
+    return Remainder.apply(input, other, mode="floor")
 
 
 def fmod(input: Any, other: Any) -> Any:
-    """input - other * trunc(input / other): C's %, with the sign of `input`."""
-    return sub(input, mul(other, div(input, other, rounding_mode="trunc")))
+    """input - other * trunc(input / other): C's %, with the sign of `input`; else as remainder."""
+    return Remainder.apply(input, other, mode="trunc")
 
 
 class Pow(Function):
@@ -373,7 +419,9 @@ class Pow(Function):
         a, b, y = self.saved
         need_a, need_b = self.needs_input_grad
         grad_a = grad_b = None
-        if need_a:
+        if need_a and not hasattr(b, "shape") and b == 0:
+            grad_a = where(np.zeros(a.shape, bool), grad_y, 0.0)  # 0 also where grad_y is infinite
+        elif need_a:
             grad_a = sum_to(grad_y * _pow_slope(a, b), a.shape)
         if need_b:
             a = a if hasattr(a, "shape") else np.asarray(a, grad_y.dtype)
@@ -385,7 +433,7 @@ class Pow(Function):
 def _pow_slope(a: Any, b: Any) -> Any:
     if hasattr(b, "shape"):
         return where(eq(b, 0), 0.0, mul(b, pow(a, sub(b, 1))))
-    return 2 * a if b == 2 else mul(pow(a, b - 1), b) if b else a * 0.0
+    return 2 * a if b == 2 else mul(pow(a, b - 1), b)
 
 
 def pow(input: Any, exponent: Any) -> Any:
@@ -687,8 +735,9 @@ class Where(Function):
     """y = a where c else b;  grad_a = grad_y where c else 0,  grad_b = 0 where c else grad_y."""
 
     def forward(self, c: Any, a: Any, b: Any) -> Any:
-        if c.dtype.kind != "b":
-            raise RuntimeError(f"where: condition expects bools, got {c.dtype}")
+        if getattr(c, "dtype", None) != np.bool_:
+            got = getattr(c, "dtype", type(c).__name__)
+            raise RuntimeError(f"where: condition expects bools, got {got}")
         self.shapes = _shape(a), _shape(b)
         self.save(c)
         p, q = _meet("where", a, b)

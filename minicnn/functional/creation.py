@@ -149,14 +149,14 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     on_device("as_tensor", device)
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype == dtype else data.to(dtype)
-    return Tensor._wrap(_array_from("as_tensor", data, dtype))
+    return Tensor._wrap(_array_from("as_tensor", data, dtype).view())
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor over the memory of `ndarray`: a change of one is a change of the other."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}")
-    return Tensor._wrap(_array_from("from_numpy", ndarray, None))
+    return Tensor._wrap(_array_from("from_numpy", ndarray, None).view())
 
 
 def is_tensor(obj: Any) -> bool:

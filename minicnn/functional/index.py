@@ -197,6 +197,8 @@ class Copy(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shape = np.shape(b)
+        if np.asarray(b).dtype.kind not in "biufc":
+            raise TypeError(f"copy_: expects numbers, got {b!r:.60}")
         try:
             return np.broadcast_to(np.asarray(b).astype(a.dtype, copy=False), a.shape)
         except ValueError:
@@ -380,8 +382,16 @@ class Scatter(Function):
         return grad_x, grad_v
 
 
-def scatter(input: Any, dim: int, index: Any, src: Any) -> Any:
-    """y = input, but y[i, index[i,j]] = src[i,j] (dim 1), or a number src. Errors as `gather`."""
+def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Any:
+    """y = input, but y[i, index[i,j]] = src[i,j] (dim 1), or one number. Errors as `gather`.
+
+    For an input of one dimension the index may be a tensor of none.
+    """
+    src = value if src is None else src
+    if src is None:
+        raise TypeError("scatter: expects src, a tensor, or value, a number")
+    if input.ndim == 1 and not _raw(index).ndim:
+        index = _raw(index).reshape(1)
     if not hasattr(src, "ndim") or src.ndim == 0:
         k, axis = _along("scatter", input, dim, index)
         return Scatter.apply(input, np.asarray(_raw(src), input.dtype), index=k, axis=axis)

@@ -26,7 +26,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Function
 from .arithmetic import mul
-from .shape import Expand, Permute, Reshape, sum_to, unsqueeze
+from .shape import Expand, Permute, Reshape, check_tensors, sum_to, unsqueeze
 
 __all__ = ["addmm", "bmm", "dot", "einsum", "linear", "matmul", "mm", "mv", "outer"]
 
@@ -55,6 +55,7 @@ def _mt(x: Any) -> Any:
 
 
 def _check(function: str, a: Any, b: Any, ranks: tuple[int, int] | None = None) -> None:
+    check_tensors(function, a, b)
     shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
     if ranks and (a.ndim, b.ndim) != ranks:
         raise RuntimeError(
@@ -135,6 +136,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 def outer(input: Any, vec2: Any) -> Any:
     """y[i,j] = input[i] * vec2[j]."""
+    check_tensors("outer", input, vec2)
     if input.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(
             f"outer: expects two vectors, got {tuple(input.shape)} and {tuple(vec2.shape)}"
@@ -175,6 +177,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     Returns shape (..., F), or (...) for a weight of one dimension. RuntimeError if C differs, the
     bias does not fit, or the types differ.
     """
+    check_tensors("linear", input, weight, *(() if bias is None else (bias,)))
     if weight.ndim == 1:
         y = matmul(input, weight)
         return y if bias is None else y + bias

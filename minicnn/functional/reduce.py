@@ -29,7 +29,7 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic as ops
-from .shape import Expand, Flip, Reshape, Slice, axes_of, axis_of, cat, flatten
+from .shape import Expand, Flip, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
 
 __all__ = [
     "all",
@@ -81,6 +81,7 @@ def numpy_names(function: Any) -> Any:
 
     @functools.wraps(function)
     def reduction(input: Any, *args: Any, **options: Any) -> Any:
+        check_tensors(function.__name__, input)
         if options:
             options = {
                 _NUMPY_NAMES.get(name, name): value
@@ -157,6 +158,7 @@ class Var(Function):
         self.save(x)
         with np.errstate(all="ignore"):
             d = x - Mean.apply(x, axes=axes, keepdim=True)
+            d -= Mean.apply(d, axes=axes, keepdim=True)  # what the mean's own rounding left
             total = (d * d).sum(axis=axes, keepdims=keepdim)
             return (np.asarray(total) / self.n).astype(x.dtype, copy=False)
 
@@ -304,9 +306,8 @@ class Cumsum(Function):
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """Running sums along `dim`. Integers and bools are summed in int64."""
     input = input if dtype is None else ops.cast(input, dtype)
-    if input.ndim == 0:
-        return sum(input)
-    return Cumsum.apply(input, axis=axis_of("cumsum", dim, input.ndim))
+    axis = axis_of("cumsum", dim, input.ndim)
+    return Cumsum.apply(input, axis=axis) if input.ndim else sum(input)
 
 
 # ---------------------------------------------------------------------- extremes

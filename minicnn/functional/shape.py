@@ -63,6 +63,13 @@ __all__ = [
 # ---------------------------------------------------------------------- arguments
 
 
+def check_tensors(function: str, *values: Any) -> None:
+    """TypeError unless all `values` are Tensors or arrays."""
+    for x in values:
+        if not hasattr(x, "ndim"):
+            raise TypeError(f"{function}: expects Tensors or arrays, got {type(x).__name__}")
+
+
 def axis_of(function: str, dim: Any, ndim: int) -> int:
     """`dim` counted from the front. IndexError if a tensor of `ndim` dimensions has none such."""
     n = ndim or 1  # a 0-dimensional tensor lets itself be asked for dimension 0
@@ -464,9 +471,16 @@ def select(input: Any, dim: int, index: int) -> Any:
     return Slice.apply(input, index=(slice(None),) * axis + (int(index), Ellipsis))
 
 
+def _dimension_of(function: str, dim: int, x: Any) -> int:
+    """`axis_of` for a tensor that has dimensions. RuntimeError if it has none."""
+    if x.ndim == 0:
+        raise RuntimeError(f"{function}: expects at least one dimension, got a tensor of shape ()")
+    return axis_of(function, dim, x.ndim)
+
+
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Parts of one size (the last may be smaller), or of the given sizes, along `dim`. Views."""
-    axis = axis_of("split", dim, tensor.ndim)
+    axis = _dimension_of("split", dim, tensor)
     size = tensor.shape[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
         sections = list(split_size_or_sections)
@@ -489,13 +503,13 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most `chunks` parts of equal size (the last may be smaller) along `dim`. Views."""
     if chunks <= 0:
         raise RuntimeError(f"chunk: chunks expects a positive number, got {chunks}")
-    size = input.shape[axis_of("chunk", dim, input.ndim)]
+    size = input.shape[_dimension_of("chunk", dim, input)]
     return split(input, -(-size // chunks), dim) if size else split(input, [0] * chunks, dim)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """All parts along `dim`, without that dimension. Views."""
-    axis = axis_of("unbind", dim, input.ndim)
+    axis = _dimension_of("unbind", dim, input)
     return tuple([select(input, axis, i) for i in range(input.shape[axis])])
 
 
@@ -525,6 +539,7 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
     parts = list(tensors)
     if not parts:
         raise ValueError("cat: expects at least one tensor, got none")
+    check_tensors("cat", *parts)
     parts = _of_one_type(parts)
     parts = [x for x in parts if tuple(x.shape) != (0,)] or parts[:1]
     axis = axis_of("cat", dim if axis is None else axis, parts[0].ndim)
@@ -554,6 +569,7 @@ concat = concatenate = cat
 def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
     """Tensors of one shape along a new dimension `dim` (or `axis`). RuntimeError if they differ."""
     parts = list(tensors)
+    check_tensors("stack", *parts)
     shapes = [tuple(x.shape) for x in parts]
     if not parts:
         raise RuntimeError("stack: expects at least one tensor, got none")

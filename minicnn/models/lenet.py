@@ -57,7 +57,7 @@ class LeNet5(nn.Module):
         activation: "relu"; "tanh" as in the paper; or "sigmoid" as in older textbooks.
         batch_norm: normalise after both convolutions (44 more parameters).
 
-    Raises ValueError for an option that does not exist or an image too small.
+    Raises ValueError for an option that does not exist, a size below 1 or an image too small.
     """
 
     def __init__(
@@ -70,12 +70,17 @@ class LeNet5(nn.Module):
         batch_norm: bool = False,
     ):
         super().__init__()
+        for name, size in (("num_classes", num_classes), ("in_channels", in_channels)):
+            if type(size) is not int or size < 1:
+                raise ValueError(f"LeNet5: {name} expects a positive integer, got {size!r}")
+        if type(image_size) is not int or image_size < 16:
+            raise ValueError(f"LeNet5: image_size expects at least 16, got {image_size!r}")
+        if not isinstance(batch_norm, bool):
+            raise ValueError(f"LeNet5: batch_norm expects True or False, got {batch_norm!r}")
         act = _choice("activation", activation, _ACTIVATIONS)
         pool = _choice("pooling", pooling, _POOLINGS)
         padding = 2 if image_size == 28 else 0
         side = ((image_size + 2 * padding - 4) // 2 - 4) // 2  # after S4
-        if side < 1:
-            raise ValueError(f"LeNet5: image_size expects at least 16, got {image_size}")
 
         def norm(channels: int) -> list[nn.Module]:
             return [nn.BatchNorm2d(channels)] if batch_norm else []
@@ -103,7 +108,7 @@ class LeNet5(nn.Module):
 
 
 def _choice(name: str, value: str, table: dict[str, Any]) -> Any:
-    if value not in table:
+    if not isinstance(value, str) or value not in table:
         raise ValueError(f"LeNet5: {name} expects one of {', '.join(table)}, got {value!r}")
     return table[value]
 

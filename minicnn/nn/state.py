@@ -61,6 +61,9 @@ def load(root: Any, state_dict: Any, strict: bool, assign: bool) -> Incompatible
         raise TypeError(
             f"load_state_dict: state_dict expects a dict, got {type(state_dict).__name__}"
         )
+    for key in state_dict:
+        if not isinstance(key, str):
+            raise TypeError(f"load_state_dict: state_dict expects names as keys, got {key!r}")
     metadata = getattr(state_dict, "_metadata", None) or {}
     missing: list[str] = []
     unexpected: list[str] = []

@@ -4,7 +4,7 @@
     metrics.csv         a row for each epoch
     last.safetensors    the newest checkpoint: all that is needed to go on
     best.safetensors    the weights of the best epoch
-    *.png               pictures
+    result.json, *.png  how the best weights do on the test images, and pictures
 
 A checkpoint is one file (see minicnn.interop): tensors, options, progress and history of one
 moment, so two moments can never be mixed. It is written beside the old one and then takes its name.
@@ -27,6 +27,8 @@ from ..interop import load, save
 from ..interop.files import remove_leftovers, write_bytes
 
 LAST, BEST, CONFIG, METRICS = "last.safetensors", "best.safetensors", "config.json", "metrics.csv"
+RESULT, CURVES, CONFUSION, MISTAKES = "result.json", "curves.png", "confusion.png", "mistakes.png"
+_ALL = (LAST, BEST, CONFIG, METRICS, RESULT, CURVES, CONFUSION, MISTAKES)
 _KIND, _VERSION = "minicnn.checkpoint", 1
 _NEEDED = {"config": dict, "model": dict, "epoch": int, "history": list}
 
@@ -49,8 +51,12 @@ class RunFolder:
         return self.path / name
 
     def holds_run(self) -> bool:
-        """True if a run has been here."""
-        return any(self.file(name).exists() for name in (CONFIG, METRICS, LAST, BEST))
+        """True if there is any file that a run would write over."""
+        return any(self.file(name).exists() for name in _ALL)
+
+    def can_resume(self) -> bool:
+        """True if there is a checkpoint to go on from."""
+        return self.file(LAST).is_file()
 
     def claim(self) -> None:
         """Makes the folder for a new run.
@@ -97,8 +103,7 @@ class RunFolder:
         """
         path = self.file(name)
         if not path.is_file():
-            place = f"{self} has no {name}" if self.path.is_dir() else f"there is no folder {self}"
-            raise FileNotFoundError(f"no checkpoint: {place}")
+            raise FileNotFoundError(f"no checkpoint: {self._lacks(name)}")
         try:
             state = load(path)
         except (ValueError, OSError) as error:
@@ -109,6 +114,11 @@ class RunFolder:
             ) from None
         _check(state, path)
         return state
+
+    def _lacks(self, name: str) -> str:
+        if self.path.is_dir():
+            return f"{self} has no {name}"
+        return f"{self} is no folder" if self.path.exists() else f"there is no folder {self}"
 
     def tidy(self) -> None:
         """Removes the temporary files of a process that was killed here."""

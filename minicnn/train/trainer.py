@@ -149,6 +149,7 @@ class Trainer:
                 of another model, optimizer or data set (then nothing has been changed).
             FileExistsError: run_dir holds a run and `resume` is not set.
             ValueError: no batches, or batches that are not pairs.
+            TypeError: pairs of anything but Tensors.
         """
         self.epochs, self._stopped = epochs, False
         self.batches = len(train_loader) if hasattr(train_loader, "__len__") else None
@@ -275,7 +276,7 @@ class Trainer:
         return means
 
     def _steps_each_batch(self) -> bool:
-        return type(self.scheduler).__name__ in _BATCH_SCHEDULERS
+        return any(kind.__name__ in _BATCH_SCHEDULERS for kind in type(self.scheduler).__mro__)
 
     @property
     def running(self) -> dict[str, float]:
@@ -312,9 +313,11 @@ class Trainer:
     def predict(self, data: Any, batch_size: int = 256) -> Tensor:
         """The model's outputs for `data`, in evaluation mode, without a graph.
 
-        Args: data, inputs (N, ...) as a Tensor, taken `batch_size` at a time; or a loader, of
-        inputs or of (inputs, targets), whose targets are passed over.
+        Args: data, inputs (N, ...) as a Tensor or array, taken `batch_size` at a time; or a loader,
+        of inputs or of (inputs, targets), whose targets are passed over.
         """
+        if isinstance(data, np.ndarray):
+            data = Tensor(data)
         if isinstance(data, Tensor):
             data = [data[i : i + batch_size] for i in range(0, max(1, len(data)), batch_size)]
         outputs = []
@@ -333,6 +336,9 @@ class Trainer:
             )
             raise ValueError(f"{source} should give (inputs, targets), got {found}")
         x, y = batch
+        if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+            kinds = f"{type(x).__name__} and {type(y).__name__}"
+            raise TypeError(f"{source} should give (inputs, targets) as Tensors, got {kinds}")
         if self.device.type == "cpu":
             return x, y
         return x.to(self.device), y.to(self.device)

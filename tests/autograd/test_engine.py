@@ -1,6 +1,7 @@
 """The backward pass: order, accumulation, freeing, hooks, grad(), depth, no reference cycles."""
 
 import gc
+import sys
 import threading
 import weakref
 
@@ -144,6 +145,13 @@ class TestMemoryOfGradients:
         again = grad(x + w, [x, x])
         assert not np.shares_memory(again[0].array, again[1].array)
 
+    def test_create_graph_gives_each_leaf_a_gradient_of_its_own(self):
+        x, w = leaf(1.0), leaf(2.0)
+        (x + w).backward(create_graph=True)
+        with minicnn.no_grad():
+            x.grad.zero_()
+        assert (x.grad.item(), w.grad.item()) == (0, 1)
+
 
 class TestFreeing:
     def test_second_pass_without_retain_graph_is_an_error_that_names_the_op(self):
@@ -236,6 +244,16 @@ class TestDepth:
         assert x.grad.item() == 1
         del y
 
+    def test_views_of_views_share_the_way_that_led_to_them(self):
+        x = leaf(1.0)
+        y = base = x * 1
+        for _ in range(10_000):
+            y = y.reshape(1)
+        assert sys.getsizeof(y._view[1]) < 1000
+        y.mul_(3.0)
+        base.backward()
+        assert x.grad.item() == 3
+
     @pytest.mark.slow
     def test_deep_chain_dropped_without_backward(self):
         y = leaf(1.0)
@@ -287,6 +305,14 @@ class TestSkipping:
         y.backward()
         assert sorted(ran) == ["w", "w", "x"]
         assert (x.grad.item(), w.grad.item()) == (2, 1)
+
+    def test_grad_leaves_what_is_below_its_inputs(self):
+        x = leaf(2.0)
+        h = x * x
+        (g,) = grad(h * 3, h)
+        assert g.item() == 3
+        h.backward()  # what x * x saved is there still
+        assert x.grad.item() == 4
 
     def test_no_graph_where_nothing_needs_a_gradient(self):
         y = Tensor(np.ones(2)) * 2.0
@@ -352,6 +378,20 @@ class TestGradFunction:
 
 
 class TestErrors:
+    def test_arguments(self):
+        x = leaf(1.0)
+        with pytest.raises(RuntimeError, match=r"one gradient for each of 1 tensors, got 2"):
+            minicnn.autograd.backward([x * 1], [Tensor(np.ones(1))] * 2)
+        with pytest.raises(TypeError, match=r"grad: starts from Tensors, got str"):
+            grad("y", x)
+        with pytest.raises(TypeError, match=r"grad: input 1 expects a Tensor, got int"):
+            grad(x * 1, [x, 3])
+
+    def test_size_of_a_dimension_that_is_not(self):
+        assert Tensor(np.ones((2, 3))).size(-1) == 3
+        with pytest.raises(IndexError, match=r"size: dim 2 .* \(2, 3\)"):
+            Tensor(np.ones((2, 3))).size(2)
+
     def test_gradient_needed_for_more_than_one_element(self):
         with pytest.raises(RuntimeError, match=r"shape \(2,\).*must be given"):
             (leaf(1.0, 2.0) * 2).backward()
@@ -390,6 +430,51 @@ class TestErrors:
             Empty.apply(leaf(1.0))
 
 
+class TestSwitchingALeaf:
+    def test_asking_again_changes_nothing(self):
+        x = leaf(3.0)
+        seen = []
+        x.register_hook(lambda g: seen.append(g.item()))
+        y = x * x
+        x.requires_grad_(True)
+        x.requires_grad = True
+        (g,) = grad(y, x, retain_graph=True)
+        y.backward()
+        assert (g.item(), x.grad.item(), seen) == (6, 6, [6, 6])
+
+    def test_a_leaf_that_was_switched_off_gets_nothing(self):
+        x, w = leaf(3.0), leaf(5.0)
+        y = x * w
+        x.requires_grad_(False)
+        y.backward()
+        assert x.grad is None
+        assert w.grad.item() == 3
+        assert not (x * 2).requires_grad
+
+    def test_off_and_on_again(self):
+        x = leaf(3.0)
+        y = x * x
+        x.requires_grad_(False).requires_grad_(True)
+        assert grad(y, x)[0].item() == 6
+
+
+class TestDetachingInPlace:
+    def test_history_ends_here(self):
+        x = leaf(3.0)
+        h = x * x
+        y = h * 2
+        assert h.detach_() is h
+        assert not h.requires_grad
+        assert h.grad_fn is None
+        y.backward()  # recorded before
+        assert x.grad.item() == 12
+        assert not (h * 2).requires_grad
+
+    def test_a_view_is_refused(self):
+        with pytest.raises(RuntimeError, match="detach_: a view"):
+            (leaf(1.0, 2.0) * 1)[0].detach_()
+
+
 class TestHooks:
     def test_hook_replaces_the_gradient(self):
         x = leaf(1.0)
@@ -397,6 +482,14 @@ class TestHooks:
         y.register_hook(lambda g: g * 10)
         y.backward()
         assert x.grad.item() == 20
+
+    @pytest.mark.parametrize("what", [lambda g: g.sum(), lambda g: g.float(), lambda g: 3.0])
+    def test_what_a_hook_may_return(self, what):
+        x = leaf(1.0, 2.0)
+        x.register_hook(what)
+        with pytest.raises((RuntimeError, TypeError), match="a hook return"):
+            (x * 2).sum().backward()
+        assert x.grad is None
 
     def test_hook_on_a_leaf_sees_the_sum(self):
         x = leaf(1.0)

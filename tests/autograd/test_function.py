@@ -144,6 +144,72 @@ def test_mark_non_differentiable():
     np.testing.assert_array_equal(x.grad.numpy(), [0, 1])
 
 
+def test_static_form_sees_zeros_for_outputs_without_a_gradient():
+    class WithPlace(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2, x.argmax(0)
+
+        @staticmethod
+        def backward(ctx, grad_y, grad_place):
+            assert grad_place.shape == (2,)
+            assert not grad_place.any()
+            return grad_y * 2
+
+    x = Tensor(np.array([[1.0, 2.0]]), requires_grad=True)
+    WithPlace.apply(x)[0].sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[2, 2]])
+
+
+def test_form_with_setup_context(rng):
+    class Scaled(Function):
+        @staticmethod
+        def forward(x, by):
+            return x * x * by
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            x, ctx.by = inputs
+            assert output.shape == x.shape
+            ctx.save_for_backward(x)
+
+        @staticmethod
+        def backward(ctx, grad_y):
+            (x,) = ctx.saved_tensors
+            return grad_y * 2 * x * ctx.by, None
+
+    x = leaf(rng, 4)
+    assert gradcheck(lambda x: Scaled.apply(x, 3.0), x)
+    assert gradgradcheck(lambda x: Scaled.apply(x, 3.0), x)
+
+
+def test_static_form_is_inherited_method_by_method():
+    class Twice(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad_y):
+            return grad_y * 2
+
+    class OtherForward(Twice):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 5
+
+    class OtherBackward(Twice):
+        @staticmethod
+        def backward(ctx, grad_y):
+            return grad_y * 7
+
+    for function, y, g in ((OtherForward, 5, 2), (OtherBackward, 2, 7)):
+        x = Tensor(np.array([1.0]), requires_grad=True)
+        out = function.apply(x)
+        out.backward()
+        assert (out.item(), x.grad.item()) == (y, g)
+
+
 def test_integer_outputs_are_not_differentiable():
     class Both(Function):
         def forward(self, x):
@@ -175,11 +241,12 @@ def test_none_and_numbers_as_inputs():
 class TestOneArrayInTwoTensors:
     """Saved arrays are told apart by identity, so one ndarray must not serve two tensors."""
 
-    def test_two_leaves_over_one_ndarray(self):
+    @pytest.mark.parametrize("make", [Tensor, minicnn.from_numpy, minicnn.as_tensor])
+    def test_two_leaves_over_one_ndarray(self, make):
         values = np.array([2.0, 3.0])
-        a, b = Tensor(values, requires_grad=True), Tensor(values, requires_grad=True)
+        a, b = make(values).requires_grad_(), make(values).requires_grad_()
         assert np.shares_memory(a.array, b.array)
-        (first,) = minicnn.autograd.grad((a * a * b).sum(), a, create_graph=True)
+        (first,) = minicnn.autograd.grad((a * b * a).sum(), a, create_graph=True)
         by_a, by_b = minicnn.autograd.grad(first.sum(), [a, b])
         np.testing.assert_array_equal(by_a.numpy(), 2 * values)
         np.testing.assert_array_equal(by_b.numpy(), 2 * values)

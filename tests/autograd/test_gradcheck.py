@@ -46,6 +46,19 @@ class TestAccepts:
         x = Tensor(np.array([-1.0, 1e-3, 2.0]), requires_grad=True)
         assert gradcheck(lambda x: x.clamp(min=0), x)
 
+    @pytest.mark.parametrize(
+        ("fn", "x"),
+        [
+            (lambda x: x.norm(), np.array([1e-6, -2e-6, 3e-6])),
+            (lambda x: x.var(), 1e6 + np.array([0.5, -1.0, 2.0, 0.25])),
+            (lambda x: (x * 1e5).sin(), np.array([0.3, -0.7, 1.9])),
+            (lambda x: (x - x.mean()) / x.std(), 1e3 + 1e-2 * np.array([0.5, -1.0, 2.0, 0.25])),
+        ],
+        ids=["tiny input", "large mean", "sharp bends", "normalisation far from zero"],
+    )
+    def test_smooth_functions_that_bend_within_a_small_step(self, fn, x):
+        assert gradcheck(fn, Tensor(x, requires_grad=True))
+
     def test_the_inputs_are_left_alone(self):
         x = leaf(3)
         before = x.array.copy()
@@ -79,6 +92,38 @@ class TestExplains:
         assert "analytic" in text
         assert "numeric" in text
         assert "wrong backward" in text
+
+    @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+    def test_a_gradient_that_is_not_finite(self, value):
+        class NotFinite(Off):
+            def backward(self, grad_y):
+                g = 2 * self.saved[0] * grad_y
+                g[2] = value
+                return g
+
+        text = message(NotFinite.apply, leaf(4))
+        assert "index (2,)" in text
+        assert "wrong backward" in text
+
+    def test_wrong_backward_at_values_that_float32_holds(self):
+        x = Tensor(np.array([1.5, 0.25]), requires_grad=True)
+        assert "wrong backward" in message(lambda x: x + x.detach(), x)
+
+    def test_a_function_that_is_not_finite(self):
+        x = Tensor(np.array([-1.0]), requires_grad=True)
+        assert "not finite" in message(lambda x: x.log(), x)
+        x = Tensor(np.array([800.0]), requires_grad=True)
+        assert "not finite" in message(lambda x: x.exp(), x)
+
+    def test_a_slope_that_does_not_settle_proves_nothing(self):
+        x = Tensor(np.array([0.3, -1.2, 0.7]), requires_grad=True)
+        assert "not settled" in message(lambda x: x + 1e9, x)
+        x = Tensor(np.array([1e-3, 1.0, 1e3]), requires_grad=True)  # a step leaps over the pole
+        assert "not settled" in message(lambda x: 1 / x, x)
+
+    def test_what_fn_returns(self):
+        with pytest.raises(TypeError, match="must return a Tensor or a tuple of them, got float"):
+            gradcheck(lambda x: 3.0, leaf(2))
 
     def test_returns_false_if_asked(self):
         assert gradcheck(Off.apply, leaf(2, 3), raise_exception=False) is False

@@ -131,3 +131,18 @@ class TestAnomaly:
             finally:
                 set_detect_anomaly(False)
             leaf(-1.0).log()
+
+
+def test_the_switches_take_their_argument_by_pytorch_s_name():
+    with minicnn.autograd.set_grad_enabled(mode=False):
+        assert not minicnn.is_grad_enabled()
+    assert minicnn.is_grad_enabled()
+    with set_detect_anomaly(mode=True):
+        assert minicnn.autograd.is_anomaly_enabled()
+    assert not minicnn.autograd.is_anomaly_enabled()
+
+
+def test_anomaly_mode_around_the_backward_alone_says_why_it_has_no_line():
+    y = leaf(0.0).sqrt()
+    with detect_anomaly(), pytest.raises(RuntimeError, match=r"Sqrt.*outside of anomaly mode"):
+        y.backward()

@@ -126,6 +126,14 @@ def test_validation_share(here):
     assert minicnn.load(here / "r" / "best.safetensors")["config"]["data"]["validation"] == 0
 
 
+@pytest.mark.parametrize(("size", "batches"), [(1292, 1), (1291, 2), (1293, 1), (1294, 1)])
+def test_a_last_batch_of_one_image_is_left_out(size, batches, here):
+    """Batch normalisation has no variance of one value; there are 1,293 training images."""
+    job = runs.new_job("lenet", "digits", None, {"batch_size": size}, {}, here / "r")
+    loader = runs.Training(job, []).loader
+    assert len(loader.dataset) == 1293 and len(loader) == batches
+
+
 @pytest.mark.slow
 def test_vgg(here):
     output = call("train", "vgg11_bn", "--epochs", 1, "--image-size", 8, "--batch-size", 128)
@@ -188,6 +196,69 @@ def test_more_epochs_without_a_schedule(here):
     assert minicnn.load(here / "r" / "last.safetensors")["epoch"] == 2
 
 
+def test_fewer_epochs_than_are_done(here):
+    common = ["train", "lenet", "--out", "r"]
+    call(*common, *FAST, "--epochs", 2, "--scheduler", "none")
+    config = (here / "r" / "config.json").read_bytes()
+    output = call(*common, "--resume", "--epochs", 1, code=1)
+    assert "--epochs 1: r has done 2 epochs already" in output
+    assert (here / "r" / "config.json").read_bytes() == config
+
+
+def test_ctrl_c_after_the_training_says_how_to_go_on(here, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    common = ["train", "lenet", *FAST, "--out", "my run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "report", interrupted)
+        output = call(*common, code=130)
+    assert output.endswith(
+        'interrupted\ngo on with: minicnn train lenet --data digits --out "my run" --resume\n'
+    )
+    output = call("train", "--out", "my run", "--resume")
+    assert "test accuracy" in output and 'minicnn evaluate "my run"' in output
+
+
+def test_ctrl_c_before_the_first_checkpoint_promises_nothing(here, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.Training, "run", interrupted)
+    output = call("train", "lenet", *FAST, "--out", "r", code=130)
+    assert output.endswith("interrupted\n") and not (here / "r").exists()
+
+
+def test_a_reader_that_has_gone(here, monkeypatch):
+    """As with `minicnn train lenet | head -1`: no word of error, but no success either."""
+    from minicnn.train import PrintProgress
+
+    def gone(*args):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(PrintProgress, "on_epoch_end", gone)
+    output = call("train", "lenet", *FAST, "--out", "r", code=1)
+    assert output == "training lenet on digits: r\n"
+
+
+def test_settings_have_types():
+    from minicnn.cli.app import _setting
+
+    pairs = {"a=1": 1, "a=0.5": 0.5, "a=true": True, "a=False": False, "a=max": "max", "a=": ""}
+    for text, value in pairs.items():
+        name, found = _setting(text)
+        assert name == "a" and found == value and type(found) is type(value)
+
+
+def test_a_run_remembers_where_its_data_is(here):
+    """From whichever folder it is evaluated later."""
+    job = runs.new_job("lenet", "mnist", "sets", {}, {}, here / "r")
+    assert job.data.directory == str(here / "sets")
+    call("train", "lenet", *FAST, "--out", "r")
+    job = runs.resumed_job(None, None, "sets", {}, here / "r")
+    assert job.data.directory == str(here / "sets")
+
+
 def test_resume_without_a_run(here):
     assert "there is no run of lenet-digits in runs" in call("train", "--resume", code=1)
     assert "there is no folder nowhere" in call("train", "--out", "nowhere", "--resume", code=1)
@@ -207,25 +278,33 @@ def test_another_run_in_the_folder(trained):
     [
         (["train", "lenett"], "no network 'lenett', there are lenet, .* did you mean 'lenet'?"),
         (["train"], "which network? for example"),
-        (["train", "lenet", "--data", "letters"], "no data set 'letters'; there are digits"),
+        (["train", "lenet", "--data", "letters"], "no data set 'letters', there are digits"),
+        (["train", "lenet", "--data", "MNIST"], "no data set 'MNIST', .* did you mean 'mnist'?"),
+        (["train", "lenet", "--validation", "0.9999"], "leaves none of the 1437 images to train"),
         (["train", "lenet", "--epochs", "0"], "--epochs expects at least 1, got 0"),
         (["train", "lenet", "--batch-size", "0"], "--batch-size expects at least 1"),
-        (["train", "lenet", "--lr", "-1"], "--lr expects a number above 0"),
-        (["train", "lenet", "--lr", "nan"], "--lr expects a number above 0"),
+        (["train", "lenet", "--lr", "-1"], "--lr expects a finite number above 0"),
+        (["train", "lenet", "--lr", "nan"], "--lr expects a finite number above 0"),
+        (["train", "lenet", "--lr", "inf"], "--lr expects a finite number above 0"),
         (["train", "lenet", "--optimizer", "best"], "--optimizer expects one of sgd, adam, adamw"),
         (["train", "lenet", "--scheduler", "x"], "--scheduler expects one of none, step"),
         (["train", "lenet", "--validation", "1"], "--validation expects a share"),
         (["train", "lenet", "--shift", "-1"], "--shift expects at least 0"),
+        (["train", "lenet", "--shift", "28"], "--shift expects less than the image's side, 28"),
         (["train", "lenet", "--set", "pooling"], "--set expects NAME=VALUE, got 'pooling'"),
         (["train", "lenet", "--set", "pooling=sum"], "pooling expects one of avg, max, got 'sum'"),
-        (["train", "lenet", "--set", "colour=red"], "colour"),
+        (["train", "lenet", "--set", "colour=red"], "lenet cannot be made with .*'colour': 'red'"),
+        (["train", "lenet", "--set", "num_classes=3"], "--set num_classes: it follows from the"),
+        (["train", "lenet", "--set", "image_size=32"], "or give --image-size"),
         (["train", "lenet", "--device", "tpu"], "device"),
         (["train", "lenet", "--image-size", "3"], "image_size expects at least"),
         (["train", "lenet", "--data", "mnist", "--data-dir", "empty"], "MNIST"),
         (["evaluate", "nowhere"], "no checkpoint: there is no folder nowhere"),
+        (["evaluate", __file__], "test_commands.py is no folder"),
         (["evaluate", "nowhere", "--checkpoint", "first"], "--checkpoint expects best or last"),
         (["predict", "nowhere", "x.png"], "there is no folder nowhere"),
         (["summary", "lenett"], "did you mean 'lenet'?"),
+        (["summary", "lenet", "--set", "colour=red"], "lenet cannot be made with"),
         (["summary", "lenet", "--input", "28"], "--input expects CHANNELSxHEIGHTxWIDTH"),
         (["summary", "lenet", "--input", "1x28x32"], "expects a square image"),
     ],
@@ -243,8 +322,20 @@ def test_errors_are_one_line(arguments, message, here, monkeypatch):
     assert not (here / "runs").exists()
 
 
+def test_a_long_error_keeps_its_lines(here, monkeypatch):
+    """The addresses that a download tried are one a line."""
+
+    def offline(*args):
+        raise datasets.DownloadError("MNIST: tried\n  here\n  there")
+
+    monkeypatch.setattr(datasets.download, "fetch", offline)
+    output = call("train", "lenet", "--data", "mnist", "--data-dir", "empty", code=1)
+    assert output == "minicnn: MNIST: tried\n  here\n  there\n"
+
+
 def test_usage_errors(here):
     assert "--epochs" in call("train", "lenet", "--epochs", "many", code=2)
+    call("summary", "lenet", "--num-classes", "0", code=2)
     call("nonsense", code=2)
 
 

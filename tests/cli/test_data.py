@@ -52,7 +52,7 @@ def test_config_survives_json(config):
     for size in (0, -5, 10**9, 28.0, "28", True):
         with pytest.raises(ValueError, match="description of its data is damaged"):
             cli_data.DataConfig.from_dict({**config.as_dict(), "image_size": size})
-    with pytest.raises(ValueError, match="no data set 'letters'; there are digits, mnist"):
+    with pytest.raises(ValueError, match="no data set 'letters', there are digits, mnist"):
         describe("letters", None, 28, 0.1)
 
 
@@ -66,6 +66,15 @@ def test_split_is_fixed_stratified_and_complete(config, digits):
     assert parts[0] | parts[1] == rows and not parts[0] & parts[1]
     minicnn.manual_seed(123)
     np.testing.assert_array_equal(split(digits, config)[1].data, validation.data)
+
+
+def test_split_keeps_the_order_within_a_class(config):
+    """An unstable sort would choose other images on other machines."""
+    targets = np.random.default_rng(0).integers(0, 10, 1000)
+    images = Images(np.arange(1000).reshape(-1, 1, 1, 1), targets, config)
+    order = sorted(range(1000), key=targets.tolist().__getitem__)  # Python's sort is stable
+    chosen = [order[int(k)] for k in np.linspace(0, 999, 100)]
+    assert sorted(chosen) == split(images, config)[1].data.ravel().tolist()
 
 
 def test_no_validation(config, digits):
@@ -150,9 +159,9 @@ def test_sixteen_bits_and_transparency(tmp_path, config):
     assert np.abs(read_picture_of(clear, tmp_path, config) - expected).max() <= 30
 
 
-def read_picture_of(image, folder, config):
-    image.save(folder / "picture.png")
-    return read_picture(folder / "picture.png", config).astype(int)
+def read_picture_of(image, folder, config, name="picture.png"):
+    image.save(folder / name)
+    return read_picture(folder / name, config).astype(int)
 
 
 def test_an_image_of_the_data_sets_own_size_is_taken_as_it_is(tmp_path):
@@ -171,6 +180,24 @@ def test_blank_and_tiny_pictures(tmp_path, config):
             assert pixels.shape == (1, 28, 28) and np.ptp(pixels) == 0
 
 
+def test_a_camera_held_upright(tmp_path, config):
+    """Cameras save the picture as the sensor lies, and say in a tag how to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned by 90 degrees clockwise
+    upright = digit_picture()
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "x.png", exif=exif)
+    expected = read_picture_of(upright, tmp_path, config)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png", config), expected)
+
+
+def test_a_large_picture_brings_no_warning(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    picture = digit_picture(size=(40, 101))  # more than that, less than twice as much
+    assert read_picture_of(picture, tmp_path, config).max() > 100
+    with pytest.raises(ValueError, match=r"picture\.png cannot be read: .*decompression bomb"):
+        read_picture_of(digit_picture(), tmp_path, config)
+
+
 def test_what_is_no_picture(tmp_path, config):
     (tmp_path / "x.png").write_text("hello")
     with pytest.raises(ValueError, match=r"x\.png is no picture that Pillow can read"):
@@ -178,7 +205,9 @@ def test_what_is_no_picture(tmp_path, config):
     Image.new("L", (50, 50)).save(tmp_path / "y.png")
     content = (tmp_path / "y.png").read_bytes()
     (tmp_path / "y.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises((ValueError, OSError)):
+    with pytest.raises(ValueError, match=r"y\.png cannot be read: .*truncated"):
         read_picture(tmp_path / "y.png", config)
+    with pytest.raises(ValueError, match=r"x\.tif cannot be read: it holds NaN"):
+        read_picture_of(Image.new("F", (9, 9), float("nan")), tmp_path, config, "x.tif")
     with pytest.raises(FileNotFoundError):
         read_picture(tmp_path / "none.png", config)

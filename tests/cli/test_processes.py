@@ -56,6 +56,28 @@ def test_killed_and_resumed_to_the_same_bits(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_an_encoding_without_the_lines_of_a_tree(encoding):
+    """A Windows code page, in which output goes to a file there, has none of them."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    output = subprocess.check_output(
+        [sys.executable, "-m", "minicnn", "summary", "lenet"],
+        env={**environment, "PYTHONIOENCODING": encoding},
+    ).decode(encoding)
+    assert "features: Sequential" in output and "416,520" in output
+    assert ("├─ " in output) == (encoding == "utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_without_a_stdout(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    train = f'"{sys.executable}" -m minicnn train lenet --epochs 1 {" ".join(FAST)} --out run >&-'
+    subprocess.run(train, shell=True, check=True, cwd=tmp_path, env=environment)
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_live_display_in_a_terminal(tmp_path):
     import pty

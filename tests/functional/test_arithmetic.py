@@ -213,6 +213,38 @@ def test_division_and_its_remainders(mode, parity):
     parity(lambda lib, s, t: lib.fmod(s, t), *ints)
     parity(lambda lib, s: s % 2 + s // 2 + 7 // s, a, grads=False)
     parity(lambda lib, s: lib.remainder(s, 3) * lib.fmod(s, 2.0), a)
+    bools = np.array([True, False, True, True])
+    parity(lambda lib, s, t: s % t, bools, ints[1])
+    with np.errstate(all="ignore"):
+        edges = np.array([1e20, -1e20, np.inf, 5.0, -5.0]), np.array([3.0, 7.0, 2.0, np.inf, 0.0])
+    parity(lambda lib, s, t: lib.div(s, t, rounding_mode=mode), *edges, grads=False)
+    parity(lambda lib, s, t: s % t, *edges, grads=False)
+    parity(lambda lib, s, t: lib.fmod(s, t), *edges, grads=False)
+
+
+def test_remainders_are_exact_and_say_what_is_wrong():
+    x = minicnn.tensor([1e10, -1e10])
+    np.testing.assert_array_equal((x % 3.0).numpy(), [1, 2])
+    np.testing.assert_array_equal(minicnn.fmod(x, 3.0).numpy(), [1, -1])
+    with pytest.raises(RuntimeError, match="remainder: an integer divided by zero"):
+        minicnn.tensor([1]) % 0
+    with pytest.raises(RuntimeError, match="fmod: expects numbers, got bools"):
+        minicnn.fmod(minicnn.tensor([True]), True)
+    with pytest.raises(RuntimeError, match=r"remainder: shapes \(2,\) and \(3,\)"):
+        x % minicnn.ones(3)
+
+
+def test_power_zero_has_no_slope_anywhere():
+    x = minicnn.tensor([0.0, np.inf, -np.inf, np.nan, 2.0], requires_grad=True)
+    (x**0).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.zeros(5))
+
+
+def test_operands_of_other_types_are_named():
+    with pytest.raises(TypeError, match="expects tensors or numbers, got object"):
+        np.array([1, "a"], dtype=object) * minicnn.ones(2)
+    with pytest.raises(RuntimeError, match="where: condition expects bools, got list"):
+        minicnn.where([True], minicnn.ones(1), minicnn.ones(1))
 
 
 # ---------------------------------------------------------------------- types

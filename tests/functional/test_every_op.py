@@ -54,6 +54,8 @@ OPS = {
     "cos": (lambda lib, a: lib.cos(a), [(3, 4)]),
     "floor": (lambda lib, a: lib.floor(a) * a, [(3, 4)]),
     "floor division": (lambda lib, a: lib.div(a, 0.7, rounding_mode="floor") * a, [(3, 4)]),
+    "remainder": (lambda lib, a, b: (a * 9) % (b.abs() + 0.5), [(3, 4), (4,)]),
+    "fmod": (lambda lib, a, b: lib.fmod(a * 9, b.abs() + 0.5), [(3, 4), (4,)]),
     "maximum": (lambda lib, a, b: lib.maximum(a, b), [(3, 4), (4,)]),
     "minimum": (lambda lib, a, b: lib.minimum(a, b), [(3, 4), (4,)]),
     "where": (lambda lib, a, b: lib.where(a.detach() > 0, a, b), [(3, 4), (4,)]),

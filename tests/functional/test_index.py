@@ -397,3 +397,8 @@ def test_one_hot():
 )
 def test_function_errors(fn, message, refuses):
     refuses(fn, numbers(2, 3), match=message)
+
+
+def test_scatter_needs_something_to_write():
+    with pytest.raises(TypeError, match="scatter: expects src, a tensor, or value, a number"):
+        minicnn.zeros(3).scatter_(0, minicnn.tensor([1]))

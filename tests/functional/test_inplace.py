@@ -359,3 +359,15 @@ def test_types_in_place(parity):
     parity(lambda lib, t: (t * 1).mul_(lib.ones(2, dtype=lib.float64)), numbers(2).astype("f"))
     parity(lambda lib, t: t.logical_not() & (t > 0) | (t < 0) ^ (t == 0), np.array([0, 1]))
     parity(lambda lib, t: t.fill_(3.7), np.array([0, 1]))
+
+
+def test_an_integer_tensor_takes_any_integers():
+    """They wrap around, as in PyTorch."""
+    pixels = minicnn.tensor([1, 250], dtype=minicnn.uint8)
+    pixels += minicnn.tensor([1, 10])
+    assert pixels.dtype == minicnn.uint8
+    assert pixels.tolist() == [2, 4]
+    with pytest.raises(RuntimeError, match="mul_: the result has type float32"):
+        pixels.mul_(1.5)
+    with pytest.raises(TypeError, match="expects numbers"):
+        pixels[0] = "a"

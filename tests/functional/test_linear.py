@@ -148,3 +148,13 @@ def test_errors(fn, message, refuses):
 def test_raw_arrays_give_raw_arrays():
     assert type(minicnn.matmul(numbers(2, 3), numbers(3, 2))) is np.ndarray
     assert type(minicnn.linear(numbers(2, 3), numbers(4, 3), numbers(4))) is np.ndarray
+
+
+def test_what_is_no_tensor_is_named():
+    x = minicnn.ones(2, 2)
+    with pytest.raises(TypeError, match="matmul: expects Tensors or arrays, got int"):
+        x @ 3
+    with pytest.raises(TypeError, match="linear: expects Tensors or arrays, got NoneType"):
+        minicnn.nn.functional.linear(x, None)
+    with pytest.raises(TypeError, match="outer: expects Tensors or arrays, got list"):
+        minicnn.outer([1.0], x[0])

@@ -315,3 +315,21 @@ def test_raw_arrays_give_raw_arrays():
         y = call(minicnn, name, x, 0, False)
         assert isinstance(y, np.ndarray), name
         np.testing.assert_array_equal(y, call(minicnn, name, minicnn.tensor(x), 0, False).numpy())
+
+
+def test_the_mean_s_own_rounding_does_not_look_like_variance():
+    """A constant far from zero: its float32 mean may be off by one unit, which is not a spread."""
+    x = minicnn.full((15,), 1e10)
+    assert x.var().item() == 0
+    assert x.std().item() == 0
+    shifted = minicnn.tensor([0.25, -0.5, 1.0, 0.75, -0.25]) + 1e5
+    expected = shifted.numpy().astype(np.float64).var(ddof=1)
+    np.testing.assert_allclose(shifted.var().item(), expected, rtol=1e-6)
+
+
+def test_what_is_no_tensor_and_what_is_no_dimension():
+    with pytest.raises(TypeError, match="sum: expects Tensors or arrays, got list"):
+        minicnn.sum([1.0])
+    with pytest.raises(IndexError, match="cumsum: dim expects -1 to 0"):
+        minicnn.tensor(1.0).cumsum(2)
+    assert minicnn.tensor(2.0).cumsum(0).item() == 2

@@ -301,3 +301,13 @@ def test_empty_tensors(parity):
         lambda lib, t: t.expand(0, 3),
     ):
         parity(fn, x)
+
+
+def test_parts_of_what_has_none_and_what_is_no_tensor():
+    number = minicnn.tensor(1.0)
+    for parts in (lambda: number.split(1), lambda: number.chunk(2), lambda: number.unbind()):
+        with pytest.raises(RuntimeError, match=r"(split|chunk|unbind): expects at least one dim"):
+            parts()
+    for join in (minicnn.cat, minicnn.stack):
+        with pytest.raises(TypeError, match=f"{join.__name__}: expects Tensors or arrays, got"):
+            join([minicnn.ones(1), [2.0]])

@@ -101,6 +101,12 @@ def test_lenet_gradients():
             "LeNet5: activation expects one of sigmoid, tanh, relu, got 'gelu'",
         ),
         ({"image_size": 15}, "LeNet5: image_size expects at least 16, got 15"),
+        ({"image_size": 28.0}, "LeNet5: image_size expects at least 16, got 28.0"),
+        ({"num_classes": 0}, "LeNet5: num_classes expects a positive integer, got 0"),
+        ({"num_classes": -1}, "LeNet5: num_classes expects a positive integer, got -1"),
+        ({"in_channels": "3"}, "LeNet5: in_channels expects a positive integer, got '3'"),
+        ({"batch_norm": "no"}, "LeNet5: batch_norm expects True or False, got 'no'"),
+        ({"pooling": ["max"]}, "pooling expects one of avg, max, got"),
     ],
 )
 def test_lenet_refuses(options, message):

@@ -132,6 +132,8 @@ def test_not_strict_loads_what_fits_and_says_what_does_not():
 def test_no_dict():
     with pytest.raises(TypeError, match="list"):
         net().load_state_dict([1])
+    with pytest.raises(TypeError, match="expects names as keys, got 0"):
+        net().load_state_dict({0: minicnn.zeros(1)})
 
 
 def test_num_batches_tracked_may_be_missing_from_old_files():

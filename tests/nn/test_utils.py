@@ -41,6 +41,13 @@ def test_small_gradients_are_left_alone():
     assert utils.get_total_norm([p.grad, p.grad]).item() == pytest.approx(math.sqrt(0.5))
 
 
+def test_what_keeps_clipping_from_dividing_by_zero():
+    """PyTorch adds 1e-6 to the norm, which tiny gradients show."""
+    (p, _) = with_gradients([1e-6])
+    utils.clip_grad_norm_(p, 1e-6)
+    np.testing.assert_allclose(p.grad.array, [5e-7], rtol=1e-6)
+
+
 def test_gradients_that_are_not_finite():
     (p, _) = with_gradients([math.inf, 1.0])
     with pytest.raises(RuntimeError, match="inf"):

@@ -67,6 +67,16 @@ def test_a_folder_with_another_run_is_refused(lab, run_dir):
     assert {p.name: p.read_bytes() for p in run_dir.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["config.json", "best.safetensors", "curves.png", "result.json"])
+def test_nothing_of_others_is_written_over(name, lab, tmp_path):
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "notes.txt").write_text("not in the way")
+    trainer, loader, val = lab.make_trainer(tmp_path)
+    with pytest.raises(FileExistsError, match="holds another run"):
+        trainer.fit(loader, val, epochs=1)
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_file_in_place_of_the_folder(lab, tmp_path):
     (tmp_path / "x").write_text("mine")
     trainer, loader, val = lab.make_trainer(tmp_path / "x")

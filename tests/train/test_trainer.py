@@ -12,7 +12,7 @@ from minicnn import nn
 from minicnn.data import DataLoader, TensorDataset
 from minicnn.nn import functional as F
 from minicnn.optim import SGD
-from minicnn.optim.lr_scheduler import StepLR
+from minicnn.optim.lr_scheduler import OneCycleLR, StepLR
 from minicnn.train import (
     Callback,
     EarlyStopping,
@@ -111,6 +111,14 @@ def test_schedulers_step_when_they_should(lab):
     trainer, loader, _ = lab.make_trainer(scheduler="onecycle")
     trainer.fit(loader, epochs=lab.epochs)
     assert trainer.scheduler.last_epoch == lab.epochs * lab.batches
+
+    class Mine(OneCycleLR):
+        """One of the user's own."""
+
+    trainer, loader, _ = lab.make_trainer(scheduler=None)
+    trainer.scheduler = Mine(trainer.optimizer, max_lr=2e-2, total_steps=2 * lab.batches)
+    trainer.fit(loader, epochs=2)
+    assert trainer.scheduler.last_epoch == 2 * lab.batches
     model = nn.Linear(2, 2)
     optimizer = SGD(model.parameters(), lr=1.0)
     data = TensorDataset(
@@ -220,6 +228,17 @@ def test_wrong_loaders(loader, message, lab):
         trainer.evaluate([])
     with pytest.raises(ValueError, match="gave no batches"):
         trainer.predict([])
+
+
+def test_arrays(lab):
+    """An array will do where it can be told what it is; in pairs it is an error with a name."""
+    trainer, _, _ = lab.make_trainer()
+    x = np.random.default_rng(0).normal(size=(5, 1, 6, 6)).astype(np.float32)
+    outputs = [trainer.predict(inputs, batch_size=2) for inputs in (x, minicnn.Tensor(x))]
+    assert outputs[0].shape == (5, 3)
+    assert outputs[0].array.tobytes() == outputs[1].array.tobytes()
+    with pytest.raises(TypeError, match=r"should give .* as Tensors, got ndarray and Tensor"):
+        trainer.fit([(x, minicnn.zeros(5, dtype=minicnn.int64))], epochs=1)
 
 
 def test_config_must_be_json(lab):

@@ -144,6 +144,9 @@ def classification_idioms(torch):
     shown += [(scores.argmax(1) == labels).type(torch.float).mean().item()]
     shown += [torch.nn.functional.one_hot(labels, num_classes=3).float()]
     shown += [torch.zeros(4, 3).scatter_(1, labels.unsqueeze(1), 1.0)]
+    # As target_transform, one label at a time: the index has no dimension.
+    shown += [torch.zeros(10, dtype=torch.float).scatter_(0, torch.tensor(3), value=1)]
+    shown += [torch.zeros(4, 3).scatter(dim=1, index=labels[:, None], value=0.5)]
     shown += [scores[range(4), labels], scores.gather(1, labels.view(-1, 1)).squeeze(1)]
     prob = torch.softmax(scores, dim=1)
     shown += [-torch.log(prob[torch.arange(4), labels]).mean(), prob.sum(1), prob.max(1).values]
