@@ -3,7 +3,8 @@
 from .device import device
 from .engine import backward, grad
 from .function import Function
-from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .gradcheck import GradcheckError, gradcheck
+from .gradgradcheck import gradgradcheck
 from .inplace import inplace
 from .mode import (
     detect_anomaly,

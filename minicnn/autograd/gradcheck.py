@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dtypes
+from .diagnosis import diagnose
 from .engine import grad
 from .mode import enable_grad, no_grad
 from .tensor import Tensor
@@ -94,52 +95,8 @@ def gradcheck(
     return True
 
 
-def gradgradcheck(
-    fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *args: Any, **options: Any
-) -> bool:
-    """Checks second derivatives: `gradcheck` of the function that computes the gradients of `fn`.
-
-    Args: as `gradcheck`; grad_outputs, the cotangents of fn's outputs, are random if not given, and
-    the gradient with respect to them is checked too. The gradients that create_graph=True computes
-    must also equal the ordinary ones. Raises as gradcheck.
-    """
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    checked = _checked_inputs(given)
-    if grad_outputs is None:
-        rng = np.random.default_rng(options.get("seed", 0))
-        grad_outputs = [rng.standard_normal(y.shape).astype(y.dtype) for y in _outputs(fn(*given))]
-    elif isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs]
-    cotangents = [Tensor(np.array(g), requires_grad=True) for g in grad_outputs]
-
-    def gradients(*both: Any) -> Any:
-        xs, gs = list(both[: len(given)]), both[len(given) :]
-        with enable_grad():
-            for i in checked:  # finite differences call without gradients, but fn's are wanted here
-                xs[i] = xs[i] if xs[i].requires_grad else xs[i].detach().requires_grad_()
-            wanted = [xs[i] for i in checked]
-            return grad(_outputs(fn(*xs)), wanted, gs, create_graph=True, materialize_grads=True)
-
-    _check_same_gradients(fn, given, checked, cotangents)
-    return gradcheck(gradients, (*given, *cotangents), *args, **options)
-
-
-def _check_same_gradients(fn: Any, given: Any, checked: Any, cotangents: Any) -> None:
-    """A backward may go another way on Tensors than on arrays; both must lead to the same."""
-    plain, taped = (
-        grad(_outputs(fn(*given)), [given[i] for i in checked], cotangents, create_graph=create,
-             materialize_grads=True) for create in (False, True))  # fmt: skip
-    for i, a, b in zip(checked, plain, taped, strict=True):
-        tolerance = 1e-10 if a.dtype == np.float64 else 1e-4
-        if not np.allclose(a.array, b.array, tolerance, tolerance, equal_nan=True):
-            raise GradcheckError(
-                f"gradgradcheck: input {i}: the gradient differs by up to "
-                f"{np.abs(a.array - b.array).max():.3g} when computed with create_graph=True. "
-                "Judgement: wrong backward"
-            )
-
-
-def _outputs(value: Any) -> list[Tensor]:
+def outputs_of(value: Any) -> list[Tensor]:
+    """The floating ones of what a function returned."""
     values = value if isinstance(value, (tuple, list)) else [value]
     if not all(isinstance(y, Tensor) for y in values):
         got = ", ".join([type(y).__name__ for y in values])
@@ -147,7 +104,8 @@ def _outputs(value: Any) -> list[Tensor]:
     return [y for y in values if dtypes.is_floating(y.dtype)]
 
 
-def _checked_inputs(given: Any) -> list[int]:
+def checked_inputs(given: Any) -> list[int]:
+    """Which inputs require a gradient. ValueError if none does."""
     checked = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ValueError(
@@ -160,7 +118,7 @@ class _Check:
     """One gradcheck: the function, float64 copies x of its inputs, a random cotangent u."""
 
     def __init__(self, fn: Any, given: Any, steps: Any, atol: float, rtol: float, seed: int):
-        self.fn, self.given, self.checked = fn, given, _checked_inputs(given)
+        self.fn, self.given, self.checked = fn, given, checked_inputs(given)
         self.steps, self.atol, self.rtol = steps, atol, rtol
         self.rng = np.random.default_rng(seed)
         self.x = {i: np.array(given[i].array, np.float64) for i in self.checked}
@@ -173,7 +131,7 @@ class _Check:
             for i, x in enumerate(self.given)
         ]
         with enable_grad() if need else no_grad():
-            return _outputs(self.fn(*args)), args
+            return outputs_of(self.fn(*args)), args
 
     def new_cotangent(self) -> None:
         self.u = [self.rng.standard_normal(y.shape) for y in self.call()[0]]
@@ -275,55 +233,13 @@ class _Check:
         return 0.0 if abs(right - left) < gap / 2 or abs(right - left) > 2 * gap else gap
 
     def along_a_direction(self, i: int, g: np.ndarray) -> None:
-        """A random direction for input i; if it fails, the worst element is sought and judged."""
+        """A random direction for input i; if it fails, the worst element is named and judged."""
         if g.size == 0:
             return
         v = self.rng.standard_normal(g.shape)
         if self.compare(i, g, v).right:
             return
-        active = np.arange(g.size)
-        while active.size > 1:  # keep the half of the elements that is further off
-            halves = [
-                (self.compare(i, g, _only(v, half)).off, half) for half in np.array_split(active, 2)
-            ]
-            active = max(halves, key=lambda pair: pair[0])[1]
-        e = _only(np.ones(g.shape), active)
-        index = tuple(int(k) for k in np.unravel_index(active[0], g.shape))
-        slope = self.compare(i, g, e)
-        raise GradcheckError(
-            f"gradcheck: input {i}, index {index}: analytic {g[index]:.10g}, "
-            f"numeric {slope.numeric:.10g}. Judgement: {self.judge(i, e, slope)}"
-        )
-
-    def judge(self, i: int, e: np.ndarray, slope: Slope) -> str:
-        """Why analytic and numeric differ at the element that e picks."""
-        if not np.isfinite([slope.numeric, *self.slopes(i, e)]).all():
-            return (
-                "not finite: fn is NaN or infinite here or a small step away, where it has no "
-                "slope to compare with; check at another point"
-            )
-        # At a point with many digits: what float32 could hold by chance at x, it cannot there.
-        ys = [y.array for y in self.call({i: self.x[i] + np.pi * _SMALL * e})[0]]
-        if any(y.itemsize < 8 or (np.any(y % 1) and np.all(y == y.astype(np.float32))) for y in ys):
-            return (
-                "float32 rounding: fn computes in single precision although its inputs are "
-                "float64, so differences are noise; make its parameters and constants float64"
-            )
-        if slope.kink:
-            left, right = self.slopes(i, e)
-            return (
-                f"kink or tie: the slope is {left:.6g} on the left and {right:.6g} on the right; "
-                "there is no derivative here, so check at another point"
-            )
-        near = sum(self.slopes(i, e)) / 2  # with one of the smaller steps
-        doubt = max(slope.doubt, abs(near - slope.numeric) - 0.1 * abs(near) - 1e-3)
-        if slope.error <= 10 * doubt:
-            return (
-                f"not settled: the numeric value is uncertain by {doubt:.3g}, because fn loses its "
-                "digits here (large numbers that cancel) or bends too sharply, so it says nothing "
-                "about the backward; check at another point or scale"
-            )
-        return "wrong backward: the function is smooth here and its derivative is the numeric value"
+        raise GradcheckError(f"gradcheck: input {i}, {diagnose(self, i, g, v)}")
 
     def single_precision(self) -> None:
         """Where inputs came as float32: is the gradient still right in that precision?"""
@@ -332,7 +248,7 @@ class _Check:
         args = [x.detach().requires_grad_(i in self.x) if isinstance(x, Tensor) else x
                 for i, x in enumerate(self.given)]  # fmt: skip
         with enable_grad():
-            ys = _outputs(self.fn(*args))
+            ys = outputs_of(self.fn(*args))
         found, _ = _backward(ys, [args[i] for i in self.checked], self.u)
         for (i, exact), g in zip(self.gradients(self.checked).items(), found, strict=True):
             error = np.abs(g.array - exact)
@@ -343,13 +259,6 @@ class _Check:
                     f"{g.dtype}, {exact[index]:.7g} in float64. Judgement: float32 rounding: the "
                     "formula is right but loses its digits in this precision"
                 )
-
-
-def _only(v: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """v, zero except at some flat indices."""
-    kept = np.zeros(v.size)
-    kept[indices] = v.reshape(-1)[indices]
-    return kept.reshape(v.shape)
 
 
 def _backward(ys: list[Tensor], xs: list[Tensor], us: list[np.ndarray]) -> tuple[Any, Any]:

@@ -128,9 +128,14 @@ class Tensor(ArrayLike):
             return
         from .inplace import replay_view
 
-        # No loop: the replayed view is a new tensor of the base as it is now.
+        now = replay_view(base, replay)  # a new tensor, of the base as it is now
+        if (now.array.shape, now.array.strides) != (self.array.shape, self.array.strides):
+            raise RuntimeError(
+                f"a view of shape {self.shape}: the shape of its base was changed since (squeeze_, "
+                "unsqueeze_, t_ or transpose_), and then its values in place; take the view anew"
+            )
         self._view = (base, replay, base._version[0])
-        self._edge = replay_view(base, replay)._edge
+        self._edge = now._edge
         self._requires_grad = True
 
     def backward(

@@ -207,8 +207,8 @@ class Trainer:
         self.history.append(row)
         self.epoch, self.batch, self._epoch_start = self.epoch + 1, 0, None
         self._meter = Meter()
+        self._save_epoch(row)  # first, so that a callback that fails loses nothing
         self._call("on_epoch_end")
-        self._save_epoch(row)
         if self._interrupt.requested:
             self._raise_interrupted()
 

@@ -371,3 +371,14 @@ def test_an_integer_tensor_takes_any_integers():
         pixels.mul_(1.5)
     with pytest.raises(TypeError, match="expects numbers"):
         pixels[0] = "a"
+
+
+def test_a_view_whose_base_was_turned_since():
+    """Its place in the new shape is unknown: an error, never another element's gradient."""
+    x = minicnn.ones(2, 2, requires_grad=True)
+    base = x * 1
+    view = base[0]
+    base.t_()
+    base *= minicnn.tensor([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(RuntimeError, match="take the view anew"):
+        view.sum()

@@ -300,3 +300,23 @@ def test_nan_in_validation(lab, run_dir):
     bad = DataLoader(TensorDataset(x, minicnn.Tensor(np.zeros(4, np.int64))), batch_size=4)
     with pytest.raises(TrainingDiverged, match="validation loss became nan"):
         trainer.fit(loader, bad, epochs=2)
+
+
+def test_an_epoch_is_saved_before_callbacks_see_it(tmp_path):
+    """A full disk under a log, a closed pipe: what was trained is in the checkpoint already."""
+
+    class Failing(Callback):
+        def on_epoch_end(self, trainer):
+            raise BrokenPipeError("nobody reads")
+
+    def make(callbacks=()):
+        minicnn.manual_seed(0)
+        net = nn.Linear(2, 2)
+        return Trainer(net, SGD(net.parameters(), lr=0.1), run_dir=tmp_path, callbacks=callbacks)
+
+    batches = [(minicnn.ones(4, 2), minicnn.tensor([0, 1, 0, 1]))]
+    with pytest.raises(BrokenPipeError):
+        make([Failing()]).fit(batches, epochs=3)
+    history = make().fit(batches, epochs=2, resume=True)
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert "1," in (tmp_path / "metrics.csv").read_text().splitlines()[1]
