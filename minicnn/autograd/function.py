@@ -144,10 +144,12 @@ class Function:
         result = node.forward(*arrays, **options)
         if not any_tensor:
             return result
-        results = result if result.__class__ is tuple else (result,)
-        outs = tuple(
-            [Tensor._wrap(y if y.__class__ is np.ndarray else _as_array(y)) for y in results]
-        )
+        outs: tuple[Tensor, ...]
+        if result.__class__ is np.ndarray:
+            results, outs = (result,), (Tensor._wrap(result),)
+        else:
+            results = result if result.__class__ is tuple else (result,)
+            outs = tuple([Tensor._wrap(_as_array(y)) for y in results])
         if mode.anomaly:
             check_forward(node, arrays, outs)
         if True in needs:
