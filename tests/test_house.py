@@ -13,6 +13,7 @@ import pytest
 import minicnn
 
 PACKAGE = Path(minicnn.__file__).parent
+FUNCTIONAL = PACKAGE / "functional"
 
 # A room may import those to the left of it in its own row, and itself.
 MAY_IMPORT = {
@@ -113,6 +114,38 @@ def test_every_module_and_every_public_name_has_a_docstring():
         if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not missing
+
+
+def private_names_of_neighbours(path):
+    """Names with an underscore that the file takes from another file of its folder."""
+    tree, neighbours = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            if node.module is None:
+                neighbours |= {alias.asname or alias.name for alias in node.names}
+            else:
+                yield from (alias.name for alias in node.names if alias.name.startswith("_"))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr):
+                if name in neighbours and attr.startswith("_"):
+                    yield f"{name}.{attr}"
+
+
+def test_families_of_operations_share_public_names_alone():
+    found = {path.name: [*private_names_of_neighbours(path)] for path in FUNCTIONAL.glob("*.py")}
+    assert not {name: private for name, private in found.items() if private}
+
+
+def test_a_private_helper_has_one_name_in_one_file():
+    """`_check` may stand in two files; two helpers of one name and another purpose mislead."""
+    where = {}
+    for path in FUNCTIONAL.glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("_"):
+                where.setdefault(node.name, []).append(path.name)
+    twice = {name: files for name, files in where.items() if len(files) > 1}
+    assert not twice.keys() - {"_check"}, twice
 
 
 def test_lazy_names_resolve():

@@ -317,10 +317,9 @@ def batch_norm_forward(
 
         mean[c] = (sum over c of x) / M
         var[c]  = (sum over c of (x - mean[c])^2) / M        (biased)
-        inv_std[c] = 1 / sqrt(var[c] + eps)
-        y = (x - mean[c]) * inv_std[c] * weight[c] + bias[c]
+        y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
 
-    x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), inv_std (C,).
+    x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), var (C,).
     An empty channel has mean 0 and variance 0. (Ioffe and Szegedy 2015, algorithm 1.)
     """
     [X] = _wide(x)
@@ -334,13 +333,12 @@ def batch_norm_forward(
             mean[c] += value / M
         for value in values:
             var[c] += (value - mean[c]) ** 2 / M
-    inv_std = 1 / np.sqrt(var + eps)
     y = np.empty_like(X)
     for c in range(C):
-        x_hat = (X[:, c] - mean[c]) * inv_std[c]
+        x_hat = (X[:, c] - mean[c]) / np.sqrt(var[c] + eps)
         y[:, c] = x_hat * (1 if weight is None else weight[c]) + (0 if bias is None else bias[c])
     statistics = np.result_type(x.dtype, np.float32)
-    return y.astype(x.dtype), mean.astype(statistics), inv_std.astype(statistics)
+    return y.astype(x.dtype), mean.astype(statistics), var.astype(statistics)
 
 
 def batch_norm_inference(
@@ -368,6 +366,7 @@ def batch_norm_backward(
 ) -> tuple[ndarray, ndarray, ndarray]:
     """The gradients of `batch_norm_forward`, where x reaches y on three paths: itself, mean, var.
 
+        inv_std[c] = 1 / sqrt(var[c] + eps)                  (given)
         x_hat = (x - mean[c]) * inv_std[c]
         grad_b[c] = sum over c of grad_y
         grad_w[c] = sum over c of grad_y * x_hat

@@ -245,7 +245,7 @@ class LogSoftmax(Function):
 # ---------------------------------------------------------------------- public functions
 
 
-def _elementwise(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
+def _activate(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
     """op.apply(x), into x's own memory if asked for."""
     if function != "relu":  # which has a meaning for integers
         check_floating(function, "x", x)
@@ -262,7 +262,7 @@ def relu(input: Any, inplace: bool = False) -> Any:
 
     inplace writes into the input's memory.
     """
-    return _elementwise("relu", ReLU, input, inplace)
+    return _activate("relu", ReLU, input, inplace)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -270,32 +270,33 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 
     inplace writes into the input's memory. TypeError if the input is not floating.
     """
-    return _elementwise("leaky_relu", LeakyReLU, input, inplace, slope=float(negative_slope))
+    return _activate("leaky_relu", LeakyReLU, input, inplace, slope=float(negative_slope))
 
 
 def sigmoid(input: Any) -> Any:
     """1 / (1 + exp(-x)), element by element. Integers become the default floating type."""
-    return _elementwise("sigmoid", Sigmoid, _floating(input))
+    return _activate("sigmoid", Sigmoid, _cast_integers(input))
 
 
 def tanh(input: Any) -> Any:
     """The hyperbolic tangent, element by element. Integers become the default floating type."""
-    return _elementwise("tanh", Tanh, _floating(input))
+    return _activate("tanh", Tanh, _cast_integers(input))
 
 
-def _floating(x: Any) -> Any:
+def _cast_integers(x: Any) -> Any:
+    """`x` itself, or if it holds integers or bools, in the default floating type."""
     dtype = getattr(x, "dtype", None)
     return x if dtype is None or dtype.kind in "fc" else cast(x, dtypes.get_default_dtype())
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
     """x * sigmoid(x), also called swish (Elfwing et al. 2017). TypeError if not floating."""
-    return _elementwise("silu", SiLU, input, inplace)
+    return _activate("silu", SiLU, input, inplace)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015). TypeError if not floating."""
-    return _elementwise("elu", ELU, input, inplace, alpha=float(alpha))
+    return _activate("elu", ELU, input, inplace, alpha=float(alpha))
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -303,7 +304,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
     TypeError if the input is not floating.
     """
-    return _elementwise("softplus", Softplus, input, beta=float(beta), threshold=float(threshold))
+    return _activate("softplus", Softplus, input, beta=float(beta), threshold=float(threshold))
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
@@ -313,12 +314,12 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val expects at most max_val={max_val}, got {min_val}")
-    return _elementwise("hardtanh", Hardtanh, input, inplace, lo=min_val, hi=max_val)
+    return _activate("hardtanh", Hardtanh, input, inplace, lo=min_val, hi=max_val)
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6), element by element. TypeError if the input is not floating."""
-    return _elementwise("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
+    return _activate("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
 
 
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:

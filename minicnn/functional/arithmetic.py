@@ -7,9 +7,8 @@ For y = f(a, b), computed for each index i, the chain rule is a product for each
 Where broadcasting used one element of a for many of y, its gradient is the sum over all of those:
 `sum_to(grad, shape of a)`.
 
-Types meet by PyTorch's rules (autograd/dtypes.py): a Python number does not change a tensor's type
-unless it is of a higher kind, and int64 * float32 is float32. Operations whose result is not an
-integer (division, exp, sqrt, ...) turn integers into the default floating type.
+Types meet by PyTorch's rules (operands.py). Operations whose result is not an integer (division,
+exp, sqrt, ...) turn integers into the default floating type.
 
 Kinks are decided as in PyTorch: the gradient of abs is 0 at 0, maximum and minimum halve it between
 equal values, and clamp passes it on at the bounds. Division, powers, exp, log and sqrt give NaN
@@ -24,7 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Tensor, dtypes
+from ..autograd import Function, dtypes
+from .operands import (
+    compare,
+    floating_operand,
+    in_type,
+    meet,
+    mismatch,
+    operand,
+    raw,
+    shape_of,
+    wrapped,
+    zero_gradient,
+)
 from .shape import sum_to
 
 __all__ = [
@@ -92,73 +103,6 @@ __all__ = [
 # ---------------------------------------------------------------------- types
 
 
-def _meet(name: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """Two operands in the type in which PyTorch lets them meet. The common cases come first."""
-    if type(a) is np.ndarray:
-        if type(b) is np.ndarray:
-            if a.dtype is b.dtype:
-                return a, b
-        elif a.dtype.kind == "f" and (type(b) is float or type(b) is int):
-            return a, b
-    elif type(b) is np.ndarray and b.dtype.kind == "f" and (type(a) is float or type(a) is int):
-        return a, b
-    a, b = _operand(name, a), _operand(name, b)
-    return _in_type(a, b, dtypes.result_type(a, b))
-
-
-def _operand(name: str, x: Any) -> Any:
-    """An array or a Python number. NumPy gives scalars where arrays have no dimensions."""
-    if isinstance(x, np.generic):
-        return np.asarray(x)
-    if x.dtype.kind in "biufc" if hasattr(x, "dtype") else isinstance(x, _NUMBERS):
-        return x
-    got = getattr(x, "dtype", type(x).__name__)
-    raise TypeError(f"{name}: expects tensors or numbers, got {got}")
-
-
-_NUMBERS = (bool, int, float, complex)
-
-
-def _in_type(a: Any, b: Any, dtype: np.dtype) -> tuple[Any, Any]:
-    return _as(a, dtype), _as(b, dtype)
-
-
-def _as(x: Any, dtype: np.dtype) -> Any:
-    if hasattr(x, "dtype"):
-        return x if x.dtype is dtype else x.astype(dtype)
-    return np.asarray(x).astype(dtype)  # an integer that dtype cannot hold wraps around
-
-
-def _floating(name: str, x: Any) -> Any:
-    """`x` in a floating type: integers and bools become the default one."""
-    if type(x) is np.ndarray and x.dtype.kind in "fc":
-        return x
-    x = _operand(name, x)
-    dtype = dtypes.result_type(x)
-    return x if hasattr(x, "dtype") and dtype.kind in "fc" else _as(x, _or_default(dtype))
-
-
-def _or_default(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind in "fc" else dtypes.get_default_dtype()
-
-
-def _shape(x: Any) -> tuple[int, ...]:
-    return x.shape if hasattr(x, "shape") else ()
-
-
-def _raw(x: Any) -> Any:
-    return x.array if isinstance(x, Tensor) else x
-
-
-def _zeros(grad_y: Any) -> Any:
-    """A gradient of zeros; not grad_y * 0, which is NaN where grad_y is infinite."""
-    return _wrapped(np.zeros_like(_raw(grad_y)), grad_y)
-
-
-def _mismatch(name: str, a: Any, b: Any) -> RuntimeError:
-    return RuntimeError(f"{name}: shapes {_shape(a)} and {_shape(b)} do not broadcast")
-
-
 class Cast(Function):
     """y = x in another type;  grad_x = grad_y in the type of x."""
 
@@ -182,12 +126,12 @@ class Add(Function):
     """y = a + b;  grad_a = grad_y,  grad_b = grad_y."""
 
     def forward(self, a: Any, b: Any) -> Any:
-        self.shapes = _shape(a), _shape(b)
-        p, q = _meet("add", a, b)
+        self.shapes = shape_of(a), shape_of(b)
+        p, q = meet("add", a, b)
         try:
             return p + q
         except ValueError:
-            raise _mismatch("add", a, b) from None
+            raise mismatch("add", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         need_a, need_b = self.needs_input_grad
@@ -216,15 +160,15 @@ class Sub(Function):
     """y = a - b;  grad_a = grad_y,  grad_b = -grad_y."""
 
     def forward(self, a: Any, b: Any) -> Any:
-        self.shapes = _shape(a), _shape(b)
-        p, q = _meet("sub", a, b)
+        self.shapes = shape_of(a), shape_of(b)
+        p, q = meet("sub", a, b)
         met = p if hasattr(p, "dtype") else q
         if p is not a or q is not b or met.dtype.kind == "b":
             _refuse_bools("sub", a, b)
         try:
             return p - q
         except ValueError:
-            raise _mismatch("sub", a, b) from None
+            raise mismatch("sub", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         need_a, need_b = self.needs_input_grad
@@ -245,14 +189,14 @@ class Mul(Function):
     """y = a * b;  grad_a = grad_y * b,  grad_b = grad_y * a."""
 
     def forward(self, a: Any, b: Any) -> Any:
-        self.shapes = _shape(a), _shape(b)
+        self.shapes = shape_of(a), shape_of(b)
         need_a, need_b = self.needs_input_grad
         self.save(a if need_b else None, b if need_a else None)
-        p, q = _meet("mul", a, b)
+        p, q = meet("mul", a, b)
         try:
             return p * q
         except ValueError:
-            raise _mismatch("mul", a, b) from None
+            raise mismatch("mul", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -274,16 +218,16 @@ class Div(Function):
     """y = a / b;  grad_a = grad_y / b,  grad_b = -grad_y * (a / b) / b."""
 
     def forward(self, a: Any, b: Any) -> Any:
-        self.shapes = _shape(a), _shape(b)
+        self.shapes = shape_of(a), shape_of(b)
         self.save(a if self.needs_input_grad[1] else None, b)
-        p, q = _meet("div", a, b)
+        p, q = meet("div", a, b)
         if p.dtype.kind in "biu" if hasattr(p, "dtype") else q.dtype.kind in "biu":
-            p, q = _in_type(p, q, dtypes.get_default_dtype())
+            p, q = in_type(p, q, dtypes.get_default_dtype())
         try:
             with np.errstate(all="ignore"):
                 return p / q
         except ValueError:
-            raise _mismatch("div", a, b) from None
+            raise mismatch("div", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -324,8 +268,8 @@ class RoundedDiv(Function):
     """y = a / b rounded: a step function, flat between the steps.  grad_a = 0, grad_b = 0."""
 
     def forward(self, a: Any, b: Any, *, mode: str) -> Any:
-        self.shapes = _shape(a), _shape(b)
-        p, q = _meet("floor_divide", a, b)
+        self.shapes = shape_of(a), shape_of(b)
+        p, q = meet("floor_divide", a, b)
         kind = _refuse_zero("floor_divide", p, q)
         try:
             with np.errstate(all="ignore"):
@@ -336,12 +280,12 @@ class RoundedDiv(Function):
                     y = y + ((y < 0) & (y * q != p)).astype(y.dtype)
                 return y
         except ValueError:
-            raise _mismatch("floor_divide", a, b) from None
+            raise mismatch("floor_divide", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         return tuple(
             [
-                sum_to(_zeros(grad_y), shape) if need else None
+                sum_to(zero_gradient(grad_y), shape) if need else None
                 for shape, need in zip(self.shapes, self.needs_input_grad, strict=True)
             ]
         )
@@ -360,17 +304,17 @@ class Remainder(Function):
 
     def forward(self, a: Any, b: Any, *, mode: str) -> Any:
         name, rest = ("remainder", np.remainder) if mode == "floor" else ("fmod", np.fmod)
-        self.shapes, self.mode = (_shape(a), _shape(b)), mode
+        self.shapes, self.mode = (shape_of(a), shape_of(b)), mode
         if self.needs_input_grad[1]:
             self.save(a, b)
-        p, q = _meet(name, a, b)
+        p, q = meet(name, a, b)
         if _refuse_zero(name, p, q) == "b":
             raise RuntimeError(f"{name}: expects numbers, got bools")
         try:
             with np.errstate(all="ignore"):
                 return rest(p, q)
         except ValueError:
-            raise _mismatch(name, a, b) from None
+            raise mismatch(name, a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         need_a, need_b = self.needs_input_grad
@@ -402,7 +346,7 @@ class Pow(Function):
     """
 
     def forward(self, a: Any, b: Any) -> Any:
-        p, q = _meet("pow", a, b)
+        p, q = meet("pow", a, b)
         try:
             with np.errstate(all="ignore"):
                 y = p**q
@@ -411,7 +355,7 @@ class Pow(Function):
                 raise RuntimeError(
                     "pow: integers to negative integer powers are fractions"
                 ) from None
-            raise _mismatch("pow", a, b) from None
+            raise mismatch("pow", a, b) from None
         self.save(a, b, y if self.needs_input_grad[1] else None)
         return y
 
@@ -450,7 +394,7 @@ class Neg(Function):
 
     def forward(self, x: Any) -> Any:
         if type(x) is not np.ndarray:
-            x = _operand("neg", x)
+            x = operand("neg", x)
         elif x.dtype.kind == "b":
             raise RuntimeError("neg: a bool has no negative; use logical_not or ~")
         return -x
@@ -492,7 +436,7 @@ class Exp(Function):
 
     def forward(self, x: Any) -> Any:
         with np.errstate(all="ignore"):
-            y = np.exp(_floating("exp", x))
+            y = np.exp(floating_operand("exp", x))
         self.save(y)
         return y
 
@@ -511,7 +455,7 @@ class Expm1(Function):
 
     def forward(self, x: Any) -> Any:
         with np.errstate(all="ignore"):
-            y = np.expm1(_floating("expm1", x))
+            y = np.expm1(floating_operand("expm1", x))
         self.save(y)
         return y
 
@@ -531,7 +475,7 @@ class Log(Function):
     def forward(self, x: Any) -> Any:
         self.save(x)
         with np.errstate(all="ignore"):
-            return np.log(_floating("log", x))
+            return np.log(floating_operand("log", x))
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
@@ -559,7 +503,7 @@ class Log1p(Function):
     def forward(self, x: Any) -> Any:
         self.save(x)
         with np.errstate(all="ignore"):
-            return np.log1p(_floating("log1p", x))
+            return np.log1p(floating_operand("log1p", x))
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
@@ -576,7 +520,7 @@ class Sqrt(Function):
 
     def forward(self, x: Any) -> Any:
         with np.errstate(all="ignore"):
-            y = np.sqrt(_floating("sqrt", x))
+            y = np.sqrt(floating_operand("sqrt", x))
         self.save(y)
         return y
 
@@ -611,7 +555,7 @@ class Sin(Function):
     def forward(self, x: Any) -> Any:
         self.save(x)
         with np.errstate(all="ignore"):
-            return np.sin(_floating("sin", x))
+            return np.sin(floating_operand("sin", x))
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
@@ -629,7 +573,7 @@ class Cos(Function):
     def forward(self, x: Any) -> Any:
         self.save(x)
         with np.errstate(all="ignore"):
-            return np.cos(_floating("cos", x))
+            return np.cos(floating_operand("cos", x))
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
@@ -648,7 +592,7 @@ class Step(Function):
         return step(x).astype(x.dtype)
 
     def backward(self, grad_y: Any) -> Any:
-        return _zeros(grad_y)
+        return zero_gradient(grad_y)
 
 
 def sign(input: Any) -> Any:
@@ -689,9 +633,9 @@ class Maximum(Function):
     def forward(self, a: Any, b: Any) -> Any:
         self.save(a, b)
         try:
-            return np.maximum(*_meet("maximum", a, b))
+            return np.maximum(*meet("maximum", a, b))
         except ValueError:
-            raise _mismatch("maximum", a, b) from None
+            raise mismatch("maximum", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -713,9 +657,9 @@ class Minimum(Function):
     def forward(self, a: Any, b: Any) -> Any:
         self.save(a, b)
         try:
-            return np.minimum(*_meet("minimum", a, b))
+            return np.minimum(*meet("minimum", a, b))
         except ValueError:
-            raise _mismatch("minimum", a, b) from None
+            raise mismatch("minimum", a, b) from None
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -738,9 +682,9 @@ class Where(Function):
         if getattr(c, "dtype", None) != np.bool_:
             got = getattr(c, "dtype", type(c).__name__)
             raise RuntimeError(f"where: condition expects bools, got {got}")
-        self.shapes = _shape(a), _shape(b)
+        self.shapes = shape_of(a), shape_of(b)
         self.save(c)
-        p, q = _meet("where", a, b)
+        p, q = meet("where", a, b)
         try:
             y = np.where(c, p, q)
         except ValueError:
@@ -778,9 +722,9 @@ class Clamp(Function):
         try:
             for bound, choose in ((lo, np.maximum), (hi, np.minimum)):
                 if bound is not None:
-                    y = choose(*_meet("clamp", y, bound))
+                    y = choose(*meet("clamp", y, bound))
         except ValueError:
-            raise _mismatch("clamp", y, bound) from None
+            raise mismatch("clamp", y, bound) from None
         return y
 
     def backward(self, grad_y: Any) -> Any:
@@ -816,50 +760,34 @@ clip = clamp
 # ---------------------------------------------------------------------- questions, without gradient
 
 
-def _compare(name: str, function: Any, a: Any, b: Any) -> Any:
-    p, q = _meet(name, _raw(a), _raw(b))
-    try:
-        y = function(p, q)
-    except ValueError:
-        raise _mismatch(name, _raw(a), _raw(b)) from None
-    return _wrapped(y, a, b)
-
-
-def _wrapped(y: Any, *inputs: Any) -> Any:
-    """A Tensor if one of the inputs was."""
-    if any(isinstance(x, Tensor) for x in inputs):
-        return Tensor._wrap(y if type(y) is np.ndarray else np.asarray(y))
-    return y
-
-
 def eq(input: Any, other: Any) -> Any:
     """input == other, element by element, as bools."""
-    return _compare("eq", np.equal, input, other)
+    return compare("eq", np.equal, input, other)
 
 
 def ne(input: Any, other: Any) -> Any:
     """input != other, element by element, as bools."""
-    return _compare("ne", np.not_equal, input, other)
+    return compare("ne", np.not_equal, input, other)
 
 
 def lt(input: Any, other: Any) -> Any:
     """input < other, element by element, as bools."""
-    return _compare("lt", np.less, input, other)
+    return compare("lt", np.less, input, other)
 
 
 def le(input: Any, other: Any) -> Any:
     """input <= other, element by element, as bools."""
-    return _compare("le", np.less_equal, input, other)
+    return compare("le", np.less_equal, input, other)
 
 
 def gt(input: Any, other: Any) -> Any:
     """input > other, element by element, as bools."""
-    return _compare("gt", np.greater, input, other)
+    return compare("gt", np.greater, input, other)
 
 
 def ge(input: Any, other: Any) -> Any:
     """input >= other, element by element, as bools."""
-    return _compare("ge", np.greater_equal, input, other)
+    return compare("ge", np.greater_equal, input, other)
 
 
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
@@ -867,54 +795,54 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 def logical_and(input: Any, other: Any) -> Any:
     """True where both are not zero."""
-    return _compare("logical_and", np.logical_and, input, other)
+    return compare("logical_and", np.logical_and, input, other)
 
 
 def logical_or(input: Any, other: Any) -> Any:
     """True where at least one is not zero."""
-    return _compare("logical_or", np.logical_or, input, other)
+    return compare("logical_or", np.logical_or, input, other)
 
 
 def logical_xor(input: Any, other: Any) -> Any:
     """True where exactly one is not zero."""
-    return _compare("logical_xor", np.logical_xor, input, other)
+    return compare("logical_xor", np.logical_xor, input, other)
 
 
 def logical_not(input: Any) -> Any:
     """True where `input` is zero."""
-    return _wrapped(np.logical_not(_raw(input)), input)
+    return wrapped(np.logical_not(raw(input)), input)
 
 
 def isnan(input: Any) -> Any:
     """True where `input` is NaN."""
-    return _wrapped(np.isnan(_raw(input)), input)
+    return wrapped(np.isnan(raw(input)), input)
 
 
 def isinf(input: Any) -> Any:
     """True where `input` is infinite."""
-    return _wrapped(np.isinf(_raw(input)), input)
+    return wrapped(np.isinf(raw(input)), input)
 
 
 def isfinite(input: Any) -> Any:
     """True where `input` is neither NaN nor infinite."""
-    return _wrapped(np.isfinite(_raw(input)), input)
+    return wrapped(np.isfinite(raw(input)), input)
 
 
 def isclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Any:
     """True where |input - other| <= atol + rtol * |other|."""
-    a, b = _raw(input), _raw(other)
-    return _wrapped(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan), input, other)
+    a, b = raw(input), raw(other)
+    return wrapped(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan), input, other)
 
 
 def allclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
     """True if |input - other| <= atol + rtol * |other| everywhere. Returns a Python bool."""
-    return bool(np.allclose(_raw(input), _raw(other), rtol=rtol, atol=atol, equal_nan=equal_nan))
+    return bool(np.allclose(raw(input), raw(other), rtol=rtol, atol=atol, equal_nan=equal_nan))
 
 
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal. Returns a Python bool."""
-    return bool(np.array_equal(_raw(input), _raw(other)))
+    return bool(np.array_equal(raw(input), raw(other)))

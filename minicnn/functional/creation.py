@@ -78,7 +78,7 @@ def _finish(
     return out
 
 
-def _floating(dtype: Any) -> np.dtype:
+def _dtype_or_default(dtype: Any) -> np.dtype:
     return dtypes.get_default_dtype() if dtype is None else np.dtype(dtype)
 
 
@@ -201,21 +201,21 @@ BoolTensor = _legacy("BoolTensor", dtypes.bool)
 def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
           requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Zeros of this size."""
-    array = np.zeros(_checked_sizes("zeros", sizes, size), _floating(dtype))
+    array = np.zeros(_checked_sizes("zeros", sizes, size), _dtype_or_default(dtype))
     return _finish("zeros", array, device, requires_grad)
 
 
 def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
          requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones of this size."""
-    array = np.ones(_checked_sizes("ones", sizes, size), _floating(dtype))
+    array = np.ones(_checked_sizes("ones", sizes, size), _dtype_or_default(dtype))
     return _finish("ones", array, device, requires_grad)
 
 
 def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
           requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """A tensor of this size whose values are whatever the memory held."""
-    array = np.empty(_checked_sizes("empty", sizes, size), _floating(dtype))
+    array = np.empty(_checked_sizes("empty", sizes, size), _dtype_or_default(dtype))
     return _finish("empty", array, device, requires_grad)
 
 
@@ -291,7 +291,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     """`steps` numbers from start to end, both included, at equal distances."""
     if steps < 0:
         raise RuntimeError(f"linspace: steps expects 0 or more, got {steps}")
-    array = np.linspace(float(start), float(end), steps).astype(_floating(dtype))
+    array = np.linspace(float(start), float(end), steps).astype(_dtype_or_default(dtype))
     return _finish("linspace", array, device, requires_grad)
 
 
@@ -300,7 +300,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None,
     """Ones on the diagonal of an n by m matrix (m = n if not given), zeros elsewhere."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"eye: sizes expect 0 or more, got {n} and {m}")
-    return _finish("eye", np.eye(n, m, dtype=_floating(dtype)), device, requires_grad)
+    return _finish("eye", np.eye(n, m, dtype=_dtype_or_default(dtype)), device, requires_grad)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -331,7 +331,7 @@ def draw(function: str, generator: Any, shape: tuple[int, ...], dtype: Any) -> n
 def rand(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = None,
          device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Uniform random numbers in [0, 1)."""
-    array = draw("random", generator, _checked_sizes("rand", sizes, size), _floating(dtype))
+    array = draw("random", generator, _checked_sizes("rand", sizes, size), _dtype_or_default(dtype))
     return _finish("rand", array, device, requires_grad)
 
 
@@ -339,7 +339,7 @@ def randn(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = Non
           device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Normal random numbers of mean 0 and variance 1."""
     shape = _checked_sizes("randn", sizes, size)
-    array = draw("standard_normal", generator, shape, _floating(dtype))
+    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype))
     return _finish("randn", array, device, requires_grad)
 
 
@@ -394,7 +394,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
         dtype = dtype or dtypes.result_type(m, s)
     else:
         shape = _checked_sizes("normal", (size,))
-    array = draw("standard_normal", generator, shape, _floating(dtype))
+    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype))
     return _finish("normal", np.asarray(array * s + m, array.dtype), device, requires_grad)
 
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Function, Tensor, inplace
-from .arithmetic import _raw, _wrapped, _zeros, cast, where
+from .arithmetic import cast, where
+from .operands import raw, wrapped, zero_gradient
 from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
 
 __all__ = [
@@ -160,10 +161,10 @@ def _key(k: Any) -> Any:
     if k is None or k is Ellipsis or isinstance(k, slice):
         return k
     if isinstance(k, (list, tuple, range)):
-        k = np.asarray([_raw(v) for v in k]) if len(k) else np.zeros(0, np.int64)
+        k = np.asarray([raw(v) for v in k]) if len(k) else np.zeros(0, np.int64)
     elif isinstance(k, bool):
         k = np.asarray(k)
-    k = _raw(k)
+    k = raw(k)
     if isinstance(k, np.ndarray):
         if k.dtype.kind not in "bi":
             raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
@@ -208,7 +209,8 @@ class Copy(Function):
 
     def backward(self, grad_y: Any) -> Any:
         need_a, need_b = self.needs_input_grad
-        return _zeros(grad_y) if need_a else None, sum_to(grad_y, self.shape) if need_b else None
+        grad_a = zero_gradient(grad_y) if need_a else None
+        return grad_a, sum_to(grad_y, self.shape) if need_b else None
 
 
 class CopyPart(Copy):
@@ -305,7 +307,7 @@ class ScatterAdd(Function):
 
 def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) -> tuple[Any, int]:
     """The index, checked and counted from the front, and the axis."""
-    k = _raw(index)
+    k = raw(index)
     axis = axis_of(function, dim, input.ndim)
     if k.dtype.kind not in "iu":
         raise RuntimeError(f"{function}: index expects integers, got {k.dtype}")
@@ -334,7 +336,7 @@ def gather(input: Any, dim: int, index: Any) -> Any:
     Raises RuntimeError if the shapes do not fit, IndexError for an index out of range.
     """
     if input.ndim == 0:
-        return Reshape.apply(gather(flatten(input), 0, _raw(index).reshape(-1)), shape=())
+        return Reshape.apply(gather(flatten(input), 0, raw(index).reshape(-1)), shape=())
     k, axis = _along("gather", input, dim, index)
     return Gather.apply(input, index=k, axis=axis)
 
@@ -342,8 +344,8 @@ def gather(input: Any, dim: int, index: Any) -> Any:
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     """As `gather`, after both are broadcast against each other in all dimensions but `dim`."""
     if dim is None:
-        return gather(flatten(input), 0, _raw(indices).reshape(-1))
-    k = _raw(indices)
+        return gather(flatten(input), 0, raw(indices).reshape(-1))
+    k = raw(indices)
     axis = axis_of("take_along_dim", dim, input.ndim)
     if k.ndim != input.ndim:
         raise RuntimeError(
@@ -390,11 +392,11 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     src = value if src is None else src
     if src is None:
         raise TypeError("scatter: expects src, a tensor, or value, a number")
-    if input.ndim == 1 and not _raw(index).ndim:
-        index = _raw(index).reshape(1)
+    if input.ndim == 1 and not raw(index).ndim:
+        index = raw(index).reshape(1)
     if not hasattr(src, "ndim") or src.ndim == 0:
         k, axis = _along("scatter", input, dim, index)
-        return Scatter.apply(input, np.asarray(_raw(src), input.dtype), index=k, axis=axis)
+        return Scatter.apply(input, np.asarray(raw(src), input.dtype), index=k, axis=axis)
     k, axis = _along("scatter", input, dim, index, (src,))
     part = getitem(src, tuple([slice(0, n) for n in k.shape]))
     return Scatter.apply(input, part, index=k, axis=axis)
@@ -402,7 +404,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
-    k = np.atleast_1d(_raw(index)).copy()  # backward needs the index as it is now
+    k = np.atleast_1d(raw(index)).copy()  # backward needs the index as it is now
     axis = axis_of("index_select", dim, input.ndim)
     if k.ndim != 1 or k.dtype.kind not in "iu":
         raise IndexError(
@@ -426,7 +428,7 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """`input`, but `value` (a number, or a tensor of one) where `mask`. RuntimeError for a mask
     that is not bool, or a fraction into integers."""
-    m = _raw(mask)
+    m = raw(mask)
     if m.dtype.kind != "b":
         raise RuntimeError(f"masked_fill: mask expects bools, got {m.dtype}")
     if getattr(value, "ndim", 0):
@@ -442,7 +444,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
 
 def masked_select(input: Any, mask: Any) -> Any:
     """The elements of `input` where `mask`, in one dimension; both are broadcast first."""
-    m = _raw(mask)
+    m = raw(mask)
     shape = broadcast_shapes(tuple(input.shape), m.shape)
     return getitem(broadcast_to(input, shape), np.broadcast_to(m, shape))
 
@@ -452,12 +454,12 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
 
     With as_tuple: one vector for each dimension, for indexing.
     """
-    x = _raw(input)
+    x = raw(input)
     found = np.atleast_1d(x).nonzero()
     if as_tuple:
-        return tuple([_wrapped(k, input) for k in found])
+        return tuple([wrapped(k, input) for k in found])
     rows = np.stack(found, axis=1) if x.ndim else np.zeros((len(found[0]), 0), np.int64)
-    return _wrapped(rows, input)
+    return wrapped(rows, input)
 
 
 def argwhere(input: Any) -> Any:
@@ -470,7 +472,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
 
     Raises RuntimeError for types other than integers, or classes out of range.
     """
-    k = _raw(tensor)
+    k = raw(tensor)
     if k.dtype.kind not in "iu":
         raise RuntimeError(f"one_hot: expects integers, got {k.dtype}")
     if num_classes == -1:
@@ -481,7 +483,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         raise RuntimeError(
             f"one_hot: classes expect 0 to {num_classes - 1}, got {k.min()} to {k.max()}"
         )
-    return _wrapped((k[..., None] == np.arange(num_classes)).astype(np.int64), tensor)
+    return wrapped((k[..., None] == np.arange(num_classes)).astype(np.int64), tensor)
 
 
 # ---------------------------------------------------------------------- order
@@ -496,14 +498,14 @@ class Sorted(NamedTuple):
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """The indices (int64) that sort `input` along `dim`; equal elements keep their order."""
-    x = _raw(input)
+    x = raw(input)
     axis = axis_of("argsort", dim, x.ndim)
     if x.ndim == 0:
-        return _wrapped(np.asarray(0), input)
+        return wrapped(np.asarray(0), input)
     if descending:  # turned twice, so that equal elements keep their order here too
         order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
-        return _wrapped(np.flip(order, axis).copy(), input)
-    return _wrapped(np.argsort(x, axis=axis, kind="stable"), input)
+        return wrapped(np.flip(order, axis).copy(), input)
+    return wrapped(np.argsort(x, axis=axis, kind="stable"), input)
 
 
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
@@ -529,15 +531,15 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def unique(input: Any, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """The different elements in rising order; also where each went, and how often each occurs."""
-    x = _raw(input)
+    x = raw(input)
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     parts = [values]
     parts += [inverse.reshape(x.shape)] if return_inverse else []
     parts += [counts] if return_counts else []
-    outs = tuple([_wrapped(p, input) for p in parts])
+    outs = tuple([wrapped(p, input) for p in parts])
     return outs if len(outs) > 1 else outs[0]
 
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, ... occurs in `input`, or the sum of its weights."""
-    return _wrapped(np.bincount(_raw(input), _raw(weights), minlength), input)
+    return wrapped(np.bincount(raw(input), raw(weights), minlength), input)

@@ -329,7 +329,7 @@ def mse_loss(
         TypeError: neither is floating.
     """
     reduction = _reduction("mse_loss", size_average, reduce, reduction)
-    return _elementwise("mse_loss", SquaredError, input, target, reduction, weight)
+    return _elementwise_loss("mse_loss", SquaredError, input, target, reduction, weight)
 
 
 def l1_loss(
@@ -342,7 +342,7 @@ def l1_loss(
 ) -> Any:
     """The mean (or sum, or each) of |input - target|. Arguments and errors as mse_loss."""
     reduction = _reduction("l1_loss", size_average, reduce, reduction)
-    return _elementwise("l1_loss", AbsoluteError, input, target, reduction, weight)
+    return _elementwise_loss("l1_loss", AbsoluteError, input, target, reduction, weight)
 
 
 # ---------------------------------------------------------------------- arguments
@@ -436,7 +436,7 @@ def _reduced(loss: Any, reduction: str) -> Any:
     return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
-def _elementwise(function: str, op: Any, x: Any, t: Any, reduction: str, weight: Any) -> Any:
+def _elementwise_loss(function: str, op: Any, x: Any, t: Any, reduction: str, weight: Any) -> Any:
     if not hasattr(x, "dtype") or not hasattr(t, "dtype"):
         got = type(t if hasattr(x, "dtype") else x).__name__
         raise TypeError(f"{function}: input and target expect a Tensor or an array, got {got}")

@@ -18,6 +18,7 @@ from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
 from . import arithmetic, creation, index, shape
 from .linear import matmul
+from .operands import compare, meet, raw
 
 # ---------------------------------------------------------------------- operators
 
@@ -59,10 +60,10 @@ def _bits(name: str, function: Any) -> Callable[[Any, Any], Any]:
     """& | ^ of bools and integers. They have no gradient."""
 
     def bitwise(input: Any, other: Any) -> Any:
-        a, b = arithmetic._meet(name, arithmetic._raw(input), arithmetic._raw(other))
+        a, b = meet(name, raw(input), raw(other))
         if np.result_type(a, b).kind not in "biu":
             raise RuntimeError(f"{name}: expects bools or integers, got {np.result_type(a, b)}")
-        return arithmetic._compare(name, function, input, other)
+        return compare(name, function, input, other)
 
     bitwise.__name__ = name
     return bitwise
@@ -266,7 +267,7 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability `p`, a number or a tensor, and 0 otherwise."""
-    chances = np.broadcast_to(np.asarray(arithmetic._raw(p), np.float64), self.shape)
+    chances = np.broadcast_to(np.asarray(raw(p), np.float64), self.shape)
     return _random_in_place(
         "bernoulli_", self, creation.bernoulli(chances, generator=generator).array
     )

@@ -83,6 +83,9 @@ In training they are remembered as running averages, the variance in its unbiase
 (16) running_mean <- (1 - momentum) * running_mean + momentum * mean
      running_var  <- (1 - momentum) * running_var  + momentum * var * M / (M - 1)
 
+So the forward keeps var, and the backward computes r from it by (3): the other way round, where eps
+is much larger than var, r holds no digit of var.
+
 
 By hand
 -------
@@ -100,6 +103,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import backend
 from ..autograd import Function, Tensor
 from .checks import check_floating
@@ -110,20 +115,23 @@ __all__ = ["batch_norm"]
 
 
 class BatchNorm(Function):
-    """y, mean, inv_std: formulas (1) to (5).  grad_x: (14), grad_w: (7), grad_b: (6)."""
+    """y, mean, var: formulas (1) to (5).  grad_x: (14), grad_w: (7), grad_b: (6)."""
 
     def forward(self, x: Any, w: Any, b: Any, *, eps: float) -> Any:
         self.eps = eps
-        y, mean, inv_std = backend.of(x).batch_norm_forward(x, w, b, eps)
-        self.save(x, w, mean, inv_std)
-        self.non_differentiable = (mean, inv_std)
-        return y, mean, inv_std
+        y, mean, var = backend.of(x).batch_norm_forward(x, w, b, eps)
+        self.save(x, w, mean, var)
+        self.non_differentiable = (mean, var)
+        return y, mean, var
 
     def backward(self, grad_y: Any, *_: Any) -> Any:
-        x, w, mean, inv_std = self.saved
+        x, w, mean, var = self.saved
         if self.create_graph:
             grads = _backward_from_x(grad_y, x, w, self.eps)
         else:
+            # (3), in float64 as in the forward: three roundings to float32 would be two too many.
+            wide = var.astype(np.result_type(var.dtype, np.float64))
+            inv_std = ((wide + self.eps) ** -0.5).astype(var.dtype)
             grads = backend.of(x).batch_norm_backward(grad_y, x, w, mean, inv_std)
         return tuple(
             [g if need else None for g, need in zip(grads, self.needs_input_grad, strict=True)]
@@ -206,13 +214,11 @@ def batch_norm(
         return BatchNormInference.apply(
             input, weight, bias, mean=running[0], var=running[1], eps=eps
         )
-    y, mean, inv_std = BatchNorm.apply(input, weight, bias, eps=eps)
+    y, mean, var = BatchNorm.apply(input, weight, bias, eps=eps)
     M = math.prod(input.shape) // input.shape[1]
     if M == 0:
         return y
-    mean, inv_std = [getattr(t, "array", t) for t in (mean, inv_std)]
-    # From (3). What rounding loses here is 1e-7 of var + eps, which is what var is used for.
-    var = (inv_std**-2 - eps).clip(min=0)
+    mean, var = [getattr(t, "array", t) for t in (mean, var)]
     for t, array, new in zip(
         (running_mean, running_var), running, (mean, var * (M / (M - 1))), strict=True
     ):

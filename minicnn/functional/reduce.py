@@ -29,6 +29,7 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic as ops
+from .operands import raw, wrapped
 from .shape import Expand, Flip, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
 
 __all__ = [
@@ -405,7 +406,7 @@ class MaxAlong(Function):
     def backward(self, grad_values: Any, grad_indices: Any) -> Any:
         from .index import ScatterAdd
 
-        indices = ops._raw(self.saved[0])
+        indices = raw(self.saved[0])
         kept = Reshape.apply(grad_values, shape=indices.shape)
         return ScatterAdd.apply(kept, index=indices, axis=self.axis, shape=self.x_shape)
 
@@ -424,7 +425,7 @@ def _extreme(name: str, whole: Any, along: Any, input: Any, dim: Any, keepdim: b
     axis = axis_of(name, dim, input.ndim)
     _need_elements(name, input, (axis,) if input.ndim else ())
     if input.ndim == 0:
-        return ValuesIndices(input * 1, ops._wrapped(np.asarray(0), input))
+        return ValuesIndices(input * 1, wrapped(np.asarray(0), input))
     return ValuesIndices(*along.apply(input, axis=axis, keepdim=keepdim))
 
 
@@ -452,14 +453,14 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _arg(name: str, function: Any, input: Any, dim: int | None, keepdim: bool) -> Any:
-    x = ops._raw(input)
+    x = raw(input)
     if dim is not None:
         dim = axis_of(name, dim, x.ndim)
     _need_elements(name, x, tuple(range(x.ndim)) if dim is None else (dim,) if x.ndim else ())
     if dim is None or x.ndim == 0:
         shape = (1,) * x.ndim if keepdim else ()
-        return ops._wrapped(np.asarray(function(x)).reshape(shape), input)
-    return ops._wrapped(function(x, axis=dim, keepdims=keepdim), input)
+        return wrapped(np.asarray(function(x)).reshape(shape), input)
+    return wrapped(function(x, axis=dim, keepdims=keepdim), input)
 
 
 @numpy_names
@@ -490,15 +491,15 @@ def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _whether(name: str, function: Any, input: Any, dim: Any, keepdim: bool) -> Any:
-    x = ops._raw(input)
+    x = raw(input)
     y = function(x, axis=axes_of(name, dim, x.ndim), keepdims=keepdim)
-    return ops._wrapped(y.astype(x.dtype) if x.dtype == np.uint8 else y, input)
+    return wrapped(y.astype(x.dtype) if x.dtype == np.uint8 else y, input)
 
 
 def count_nonzero(input: Any, dim: Any = None) -> Any:
     """How many elements over `dim`, or of all, are not zero (int64)."""
-    x = ops._raw(input)
-    return ops._wrapped((x != 0).sum(axis=axes_of("count_nonzero", dim, x.ndim)), input)
+    x = raw(input)
+    return wrapped((x != 0).sum(axis=axes_of("count_nonzero", dim, x.ndim)), input)
 
 
 # ---------------------------------------------------------------------- stable compositions

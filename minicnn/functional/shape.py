@@ -663,27 +663,43 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     """Wider at the ends of the last dimensions: pad = (left, right, top, bottom, ...), last first.
 
     Args: mode "constant" fills with `value` (0 if None); "reflect" mirrors without repeating the
-    edge, "replicate" repeats the edge, "circular" goes on at the other end. Negative widths cut.
+    edge, "replicate" repeats the edge, "circular" goes on at the other end. Negative widths cut:
+    "circular" goes round in what they leave, the others cut what they have padded.
     Raises RuntimeError for an odd number of widths or more than twice the dimensions, for widths
     that leave less than nothing or that the mode cannot serve, NotImplementedError for a mode that
     does not exist.
     """
     widths = _pad_widths(input, sizes_of((pad,)))
-    if mode != "constant":
-        if mode not in _MODES:
-            names = ", ".join(["'constant'", *map(repr, _MODES)])
-            raise NotImplementedError(f"pad: mode expects one of {names}, got {mode!r}")
-        if value:
-            raise ValueError(f"pad: value is for mode 'constant' alone, got {value} with {mode!r}")
-        for axis, (lo, hi) in enumerate(widths):
-            input = _pad_axis(input, axis, lo, hi, mode) if lo or hi else input
-        return input
-    for axis, (lo, hi) in enumerate(widths):
-        if lo < 0 or hi < 0:
-            size = input.shape[axis]
-            input = _part(input, axis, max(-lo, 0), size - max(-hi, 0))
+    if mode != "constant" and mode not in _MODES:
+        names = ", ".join(["'constant'", *map(repr, _MODES)])
+        raise NotImplementedError(f"pad: mode expects one of {names}, got {mode!r}")
+    if mode != "constant" and value:
+        raise ValueError(f"pad: value is for mode 'constant' alone, got {value} with {mode!r}")
     grow = tuple([(max(lo, 0), max(hi, 0)) for lo, hi in widths])
-    return Pad.apply(input, widths=grow, value=value or 0)
+    if mode == "constant" or not any(map(any, grow)):  # cutting is the same in every mode
+        for axis, pair in enumerate(widths):
+            input = _cut(input, axis, *pair)
+        return Pad.apply(input, widths=grow, value=value or 0)
+    for axis, pair in enumerate(widths):
+        if mode == "circular":
+            input = _cut(input, axis, *pair)
+        input = _pad_axis(input, axis, *grow[axis], mode) if any(grow[axis]) else input
+        if mode != "circular":
+            input = _cut(input, axis, *pair)
+    return input
+
+
+def _cut(x: Any, axis: int, lo: int, hi: int) -> Any:
+    """x without what negative widths take from the ends of an axis."""
+    if lo >= 0 and hi >= 0:
+        return x
+    start, stop = max(-lo, 0), x.shape[axis] - max(-hi, 0)
+    if start > stop:
+        raise RuntimeError(
+            f"pad: widths ({lo}, {hi}) cut off more than dimension {axis} of a tensor of shape "
+            f"{tuple(x.shape)} has"
+        )
+    return _part(x, axis, start, stop)
 
 
 def _pad_widths(x: Any, pad: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -706,10 +722,10 @@ def _pad_axis(x: Any, axis: int, lo: int, hi: int, mode: str) -> Any:
     """One dimension, by parts of x itself: before, x, after."""
     size = x.shape[axis]
     largest = {"reflect": size - 1, "replicate": np.inf if size else 0, "circular": size}[mode]
-    if max(lo, hi) > largest or min(lo, hi) < 0:
+    if max(lo, hi) > largest:
         raise RuntimeError(
-            f"pad: mode {mode!r} expects widths of 0 to {largest} for dimension {axis} of a tensor "
-            f"of shape {tuple(x.shape)}, got ({lo}, {hi})"
+            f"pad: mode {mode!r} expects widths of at most {largest} for dimension {axis} of a "
+            f"tensor of shape {tuple(x.shape)}, got ({lo}, {hi})"
         )
     if mode == "reflect":
         before = flip(_part(x, axis, 1, lo + 1), axis)

@@ -242,7 +242,19 @@ def test_a_training_step_between_forward_and_backward_of_an_evaluation():
 def test_a_constant_channel_has_variance_zero():
     mean, var = np.zeros(1, np.float32), np.ones(1, np.float32)
     y = batch_norm(np.full((4, 1, 2, 2), 3, np.float32), mean, var, training=True, momentum=1.0)
-    assert not y.any() and mean[0] == 3 and 0 <= var[0] < 1e-10
+    assert not y.any() and mean[0] == 3 and var[0] == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("dtype", "spread"), [("float32", 1e-4), ("float64", 1e-9)])
+def test_a_variance_far_below_eps_is_remembered(backend, dtype, spread):
+    """var + eps rounds to eps: the variance cannot be had from the inverse deviation."""
+    x = (spread * inputs((8, 2, 3, 3))[0]).astype(dtype)
+    mean, var = np.zeros(2, dtype), np.ones(2, dtype)
+    with minicnn.use_backend(backend):
+        batch_norm(x, mean, var, training=True, momentum=1.0, eps=1.0)
+    wanted = x.astype(np.float64).var(axis=(0, 2, 3), ddof=1)
+    np.testing.assert_allclose(var, wanted, rtol=1e-6 if dtype == "float32" else 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +299,17 @@ def test_errors_leave_the_statistics_alone(error, text, args):
 
 
 # ---------------------------------------------------------------------- parity
+
+
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 1.0])
+@pytest.mark.parametrize("spread", [1e-4, 1.0, 1e4])
+def test_parity_of_the_running_variance(spread, eps):
+    torch = pytest.importorskip("torch")
+    x = (spread * inputs((16, 3, 4, 4))[0]).astype(np.float32)
+    ours, theirs = np.full(3, spread**2, np.float32), torch.full((3,), spread**2)
+    batch_norm(x, np.zeros(3, np.float32), ours, training=True, eps=eps)
+    torch.nn.functional.batch_norm(torch.tensor(x), torch.zeros(3), theirs, training=True, eps=eps)
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])

@@ -122,6 +122,32 @@ def test_pad_of_images(mode, sizes, widths, parity):
     assert gradcheck(lambda t: minicnn.pad(t, widths, mode=mode), leaf(x))
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("widths", [(-1, 2), (2, -1), (-3, 1), (1, -2), (-1, -1), (0, -2), (0, 0)])
+def test_negative_widths_cut(mode, widths, parity):
+    x = numbers(2, 4, 4)
+
+    def fn(lib, t, pad):
+        return (LIB if lib is minicnn else lib).nn.functional.pad(t, pad, mode=mode)
+
+    for pad in (widths, (*widths, 1, -1), (0, 1, *widths)):
+        parity(lambda lib, t, pad=pad: fn(lib, t, pad), x)
+        assert gradcheck(lambda t, pad=pad: minicnn.pad(t, pad, mode=mode), leaf(x))
+    assert gradgradcheck(lambda t: minicnn.pad(t * t, widths, mode=mode), leaf(x))
+    assert not np.shares_memory(minicnn.pad(x, widths, mode=mode), x)
+
+
+def test_negative_widths_by_hand():
+    """Reflected and replicated values are those of all of x; circular ones, of what is left."""
+    x = np.arange(5.0)
+    assert minicnn.pad(x, (-4, 2), mode="reflect").tolist() == [4, 3, 2]
+    assert minicnn.pad(x, (-6, 2), mode="reflect").tolist() == [2]
+    assert minicnn.pad(x, (2, -4), mode="replicate").tolist() == [0, 0, 0]
+    assert minicnn.pad(x, (-2, 3), mode="circular").tolist() == [2, 3, 4, 2, 3, 4]
+    with pytest.raises(RuntimeError, match=r"pad: mode 'circular' expects widths of at most 3"):
+        minicnn.pad(x, (-2, 4), mode="circular")
+
+
 @given(shape=array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3), data=st.data())
 def test_reshape_and_permute_of_any_shape(shape, data):
     x = np.arange(np.prod(shape), dtype=float).reshape(shape)
@@ -254,8 +280,13 @@ def test_errors(fn, message, refuses):
         ((1,), "constant", "two numbers for each of at most 3"),
         ((1, 1, 1, 1, 1, 1, 1, 1), "constant", "two numbers for each of at most 3"),
         ((-3, -3), "constant", "leaves less than nothing"),
-        ((4, 0), "reflect", "widths of 0 to 3 for dimension 2"),
-        ((5, 0), "circular", "widths of 0 to 4 for dimension 2"),
+        ((4, 0), "reflect", "widths of at most 3 for dimension 2"),
+        ((5, 0), "circular", "widths of at most 4 for dimension 2"),
+        ((-2, 4), "reflect", "widths of at most 3 for dimension 2"),
+        ((-6, 1), "replicate", "leaves less than nothing"),
+        ((5, -5), "constant", r"widths \(5, -5\) cut off more than dimension 2"),
+        ((-5, 5), "constant", r"widths \(-5, 5\) cut off more than dimension 2"),
+        ((3, -5), "circular", r"widths \(3, -5\) cut off more than dimension 2"),
         ((1, 1), "mirror", "mode expects one of 'constant', 'reflect'"),
     ],
 )

@@ -96,9 +96,9 @@ def _deviations(x: ndarray, mean: ndarray, a: slice, c: slice) -> ndarray:
 def batch_norm_forward(
     x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
 ) -> tuple[ndarray, ndarray, ndarray]:
-    """y = (x - mean) * inv_std * weight + bias, with each channel's own mean and deviation.
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, with each channel's own mean and variance.
 
-    x (N,C,*), weight and bias (C,) or None; y like x, mean and inv_std (C,). The variance is the
+    x (N,C,*), weight and bias (C,) or None; y like x, mean and var (C,). The variance is the
     biased one. An empty channel has mean 0 and variance 0.
     """
     order = _memory_axes(x)
@@ -113,9 +113,10 @@ def batch_norm_forward(
         deviations = _deviations(values, mean, a, c)
         deviations *= deviations
         _add_sums(var, deviations, c)
-    inv_std = (1 / np.sqrt(var / M + eps)).astype(dtype)
+    var /= M
+    inv_std = (1 / np.sqrt(var + eps)).astype(dtype)
     y = _normalised(x.shape, order, values, mean, inv_std, weight, bias)
-    return y.astype(x.dtype, copy=False), mean, inv_std
+    return y.astype(x.dtype, copy=False), mean, var.astype(dtype, copy=False)
 
 
 def _normalised(shape, order: Axes, values, mean, inv_std, weight, bias) -> ndarray:
@@ -155,7 +156,8 @@ def batch_norm_backward(
 ) -> tuple[ndarray, ndarray, ndarray]:
     """grad_x (like x), grad_w (C,), grad_b (C,) of `batch_norm_forward`.
 
-    With x_hat = (x - mean) * inv_std, grad_b = sum of grad_y and grad_w = sum of grad_y * x_hat,
+    With inv_std = 1 / sqrt(var + eps) and x_hat = (x - mean) * inv_std, grad_b = sum of grad_y and
+    grad_w = sum of grad_y * x_hat,
 
         grad_x = weight * inv_std * (grad_y - grad_b/M - x_hat * grad_w/M).
     """

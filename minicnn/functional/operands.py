@@ -1,0 +1,113 @@
+"""What the element-wise ops do with their operands: unwrap them, and let their types meet.
+
+Types meet by PyTorch's rules (autograd/dtypes.py): a Python number does not change a tensor's type
+unless it is of a higher kind, and int64 * float32 is float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, dtypes
+
+# ---------------------------------------------------------------------- Tensors and raw arrays
+
+
+def raw(x: Any) -> Any:
+    """The array of a Tensor; anything else itself."""
+    return x.array if isinstance(x, Tensor) else x
+
+
+def wrapped(y: Any, *inputs: Any) -> Any:
+    """`y` as a Tensor if one of the inputs was."""
+    if any(isinstance(x, Tensor) for x in inputs):
+        return Tensor._wrap(y if type(y) is np.ndarray else np.asarray(y))
+    return y
+
+
+def zero_gradient(grad_y: Any) -> Any:
+    """A gradient of zeros; not grad_y * 0, which is NaN where grad_y is infinite."""
+    return wrapped(np.zeros_like(raw(grad_y)), grad_y)
+
+
+# ---------------------------------------------------------------------- types
+
+
+def meet(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in the type in which PyTorch lets them meet. The common cases come first."""
+    if type(a) is np.ndarray:
+        if type(b) is np.ndarray:
+            if a.dtype is b.dtype:
+                return a, b
+        elif a.dtype.kind == "f" and (type(b) is float or type(b) is int):
+            return a, b
+    elif type(b) is np.ndarray and b.dtype.kind == "f" and (type(a) is float or type(a) is int):
+        return a, b
+    a, b = operand(name, a), operand(name, b)
+    return in_type(a, b, dtypes.result_type(a, b))
+
+
+def operand(name: str, x: Any) -> Any:
+    """`x` itself, an array or a Python number; TypeError for anything else.
+
+    NumPy gives scalars where arrays have no dimensions; they become arrays again.
+    """
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    if x.dtype.kind in "biufc" if hasattr(x, "dtype") else isinstance(x, _NUMBERS):
+        return x
+    got = getattr(x, "dtype", type(x).__name__)
+    raise TypeError(f"{name}: expects tensors or numbers, got {got}")
+
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def in_type(a: Any, b: Any, dtype: np.dtype) -> tuple[Any, Any]:
+    """Both operands as arrays of one type."""
+    return as_type(a, dtype), as_type(b, dtype)
+
+
+def as_type(x: Any, dtype: np.dtype) -> Any:
+    """An operand as an array of that type; itself if it is one."""
+    if hasattr(x, "dtype"):
+        return x if x.dtype is dtype else x.astype(dtype)
+    return np.asarray(x).astype(dtype)  # an integer that dtype cannot hold wraps around
+
+
+def floating_operand(name: str, x: Any) -> Any:
+    """An operand in a floating type: integers and bools become the default one."""
+    if type(x) is np.ndarray and x.dtype.kind in "fc":
+        return x
+    x = operand(name, x)
+    return as_type(x, floating_or_default(dtypes.result_type(x)))
+
+
+def floating_or_default(dtype: np.dtype) -> np.dtype:
+    """`dtype` if it is floating (or complex), else the default type."""
+    return dtype if dtype.kind in "fc" else dtypes.get_default_dtype()
+
+
+# ---------------------------------------------------------------------- shapes
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape; that of a Python number is ()."""
+    return x.shape if hasattr(x, "shape") else ()
+
+
+def mismatch(name: str, a: Any, b: Any) -> RuntimeError:
+    """The error for two shapes that do not broadcast."""
+    return RuntimeError(f"{name}: shapes {shape_of(a)} and {shape_of(b)} do not broadcast")
+
+
+def compare(name: str, function: Any, a: Any, b: Any) -> Any:
+    """function(a, b), without gradient. RuntimeError if the shapes do not broadcast."""
+    p, q = meet(name, raw(a), raw(b))
+    try:
+        y = function(p, q)
+    except ValueError:
+        raise mismatch(name, raw(a), raw(b)) from None
+    return wrapped(y, a, b)
