@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
+    rich_markup_mode="markdown",
     name="minicnn",
     help="Train, evaluate and study convolutional networks in NumPy.",
     no_args_is_help=True,
