@@ -16,6 +16,7 @@ from .linear import *
 from .loss import *
 from .pool import *
 from .reduce import *
+from .sample_norm import *
 from .shape import *
 
 from . import methods as _methods  # noqa: F401  attaches the functions to Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 from .shape import reshape
@@ -15,6 +16,65 @@ def check_floating(function: str, name: str, value: Any) -> None:
         raise TypeError(f"{function}: {name} expects a Tensor or an array, got {got}")
     if dtype.kind not in "fc":
         raise TypeError(f"{function}: {name} expects a floating type, got {dtype}")
+
+
+def check_per_channel(function: str, x: Any, named: dict[str, Any]) -> None:
+    """ValueError or TypeError unless each value is None or (C,) of the type of x (N, C, ...).
+
+    With a float16 x they may have another type. RuntimeError for running statistics that require
+    a gradient.
+    """
+    C, shape = x.shape[1], tuple(x.shape)
+    for name, t in named.items():
+        if t is None:
+            continue
+        check_floating(function, name, t)
+        if tuple(t.shape) != (C,):
+            raise ValueError(
+                f"{function}: {name} expects shape ({C},), one for each channel of x "
+                f"{shape}, got {tuple(t.shape)}"
+            )
+        check_type_of_x(function, name, t, x)
+        if name.startswith("running") and getattr(t, "requires_grad", False):
+            raise RuntimeError(f"{function}: {name} is a statistic and cannot require a gradient")
+
+
+def check_type_of_x(function: str, name: str, t: Any, x: Any) -> None:
+    """TypeError unless t has x's type; a float16 x may meet parameters of another."""
+    if t.dtype != x.dtype and x.dtype != "float16":
+        raise TypeError(f"{function}: {name} expects x's type {x.dtype}, got {t.dtype}")
+
+
+def check_trailing(function: str, x: Any, normalized_shape: Any, named: dict[str, Any]) -> Any:
+    """`normalized_shape` as a tuple, if x ends in it and each value is None or of that shape.
+
+    Raises ValueError where not, TypeError for a normalized_shape that holds no integers and for
+    values that have not the type of x.
+    """
+    check_floating(function, "x", x)
+    try:
+        trailing = tuple(index(n) for n in normalized_shape)
+    except TypeError:
+        raise TypeError(
+            f"{function}: normalized_shape expects a tuple of integers, got {normalized_shape!r}"
+        ) from None
+    shape = tuple(x.shape)
+    if not trailing:
+        raise ValueError(f"{function}: normalized_shape expects at least one axis, got ()")
+    if shape[-len(trailing) :] != trailing:
+        raise ValueError(
+            f"{function}: normalized_shape expects the last axes of x {shape}, got {trailing}"
+        )
+    for name, t in named.items():
+        if t is None:
+            continue
+        check_floating(function, name, t)
+        if tuple(t.shape) != trailing:
+            raise ValueError(
+                f"{function}: {name} expects normalized_shape {trailing}, got {tuple(t.shape)}"
+            )
+        check_type_of_x(function, name, t, x)
+    return trailing
 
 
 def with_batch(x: Any, dims: int) -> Any:

@@ -107,7 +107,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor
-from .checks import check_floating
+from .checks import check_floating, check_per_channel
 from .reduce import sum
 from .shape import reshape
 
@@ -209,26 +209,28 @@ def batch_norm(
     """
     _check("batch_norm", input, training, running_mean, running_var, weight, bias)
     eps = float(eps)
-    running = [getattr(t, "array", t) for t in (running_mean, running_var)]
     if not training:
-        return BatchNormInference.apply(
-            input, weight, bias, mean=running[0], var=running[1], eps=eps
-        )
+        mean, var = [getattr(t, "array", t) for t in (running_mean, running_var)]
+        return BatchNormInference.apply(input, weight, bias, mean=mean, var=var, eps=eps)
     y, mean, var = BatchNorm.apply(input, weight, bias, eps=eps)
     M = math.prod(input.shape) // input.shape[1]
     if M == 0:
         return y
     mean, var = [getattr(t, "array", t) for t in (mean, var)]
-    for t, array, new in zip(
-        (running_mean, running_var), running, (mean, var * (M / (M - 1))), strict=True
-    ):
-        if t is not None:
-            array *= 1 - momentum
-            array += momentum * new
-            if isinstance(t, Tensor):
-                t._version[0] += 1
-                t._version[1] = "batch_norm"
+    remember("batch_norm", running_mean, mean, momentum)
+    remember("batch_norm", running_var, var * (M / (M - 1)), momentum)
     return y
+
+
+def remember(function: str, running: Any, new: Any, momentum: float) -> None:
+    """Formula (16) in place, on a Tensor, an array or None, with the array `new`."""
+    array = getattr(running, "array", running)
+    if array is not None:
+        array *= 1 - momentum
+        array += momentum * new
+    if isinstance(running, Tensor):
+        running._version[0] += 1
+        running._version[1] = function
 
 
 def _axes(x: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -252,17 +254,6 @@ def _check(
             f"{function}: Expected more than 1 value per channel when training, got input size "
             f"{shape}"
         )
-    named = {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias}
-    for name, t in named.items():
-        if t is None:
-            continue
-        check_floating(function, name, t)
-        if tuple(t.shape) != (shape[1],):
-            raise ValueError(
-                f"{function}: {name} expects shape ({shape[1]},), one for each channel of x "
-                f"{shape}, got {tuple(t.shape)}"
-            )
-        if t.dtype != x.dtype and x.dtype != "float16":
-            raise TypeError(f"{function}: {name} expects x's type {x.dtype}, got {t.dtype}")
-        if name.startswith("running") and getattr(t, "requires_grad", False):
-            raise RuntimeError(f"{function}: {name} is a statistic and cannot require a gradient")
+    check_per_channel(
+        function, x, {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias}
+    )

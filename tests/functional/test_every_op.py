@@ -155,6 +155,29 @@ OPS = {
         ),
         [(4, 2, 3), (2,), (2,)],
     ),
+    "layer_norm": (
+        lambda lib, x, w, b: F(lib).layer_norm(x, (3, 4), w, b, eps=0.1),
+        [(2, 2, 3, 4), (3, 4), (3, 4)],
+    ),
+    "group_norm": (
+        lambda lib, x, w, b: F(lib).group_norm(x, 2, w, b),
+        [(3, 4, 3, 2), (4,), (4,)],
+    ),
+    "instance_norm": (
+        lambda lib, x, w, b: F(lib).instance_norm(x, None, None, w, b, eps=0.1),
+        [(3, 2, 4), (2,), (2,)],
+    ),
+    "instance_norm by running statistics": (
+        lambda lib, x, w, b: F(lib).instance_norm(
+            x,
+            lib.tensor([0.1, -0.2], dtype=x.dtype),
+            lib.tensor([0.5, 2.0], dtype=x.dtype),
+            w,
+            b,
+            use_input_stats=False,
+        ),
+        [(4, 2, 3), (2,), (2,)],
+    ),
     "relu": (lambda lib, x: F(lib).relu(x), [(3, 4)]),
     "leaky_relu": (lambda lib, x: F(lib).leaky_relu(x, 0.1), [(3, 4)]),
     "sigmoid": (lambda lib, x: lib.sigmoid(x), [(3, 4)]),
