@@ -16,6 +16,8 @@ from .linear import *
 from .loss import *
 from .pool import *
 from .reduce import *
+from .response_norm import *
+from .rms import *
 from .sample_norm import *
 from .shape import *
 

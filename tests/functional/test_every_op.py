@@ -178,6 +178,14 @@ OPS = {
         ),
         [(4, 2, 3), (2,), (2,)],
     ),
+    "rms_norm": (
+        lambda lib, x, w: F(lib).rms_norm(x, (3, 4), w, eps=0.1),
+        [(2, 3, 4), (3, 4)],
+    ),
+    "local_response_norm": (
+        lambda lib, x: F(lib).local_response_norm(x, 4, 0.5, 0.75, 2.0),
+        [(2, 5, 2, 2)],
+    ),
     "relu": (lambda lib, x: F(lib).relu(x), [(3, 4)]),
     "leaky_relu": (lambda lib, x: F(lib).leaky_relu(x, 0.1), [(3, 4)]),
     "sigmoid": (lambda lib, x: lib.sigmoid(x), [(3, 4)]),
