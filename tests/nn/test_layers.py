@@ -67,6 +67,10 @@ def test_dtype_and_device_arguments():
         nn.Linear(2, 3, dtype=minicnn.float64, device="cpu"),
         nn.Conv2d(1, 2, 3, dtype=minicnn.float64, device="cpu"),
         nn.BatchNorm2d(2, dtype=minicnn.float64, device=minicnn.device("cpu")),
+        nn.InstanceNorm2d(2, affine=True, dtype=minicnn.float64, device="cpu"),
+        nn.GroupNorm(1, 2, dtype=minicnn.float64, device="cpu"),
+        nn.LayerNorm(2, dtype=minicnn.float64, device="cpu"),
+        nn.RMSNorm(2, dtype=minicnn.float64, device="cpu"),
     ):
         assert {p.dtype for p in layer.parameters()} == {minicnn.float64}
     assert nn.Linear(2, 3, bias=False).bias is None
@@ -144,6 +148,51 @@ def test_batch_norm_refuses_other_ranks_and_counts_nothing_then():
             layer(minicnn.randn(*shape))
         assert layer.num_batches_tracked.item() == 0
         assert not layer.running_mean.array.any()
+
+
+# ---------------------------------------------------------------------- other normalisations
+
+
+def test_instance_norm_refuses_other_ranks_and_channels():
+    tracked = nn.InstanceNorm2d(2, track_running_stats=True)
+    for layer, shape, text in (
+        (nn.InstanceNorm1d(2), (2,), "expects 2 or 3 dimensions"),
+        (nn.InstanceNorm2d(2), (3, 2), "expects 3 or 4 dimensions"),
+        (nn.InstanceNorm3d(2), (3, 2, 4), "expects 4 or 5 dimensions"),
+        (nn.InstanceNorm2d(2, affine=True), (3, 5, 4, 4), r"expects 2 channels .* got 5"),
+        (tracked, (5, 4, 4), r"expects 2 channels .* got 5"),
+    ):
+        with pytest.raises(ValueError, match=rf"{type(layer).__name__}: {text}.*\({shape[0]},"):
+            layer(minicnn.randn(*shape))
+    assert not tracked.running_mean.array.any()
+    with pytest.warns(UserWarning, match=r"expects 2 channels \(num_features\), got 5"):
+        assert nn.InstanceNorm2d(2)(minicnn.randn(3, 5, 4, 4)).shape == (3, 5, 4, 4)
+
+
+def test_instance_norm_counts_no_batches():
+    norm = nn.InstanceNorm1d(2, track_running_stats=True)
+    norm(minicnn.randn(3, 2, 4))
+    assert norm.running_mean.array.any() and norm.num_batches_tracked.item() == 0  # as PyTorch's
+    norm.reset_running_stats()
+    assert not norm.running_mean.array.any() and (norm.running_var.array == 1).all()
+    assert not list(nn.InstanceNorm1d(2).state_dict())
+
+
+def test_settings_of_layer_and_group_norm():
+    for groups, channels in ((3, 4), (0, 4)):
+        with pytest.raises(ValueError, match=rf"num_channels \({channels}\) must be divisible"):
+            nn.GroupNorm(groups, channels)
+    for layer in (nn.LayerNorm, nn.RMSNorm):
+        for bad in (2.5, (2, 2.5), None, "34"):
+            with pytest.raises(TypeError, match=f"{layer.__name__}: normalized_shape expects"):
+                layer(bad)
+    assert nn.LayerNorm(np.int64(3)).normalized_shape == (3,)
+    for layer in (nn.LayerNorm(3), nn.GroupNorm(1, 3), nn.RMSNorm(3)):
+        for p in layer.parameters():
+            minicnn.nn.init.constant_(p, 5.0)
+        layer.reset_parameters()
+        assert (layer.weight.array == 1).all()
+        assert "bias" not in layer._parameters or not layer.bias.array.any()
 
 
 # ---------------------------------------------------------------------- lazy layers
