@@ -229,6 +229,120 @@ class BatchNormUnbiased(BatchNorm):
         return self.inv_std * (direct - through_mean - through_var * 8 / 7), grad_w
 
 
+# ---------------------------------------------------------------- norms within a sample
+
+
+@family((3, 4, 2), (4,))
+class GroupNorm(Function):
+    """Two groups of two channels, so that w differs within a group."""
+
+    def forward(self, x, w):
+        rows = x.reshape(3, 2, 4)
+        self.r = 1 / np.sqrt(rows.var(2, keepdims=True) + 1e-5)
+        self.x_hat = (rows - rows.mean(2, keepdims=True)) * self.r
+        self.save(w)
+        return w[:, None] * self.x_hat.reshape(3, 4, 2)
+
+    def backward(self, grad_y):
+        (w,) = self.saved
+        return self.of_sets(grad_y * w[:, None]), self.grad_w(grad_y)
+
+    def grad_w(self, grad_y):
+        return (grad_y * self.x_hat.reshape(3, 4, 2)).sum((0, 2))
+
+    def of_sets(self, g):
+        g = g.reshape(3, 2, 4)
+        along = (g * self.x_hat).mean(2, keepdims=True)
+        grad_x = self.r * (g - g.mean(2, keepdims=True) - self.x_hat * along)
+        return grad_x.reshape(3, 4, 2)
+
+
+@mutant
+class GroupNormWeightOutsideTheSums(GroupNorm):
+    """As batch norm may do it, where w is one number for a set."""
+
+    def backward(self, grad_y):
+        (w,) = self.saved
+        return w[:, None] * self.of_sets(grad_y), self.grad_w(grad_y)
+
+
+@mutant
+class GroupNormConstantStatistics(GroupNorm):
+    def of_sets(self, g):
+        return g * np.repeat(self.r, 2, axis=1)
+
+
+@mutant
+class GroupNormSumsOverChannels(GroupNorm):
+    """The means over the channel in place of those over its group."""
+
+    def of_sets(self, g):
+        x_hat, r = self.x_hat.reshape(3, 4, 2), np.repeat(self.r, 2, axis=1)
+        along = (g * x_hat).mean(2, keepdims=True)
+        return r * (g - g.mean(2, keepdims=True) - x_hat * along)
+
+
+@family((3, 5))
+class RMSNorm(Function):
+    def forward(self, x):
+        self.r = 1 / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5)
+        self.save(x)
+        return x * self.r
+
+    def backward(self, grad_y):
+        (x,) = self.saved
+        x_hat = x * self.r
+        return self.r * (grad_y - x_hat * (grad_y * x_hat).mean(1, keepdims=True))
+
+
+@mutant
+class RMSNormConstantScale(RMSNorm):
+    def backward(self, grad_y):
+        return self.r * grad_y
+
+
+@mutant
+class RMSNormWithMeanPath(RMSNorm):
+    """Layer norm's backward."""
+
+    def backward(self, grad_y):
+        return super().backward(grad_y) - self.r * grad_y.mean(1, keepdims=True)
+
+
+@family((2, 5, 2))
+class LocalResponseNorm(Function):
+    """Windows of 2 channels, c - 1 and c; alpha = 2, beta = 1, k = 1."""
+
+    def forward(self, x):
+        self.q = 1 + x**2
+        self.q[:, 1:] += x[:, :-1] ** 2
+        self.save(x)
+        return x / self.q
+
+    def backward(self, grad_y):
+        (x,) = self.saved
+        return grad_y / self.q - 2 * x * self.sums(grad_y * x / self.q**2)
+
+    def sums(self, t):
+        total = t.copy()
+        total[:, :-1] += t[:, 1:]
+        return total
+
+
+@mutant
+class LocalResponseNormWindowNotTurned(LocalResponseNorm):
+    def sums(self, t):
+        total = t.copy()
+        total[:, 1:] += t[:, :-1]
+        return total
+
+
+@mutant
+class LocalResponseNormOwnChannelAlone(LocalResponseNorm):
+    def sums(self, t):
+        return t
+
+
 # ---------------------------------------------------------------- softmax and losses
 
 
