@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, dtypes
-from .optimizer import Optimizer, blocks, refuse_differentiable
+from ..autograd import Tensor
+from .optimizer import (
+    Optimizer,
+    average,
+    average_square,
+    blocks,
+    refuse_differentiable,
+    with_decay,
+)
 
 
 class Adam(Optimizer):
@@ -64,46 +71,29 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check(group["lr"] >= 0, "learning rate", group["lr"])
-        self._check(group["eps"] >= 0, "epsilon value", group["eps"])
-        self._check(len(group["betas"]) == 2, "betas, a pair", group["betas"])
-        for i, beta in enumerate(group["betas"]):
-            self._check(0 <= beta < 1, f"beta parameter at index {i}", beta)
-        self._check(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
+        self._check_not_negative(group, "lr", "eps")
+        self._check_betas(group)
+        self._check_not_negative(group, "weight_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays[: 3 if group["amsgrad"] else 2])
 
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        names = self._state_names(group)[1:]
-        if not state:
-            state["step"] = Tensor._wrap(np.zeros((), _step_type()))
-            state.update({name: Tensor._wrap(np.zeros_like(p.array)) for name in names})
-        state["step"].array += 1
-        step = float(state["step"].array)
+        step, arrays = self._counted(p, state, self._state_names(group)[1:])
         beta1, beta2 = map(float, group["betas"])
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         decoupled = group["decoupled_weight_decay"]
         rate = lr / (1 - beta1**step)
         root = math.sqrt(1 - beta2**step)
-        arrays = [state[name].array for name in names]
         for x, g, m, v, *v_max in blocks(p.array, grad, *arrays):
-            t, d = self._scratch(g, 0), self._scratch(g, 1)
-            if group["maximize"]:
-                g = np.negative(g, out=d)
+            t = self._scratch(g, 0)
             if decay and decoupled:
                 np.multiply(x, 1 - lr * decay, out=x)
-            elif decay:
-                g = np.add(g, np.multiply(x, decay, out=t), out=d)
-            # m + (1 - beta1) * (g - m)
-            np.add(m, np.multiply(np.subtract(g, m, out=t), 1 - beta1, out=t), out=m)
-            np.multiply(v, beta2, out=v)
-            np.add(v, np.multiply(np.multiply(g, g, out=t), 1 - beta2, out=t), out=v)
+            d = 0 if decoupled else decay
+            g = with_decay(x, g, self._scratch(g, 1), group["maximize"], d)
+            average(m, g, beta1, t)
+            average_square(v, g, beta2, t)
             largest = np.maximum(v_max[0], v, out=v_max[0]) if v_max else v
             np.divide(np.sqrt(largest, out=t), root, out=t)  # sqrt(v_hat)
             np.divide(m, np.add(t, group["eps"], out=t), out=t)
             np.subtract(x, np.multiply(t, rate, out=t), out=x)
-
-
-def _step_type() -> Any:
-    return dtypes.float64 if dtypes.get_default_dtype() == dtypes.float64 else dtypes.float32

@@ -132,6 +132,16 @@ class Optimizer:
         if not good:
             raise ValueError(f"{type(self).__name__}: Invalid {text}: {value}")
 
+    def _check_not_negative(self, group: dict[str, Any], *names: str) -> None:
+        texts = {"lr": "learning rate", "eps": "epsilon value"}
+        for name in names:
+            self._check(group[name] >= 0, texts.get(name, f"{name} value"), group[name])
+
+    def _check_betas(self, group: dict[str, Any]) -> None:
+        self._check(len(group["betas"]) == 2, "betas, a pair", group["betas"])
+        for i, beta in enumerate(group["betas"]):
+            self._check(0 <= beta < 1, f"beta parameter at index {i}", beta)
+
     # ------------------------------------------------------------------ steps
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -186,12 +196,25 @@ class Optimizer:
                 p.grad._version[0] += 1
                 p.grad._version[1] = "zero_grad"
 
-    def _scratch(self, like: Any, slot: int) -> Any:
-        """Scratch number `slot`, of the shape and type of `like`."""
-        key = (slot, like.dtype, type(like))
+    def _counted(
+        self, p: Tensor, state: dict[str, Any], names: tuple[str, ...]
+    ) -> tuple[float, list[Any]]:
+        """Counts this step in the state; the count, and the state's arrays, zeros at first."""
+        if "step" not in state:
+            state["step"] = Tensor._wrap(np.zeros((), scalar_type()))
+        for name in names:
+            if name not in state:
+                state[name] = Tensor._wrap(np.zeros_like(p.array))
+        state["step"].array += 1
+        return float(state["step"].array), [state[name].array for name in names]
+
+    def _scratch(self, like: Any, slot: int, dtype: Any = None) -> Any:
+        """Scratch number `slot`, of the shape of `like`; of its type too, if no dtype is given."""
+        dtype = like.dtype if dtype is None else dtype
+        key = (slot, dtype, type(like))
         array = self._scratch_arrays.get(key)
         if array is None or array.size < like.size:
-            array = np.empty_like(like, shape=(like.size,))
+            array = np.empty_like(like, dtype=dtype, shape=(like.size,))
             self._scratch_arrays[key] = array
         return array[: like.size].reshape(like.shape)
 
@@ -334,3 +357,27 @@ def refuse_differentiable(optimizer: str, differentiable: bool) -> None:
     """ValueError: a step is not recorded, so nothing can be differentiated through it."""
     if differentiable:
         raise ValueError(f"{optimizer}: differentiable=True: steps cannot be differentiated")
+
+
+def scalar_type() -> Any:
+    """The type of counts, and of other numbers in a state that are not of a parameter's type."""
+    return dtypes.float64 if dtypes.get_default_dtype() == dtypes.float64 else dtypes.float32
+
+
+def with_decay(x: Any, g: Any, t: Any, maximize: bool, decay: float) -> Any:
+    """g + decay * x, or -g + decay * x, in t; g itself where there is nothing to do."""
+    if decay:
+        np.multiply(x, decay, out=t)
+        return (np.subtract if maximize else np.add)(t, g, out=t)
+    return np.negative(g, out=t) if maximize else g
+
+
+def average(m: Any, g: Any, beta: float, t: Any) -> None:
+    """m <- beta * m + (1 - beta) * g, written m + (1 - beta) * (g - m); t is scratch."""
+    np.add(m, np.multiply(np.subtract(g, m, out=t), 1 - beta, out=t), out=m)
+
+
+def average_square(v: Any, g: Any, beta: float, t: Any) -> None:
+    """v <- beta * v + (1 - beta) * g^2; t is scratch."""
+    np.multiply(v, beta, out=v)
+    np.add(v, np.multiply(np.multiply(g, g, out=t), 1 - beta, out=t), out=v)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, blocks, refuse_differentiable
+from .optimizer import Optimizer, blocks, refuse_differentiable, with_decay
 
 
 class SGD(Optimizer):
@@ -57,9 +57,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check(group["lr"] >= 0, "learning rate", group["lr"])
-        self._check(group["momentum"] >= 0, "momentum value", group["momentum"])
-        self._check(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
+        self._check_not_negative(group, "lr", "momentum", "weight_decay")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
 
@@ -71,19 +69,11 @@ class SGD(Optimizer):
         arrays = [p.array, grad] + ([state["momentum_buffer"].array] if momentum else [])
         for x, g, *v in blocks(*arrays):
             t = self._scratch(g, 0)
-            g = _with_decay(x, g, t, group["maximize"], float(group["weight_decay"]))
+            g = with_decay(x, g, t, group["maximize"], float(group["weight_decay"]))
             if momentum:
                 g = _with_momentum(g, v[0], self._scratch(g, 1), first, momentum, group)
             np.multiply(g, float(group["lr"]), out=t)
             np.subtract(x, t, out=x)
-
-
-def _with_decay(x: Any, g: Any, t: Any, maximize: bool, decay: float) -> Any:
-    """g + decay * x, or -g + decay * x, in t; g itself where there is nothing to do."""
-    if decay:
-        np.multiply(x, decay, out=t)
-        return (np.subtract if maximize else np.add)(t, g, out=t)
-    return np.negative(g, out=t) if maximize else g
 
 
 def _with_momentum(g: Any, v: Any, t: Any, first: bool, momentum: float, group: Any) -> Any:

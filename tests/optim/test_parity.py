@@ -41,6 +41,34 @@ CASES += [
     )
 ]
 CASES += [("Adam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "eps": 1e-3})]
+ADAPTIVE = [
+    *[("Adamax", o) for o in options(betas=[(0.9, 0.999), (0.4, 0.8)])],
+    *[
+        (name, o)
+        for name in ("NAdam", "RAdam")
+        for o in options(betas=[(0.9, 0.999), (0.4, 0.8)], decoupled_weight_decay=[False, True])
+    ],
+    ("NAdam", {"momentum_decay": 0.3, "eps": 1e-3}),
+    *[
+        ("RMSprop", o)
+        for o in options(alpha=[0.99, 0.4], momentum=[0, 0.9], centered=[False, True])
+    ],
+    *[("Adagrad", o) for o in options(lr_decay=[0, 0.1], initial_accumulator_value=[0, 0.5])],
+    *[("Adadelta", o) for o in options(rho=[0.9, 0.5], eps=[1e-6, 1e-2])],
+]
+CASES += [
+    (name, {**o, **shared})
+    for name, o in ADAPTIVE
+    for shared in options(weight_decay=[0, 0.05], maximize=[False, True])
+]
+CASES += [
+    ("Rprop", o)
+    for o in options(
+        etas=[(0.5, 1.2), (0.3, 1.7)], step_sizes=[(1e-6, 50), (5e-3, 0.05)], maximize=[False, True]
+    )
+]
+EVERY = ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "Adagrad"]
+EVERY += ["Adadelta"]
 
 
 def pair(dtype):
@@ -93,7 +121,13 @@ def test_trajectory(name, settings, dtype, tolerance):
 
 
 @pytest.mark.parametrize(
-    "name, settings", [("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("AdamW", {})]
+    "name, settings",
+    [
+        ("SGD", {"momentum": 0.9}),
+        ("Adam", {"amsgrad": True}),
+        ("RMSprop", {"momentum": 0.9, "centered": True}),
+        *[(name, {}) for name in EVERY[2:]],
+    ],
 )
 def test_state_dicts_travel_both_ways(name, settings):
     ours, theirs = pair("float64")
@@ -106,6 +140,7 @@ def test_state_dicts_travel_both_ways(name, settings):
     for p, q in zip(ours, theirs, strict=True):
         p.array[...] = q.detach().numpy()
     a.load_state_dict(b.state_dict())
+    b.load_state_dict(b.state_dict())  # which casts NAdam's mu_product, there as here
     for _ in range(3):
         gradients(ours, theirs, rng)
         a.step(), b.step()
@@ -123,7 +158,7 @@ def test_state_dicts_travel_both_ways(name, settings):
 
 def test_repr():
     ours, theirs = pair("float32")
-    for name in ("SGD", "Adam", "AdamW"):
+    for name in EVERY:
         assert repr(getattr(optim, name)(ours)) == repr(getattr(torch.optim, name)(theirs))
 
 
