@@ -45,6 +45,40 @@ T = np.arange(12)
             lambda o: lr_scheduler.CosineAnnealingLR(o, 5, 0.1),
             0.1 + 0.45 * (1 + np.cos(math.pi * T / 5)),
         ),
+        (lambda o: lr_scheduler.PolynomialLR(o, 8, 2.0), np.maximum(1 - T / 8, 0) ** 2),
+        (lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: t), np.cumprod(np.maximum(T, 1.0))),
+        (
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2, 0.1),
+            0.1
+            + 0.45
+            * (
+                1
+                + np.cos(
+                    math.pi
+                    * np.array([0, 1 / 2, 0, 1 / 4, 1 / 2, 3 / 4, 0] + [k / 8 for k in range(1, 6)])
+                )
+            ),
+        ),
+        (
+            lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.5, 2, 3),
+            0.1 + 0.4 * np.array([0, 1 / 2, 1, 2 / 3, 1 / 3] * 2 + [0, 1 / 2]),
+        ),
+        (
+            lambda o: lr_scheduler.CyclicLR(o, 0.0, 1.0, 2, mode="triangular2"),
+            np.array([0, 0.5, 1, 0.5, 0, 0.25, 0.5, 0.25, 0, 0.125, 0.25, 0.125]),
+        ),
+        (
+            lambda o: lr_scheduler.SequentialLR(
+                o, [lr_scheduler.ConstantLR(o, 0.1, 9), lr_scheduler.ExponentialLR(o, 0.5)], [4]
+            ),
+            np.where(T < 4, 0.1, 0.5 ** np.maximum(T - 4.0, 0)),
+        ),
+        (
+            lambda o: lr_scheduler.ChainedScheduler(
+                [lr_scheduler.ConstantLR(o, 0.1, 4), lr_scheduler.ExponentialLR(o, 0.5)]
+            ),
+            np.where(T < 4, 0.1, 1) * 0.5**T,
+        ),
     ],
 )
 def test_closed_forms(make, expected):
@@ -102,6 +136,17 @@ class Warmup:
         lambda o: lr_scheduler.LambdaLR(o, Warmup(5)),
         lambda o: lr_scheduler.LinearLR(o, total_iters=9),
         lambda o: lr_scheduler.OneCycleLR(o, 0.5, total_steps=20),
+        lambda o: lr_scheduler.PolynomialLR(o, 8),
+        lambda o: lr_scheduler.MultiplicativeLR(o, Warmup(5)),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2),
+        lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.5, 3),
+        lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.5, 3, scale_fn=Warmup(2)),
+        lambda o: lr_scheduler.SequentialLR(
+            o, [lr_scheduler.LambdaLR(o, Warmup(5)), lr_scheduler.MultiStepLR(o, [2, 3])], [3]
+        ),
+        lambda o: lr_scheduler.ChainedScheduler(
+            [lr_scheduler.LinearLR(o), lr_scheduler.MultiStepLR(o, [3, 5])]
+        ),
     ],
 )
 def test_resuming_through_json_goes_on_as_before(make):
@@ -122,6 +167,118 @@ def test_resuming_through_json_goes_on_as_before(make):
             rest.append(other.param_groups[0]["lr"])
             resumed.step()
     np.testing.assert_array_equal(rest, whole[4:])
+
+
+def test_the_momentum_of_a_cycle_falls_while_the_rate_rises():
+    opt = sgd()
+    schedule = lr_scheduler.CyclicLR(opt, 0.0, 1.0, 2, base_momentum=0.5, max_momentum=0.9)
+    momenta = []
+    for _ in range(5):
+        momenta.append(opt.param_groups[0]["momentum"])
+        opt.step(), schedule.step()
+    np.testing.assert_allclose(momenta, [0.9, 0.7, 0.5, 0.7, 0.9])
+
+
+def test_warm_restarts_go_to_fractions_of_epochs():
+    opt = sgd()
+    schedule = lr_scheduler.CosineAnnealingWarmRestarts(opt, 2, 2)
+    for epoch, part in ((0.5, 1 / 4), (2, 0), (3.5, 1.5 / 4), (8, 2 / 8)):
+        schedule.step(epoch)
+        assert schedule.get_last_lr() == pytest.approx([(1 + math.cos(math.pi * part)) / 2])
+    with pytest.raises(ValueError, match="epoch expects >= 0, got -1"):
+        schedule.step(-1)
+    assert schedule.last_epoch == 8
+
+
+def plateau(values, **settings):
+    """The rates after each value."""
+    opt = sgd()
+    schedule, seen = lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, **settings), []
+    for value in values:
+        schedule.step(value)
+        assert schedule.get_last_lr() == [opt.param_groups[0]["lr"]]
+        seen.append(opt.param_groups[0]["lr"])
+    return seen
+
+
+def test_plateaus():
+    assert plateau([3, 2, 2, 2, 1, 1], patience=1) == [1, 1, 1, 0.5, 0.5, 0.5]
+    assert plateau([3, 3, 3, 3], patience=0) == [1, 0.5, 0.25, 0.125]
+    assert plateau([3, 3, 3, 3], patience=0, cooldown=1) == [1, 0.5, 0.5, 0.25]
+    assert plateau([3, 3, 3], patience=0, min_lr=0.4) == [1, 0.5, 0.4]
+    assert plateau([3, 3], patience=0, eps=0.6) == [1, 1]
+    assert plateau([1, 2, 2], patience=0, mode="max") == [1, 1, 0.5]
+    assert plateau([10, 9.5], patience=0, threshold=0.1) == [1, 0.5]
+    assert plateau([10, 9.5], patience=0, threshold=0.4, threshold_mode="abs") == [1, 1]
+    assert plateau([1, math.nan], patience=0) == [1, 0.5]
+
+
+def test_a_plateau_goes_on_as_before_through_json():
+    values = [3, 2, 2.5, 2.2, 1.9, 2, 2, 2, 2]
+    whole = plateau(values, patience=1, cooldown=1)
+    opt = sgd()
+    first = lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=1, cooldown=1)
+    for value in values[:4]:
+        first.step(value)
+    second = lr_scheduler.ReduceLROnPlateau(opt)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    rest = []
+    for value in values[4:]:
+        second.step(value)
+        rest.append(opt.param_groups[0]["lr"])
+    assert rest == whole[4:] and len(set(rest)) > 1
+
+
+def test_a_plateau_and_groups_that_are_added():
+    for min_lr in (0.1, [0.1]):
+        opt = sgd()
+        schedule = lr_scheduler.ReduceLROnPlateau(opt, patience=0, factor=0.01, min_lr=min_lr)
+        opt.add_param_group({"params": [nn.Parameter(minicnn.zeros(1))]})
+        if isinstance(min_lr, list):
+            with pytest.raises(RuntimeError, match="min_lrs has 1 rates, the optimizer has 2"):
+                schedule.step(1)
+            assert schedule.last_epoch == 0
+        else:
+            schedule.step(1), schedule.step(1)
+            assert schedule.get_last_lr() == [0.1, 0.1]
+    with pytest.warns(UserWarning, match="deprecated"):
+        lr_scheduler.ReduceLROnPlateau(sgd()).step(1, epoch=3)
+
+
+def test_composed_schedules_refuse_broken_states():
+    opt = sgd()
+    parts = [lr_scheduler.StepLR(opt, 2), lr_scheduler.MultiStepLR(opt, [3])]
+    schedule = lr_scheduler.SequentialLR(opt, parts, [2])
+    good = schedule.state_dict()
+    first, second = good["_schedulers"]
+    for states in ([first], 3, [{**first, "last_epoch": 7}, {}]):
+        with pytest.raises(ValueError, match="load_state_dict"):
+            schedule.load_state_dict({**good, "last_epoch": 9, "_schedulers": states})
+    with pytest.raises(ValueError):
+        broken = [{**first, "last_epoch": 7}, {**second, "milestones": {"three": 1}}]
+        schedule.load_state_dict({**good, "_schedulers": broken})
+    assert schedule.state_dict() == good
+
+
+def test_errors_of_composed_schedules():
+    opt = sgd()
+    step, other = lr_scheduler.StepLR(opt, 2), lr_scheduler.StepLR(sgd(), 2)
+    chain, wait = lr_scheduler.ChainedScheduler([step]), lr_scheduler.ReduceLROnPlateau(opt)
+    sequence = lr_scheduler.SequentialLR
+    for make, error, text in (
+        (lambda: sequence(opt, [], []), ValueError, "SequentialLR: .*got none"),
+        (lambda: sequence(3, [step], []), TypeError, "SequentialLR: optimizer expects"),
+        (lambda: sequence(opt, [step, 3], [1]), TypeError, r"schedulers\[1\] expects .* int"),
+        (lambda: sequence(opt, [step, wait], [1]), ValueError, "ReduceLROnPlateau"),
+        (lambda: sequence(opt, [step, other], [1]), ValueError, "another optimizer"),
+        (lambda: sequence(opt, [step], [1]), ValueError, "expects 0 epochs for 1 .* got 1"),
+        (lambda: sequence(opt, [step, chain], [1]), ValueError, r"only schedulers\[0\]"),
+        (lambda: lr_scheduler.ChainedScheduler([]), ValueError, "ChainedScheduler: .*got none"),
+        (lambda: lr_scheduler.ChainedScheduler([step, other]), ValueError, "another optimizer"),
+    ):
+        with pytest.raises(error, match=text):
+            make()
+    assert step.last_epoch == 0
 
 
 def test_stepping_in_the_wrong_order_warns_once():
@@ -189,7 +346,27 @@ def test_errors():
         (lambda: lr_scheduler.OneCycleLR(opt, 1.0, 9, anneal_strategy="x"), ValueError, "'x'"),
         (lambda: lr_scheduler.OneCycleLR(opt, [1.0, 2.0], 9), ValueError, "max_lr expects 1"),
         (lambda: lr_scheduler.StepLR(opt, 2, last_epoch=3), KeyError, "initial_lr"),
+        (lambda: lr_scheduler.MultiplicativeLR(opt, 0.5), TypeError, "MultiplicativeLR.*float"),
+        (lambda: lr_scheduler.CosineAnnealingWarmRestarts(opt, 0), ValueError, "T_0"),
+        (lambda: lr_scheduler.CosineAnnealingWarmRestarts(opt, 1.5), ValueError, "T_0"),
+        (lambda: lr_scheduler.CosineAnnealingWarmRestarts(opt, 1, 0), ValueError, "T_mult"),
+        (lambda: lr_scheduler.CosineAnnealingWarmRestarts(opt, 1, 1, "0"), ValueError, "eta_min"),
+        (lambda: lr_scheduler.CyclicLR(3, 0.1, 1), TypeError, "CyclicLR: optimizer expects"),
+        (lambda: lr_scheduler.CyclicLR(opt, [1, 2], 1), ValueError, "base_lr expects 1"),
+        (lambda: lr_scheduler.CyclicLR(opt, 0.1, 1, mode="x"), ValueError, "mode expects.*'x'"),
+        (lambda: lr_scheduler.ReduceLROnPlateau(3), TypeError, "optimizer expects"),
+        (lambda: lr_scheduler.ReduceLROnPlateau(opt, factor=1.0), ValueError, "factor"),
+        (lambda: lr_scheduler.ReduceLROnPlateau(opt, "low"), ValueError, "mode.*'low'"),
+        (
+            lambda: lr_scheduler.ReduceLROnPlateau(opt, threshold_mode="x"),
+            ValueError,
+            "threshold_mode.*'x'",
+        ),
+        (lambda: lr_scheduler.ReduceLROnPlateau(opt, min_lr=[1, 2]), ValueError, "min_lr expects"),
     ):
         with pytest.raises(error, match=text):
             make()
-        assert "initial_lr" not in opt.param_groups[0]
+        assert "initial_lr" not in opt.param_groups[0] and opt.param_groups[0]["lr"] == 1
+    plain = optim.Rprop([nn.Parameter(minicnn.zeros(1))])
+    with pytest.raises(ValueError, match=r"CyclicLR: .* momentum or betas"):
+        lr_scheduler.CyclicLR(plain, 0.1, 1)

@@ -200,6 +200,13 @@ def test_repr():
 # ---------------------------------------------------------------------- schedules
 
 SCHEDULES = [
+    ("PolynomialLR", {}),
+    ("PolynomialLR", {"total_iters": 9, "power": 2.5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 0.95 + 0.01 * t}),
+    ("MultiplicativeLR", {"lr_lambda": [lambda t: 1 / (t + 1), lambda t: 0.9]}),
     ("StepLR", {"step_size": 3}),
     ("StepLR", {"step_size": 1, "gamma": 0.9}),
     ("MultiStepLR", {"milestones": [2, 5, 5, 11], "gamma": 0.5}),
@@ -212,6 +219,24 @@ SCHEDULES = [
     ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.01}),
     ("LambdaLR", {"lr_lambda": lambda t: 0.95**t}),
     ("LambdaLR", {"lr_lambda": [lambda t: 1 / (t + 1), lambda t: t + 1]}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3}),
+    ("CyclicLR", {"base_lr": [0.1, 0.2], "max_lr": [1, 2], "step_size_up": 3, "step_size_down": 4}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 2, "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 5, "cycle_momentum": False}),
+    (
+        "CyclicLR",
+        {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9},
+    ),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 1, "step_size_up": 3, "scale_fn": lambda x: 1 / x}
+        | {"base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]},
+    ),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 1, "step_size_up": 3, "mode": "mine"}
+        | {"scale_fn": lambda x: 0.9**x, "scale_mode": "iterations"},
+    ),
     ("OneCycleLR", {"max_lr": 0.4, "total_steps": 17}),
     ("OneCycleLR", {"max_lr": [0.4, 0.2], "epochs": 4, "steps_per_epoch": 5, "pct_start": 0.45}),
     ("OneCycleLR", {"max_lr": 1, "total_steps": 17, "three_phase": True, "div_factor": 10}),
@@ -229,6 +254,7 @@ def two_groups(module, params, method):
 
 def rates(optimizer):
     keys = ("lr", "momentum", "betas", "initial_lr", "max_lr", "min_lr")
+    keys += ("max_momentum", "base_momentum")
     return [[group.get(key) for key in keys] for group in optimizer.param_groups]
 
 
@@ -257,7 +283,7 @@ def test_schedule(name, settings, method):
     assert rates(c) == rates(b)
 
 
-@pytest.mark.parametrize("name, settings", SCHEDULES[:10])
+@pytest.mark.parametrize("name, settings", SCHEDULES[:17])
 def test_schedule_at_a_given_epoch_and_resumed(name, settings):
     ours, theirs = pair("float32")
     a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
@@ -288,3 +314,99 @@ def test_two_schedules_act_together():
         for s in (*both[0], *both[1]):
             s.step()
         assert rates(a) == rates(b)
+
+
+def test_warm_restarts_at_fractions_of_epochs():
+    for settings in ({"T_0": 3}, {"T_0": 2, "T_mult": 2}):
+        ours, theirs = pair("float32")
+        a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
+        s = lr_scheduler.CosineAnnealingWarmRestarts(a, **settings)
+        t = schedules.CosineAnnealingWarmRestarts(b, **settings)
+        for epoch in (0.25, 0.5, 2, 3.75, 6.5, None, None, 0, 14.0, None, 1.5, None):
+            s.step(epoch), t.step(epoch)
+            assert rates(a) == rates(b) and (s.T_cur, s.T_i) == (t.T_cur, t.T_i)
+
+
+COMPOSED = [
+    lambda m, o: m.SequentialLR(
+        o, [m.ConstantLR(o, 0.1, 3), m.ExponentialLR(o, 0.9), m.StepLR(o, 2)], [4, 9]
+    ),
+    lambda m, o: m.SequentialLR(
+        o, [m.LinearLR(o, 0.2, 1, 5), m.CosineAnnealingLR(o, T_max=6, eta_min=0.01)], [5]
+    ),
+    lambda m, o: m.SequentialLR(
+        o, [m.PolynomialLR(o, 4), m.CosineAnnealingWarmRestarts(o, 3)], [3]
+    ),
+    lambda m, o: m.SequentialLR(
+        o, [m.MultiplicativeLR(o, lambda t: 0.9), m.CyclicLR(o, 0.1, 0.5, 3)], [6]
+    ),
+    lambda m, o: m.SequentialLR(o, [m.StepLR(o, 3), m.LinearLR(o)], [0]),
+    lambda m, o: m.SequentialLR(
+        o,
+        [m.SequentialLR(o, [m.ConstantLR(o), m.ExponentialLR(o, 0.5)], [3]), m.StepLR(o, 2)],
+        [7],
+    ),
+    lambda m, o: m.SequentialLR(
+        o, [m.ChainedScheduler([m.StepLR(o, 2), m.ExponentialLR(o, 0.5)]), m.LinearLR(o)], [5]
+    ),
+    lambda m, o: m.ChainedScheduler([m.ConstantLR(o, 0.1, 4), m.ExponentialLR(o, 0.9)]),
+    lambda m, o: m.ChainedScheduler([m.LinearLR(o), m.StepLR(o, 3)], optimizer=o),
+]
+
+
+def keys(state):
+    """The names in a state_dict, with those of the state_dicts in it."""
+    ignored = {"_get_lr_called_within_step", "_is_initial"}
+    inner = [keys(s) for s in state.get("_schedulers", [])]
+    return set(state) - ignored, inner
+
+
+@pytest.mark.filterwarnings("ignore:.*before .optimizer.step:UserWarning")  # of composed ones
+@pytest.mark.parametrize("make", COMPOSED)
+def test_composed_schedules(make):
+    ours, theirs = pair("float32")
+    a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
+    s, t = make(lr_scheduler, a), make(schedules, b)
+    for _ in range(16):
+        assert rates(a) == rates(b) and s.get_last_lr() == t.get_last_lr()
+        a.step(), b.step()
+        s.step(), t.step()
+    assert keys(s.state_dict()) == keys(t.state_dict())
+    fresh_ours, _ = pair("float32")
+    c = two_groups(optim, fresh_ours, "SGD")
+    again = make(lr_scheduler, c)
+    again.load_state_dict(t.state_dict())
+    c.load_state_dict(b.state_dict())
+    for _ in range(3):
+        c.step(), b.step()
+        again.step(), t.step()
+        assert rates(c) == rates(b)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *options(
+            mode=["min", "max"],
+            threshold_mode=["rel", "abs"],
+            patience=[0, 2],
+            cooldown=[0, 2],
+        ),
+        {"factor": 0.5, "patience": 1, "min_lr": 0.04, "threshold": 0.1},
+        {"factor": 0.5, "patience": 0, "min_lr": [0.04, 0.2]},
+        {"factor": 0.5, "patience": 0, "eps": 0.06},
+    ],
+)
+def test_reduce_on_plateau(settings):
+    ours, theirs = pair("float32")
+    a, b = two_groups(optim, ours, "SGD"), two_groups(torch.optim, theirs, "SGD")
+    s = lr_scheduler.ReduceLROnPlateau(a, **settings)
+    t = schedules.ReduceLROnPlateau(b, **settings)
+    for value in np.random.default_rng(4).normal(1, 0.3, 25):
+        s.step(minicnn.tensor(value)), t.step(torch.tensor(value))
+        assert rates(a) == rates(b) and s.get_last_lr() == t.get_last_lr()
+    assert s.state_dict() == t.state_dict()
+    assert a.param_groups[1]["lr"] < 0.3
+    again = lr_scheduler.ReduceLROnPlateau(a)
+    again.load_state_dict(t.state_dict())
+    assert again.state_dict() == t.state_dict()
