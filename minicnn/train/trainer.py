@@ -22,6 +22,7 @@ from ..autograd import device as device_type
 from ..backend.arrays import to_numpy
 from ..backend.random import manual_seed
 from ..functional import cat, cross_entropy
+from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..version import __version__
 from .callbacks import Callback
 from .checkpoint import (
@@ -71,8 +72,9 @@ class Trainer:
         optimizer: of minicnn.optim, over the model's parameters.
         loss: called as loss(outputs, targets); gives the mean over the batch. Default:
             cross_entropy.
-        scheduler: of minicnn.optim.lr_scheduler, or None. OneCycleLR is stepped after each batch,
-            others after each epoch.
+        scheduler: of minicnn.optim.lr_scheduler, or None. OneCycleLR and CyclicLR are stepped after
+            each batch, others after each epoch; ReduceLROnPlateau is told what `monitor` names
+            (a metric wants its mode "max").
         device: where the model and the batches are brought.
         callbacks: Callback objects.
         run_dir: the run folder (see minicnn.train.run); None writes nothing.
@@ -148,7 +150,8 @@ class Trainer:
             CheckpointError: the disk refuses a checkpoint, or `resume` finds a damaged one, or one
                 of another model, optimizer or data set (then nothing has been changed).
             FileExistsError: run_dir holds a run and `resume` is not set.
-            ValueError: no batches, or batches that are not pairs.
+            ValueError: no batches, or batches that are not pairs; a ReduceLROnPlateau whose metric
+            nobody measures.
             TypeError: pairs of anything but Tensors.
         """
         self.epochs, self._stopped = epochs, False
@@ -203,7 +206,7 @@ class Trainer:
         row["seconds"] = round(self._meter.seconds + time.perf_counter() - began, 3)
         row["images_per_second"] = round(self._meter.samples / seconds, 1)
         if self.scheduler is not None and not self._steps_each_batch():
-            self.scheduler.step()
+            self._step_scheduler(row)
         self.history.append(row)
         self.epoch, self.batch, self._epoch_start = self.epoch + 1, 0, None
         self._meter = Meter()
@@ -277,6 +280,16 @@ class Trainer:
 
     def _steps_each_batch(self) -> bool:
         return any(kind.__name__ in _BATCH_SCHEDULERS for kind in type(self.scheduler).__mro__)
+
+    def _step_scheduler(self, row: dict[str, Any]) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            column = ("val_" if "val_loss" in row else "train_") + self.monitor
+            if column not in row:
+                names = ", ".join(row)
+                raise ValueError(f"fit: ReduceLROnPlateau: no column {column!r}, there are {names}")
+            self.scheduler.step(row[column])
+        else:
+            self.scheduler.step()
 
     @property
     def running(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from minicnn import nn
 from minicnn.data import DataLoader, TensorDataset
 from minicnn.nn import functional as F
 from minicnn.optim import SGD
-from minicnn.optim.lr_scheduler import OneCycleLR, StepLR
+from minicnn.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from minicnn.train import (
     Callback,
     EarlyStopping,
@@ -127,6 +127,48 @@ def test_schedulers_step_when_they_should(lab):
     trainer = Trainer(model, optimizer, scheduler=StepLR(optimizer, 1, gamma=0.1))
     trainer.fit(DataLoader(data, batch_size=2), epochs=3)
     assert [row["lr"] for row in trainer.history] == pytest.approx([1.0, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("validate", [False, True])
+@pytest.mark.parametrize("monitor, mode", [("loss", "min"), ("accuracy", "max")])
+def test_a_plateau_is_told_what_is_monitored(lab, validate, monitor, mode):
+    trainer, loader, val = lab.make_trainer(scheduler=None, monitor=monitor)
+    plan = ReduceLROnPlateau(trainer.optimizer, mode, patience=0, threshold=0.2)
+    trainer.scheduler = plan
+    trainer.fit(loader, val if validate else None, epochs=6)
+    column = ("val_" if validate else "train_") + monitor
+    again = ReduceLROnPlateau(SGD(nn.Linear(1, 1).parameters(), 1e-2), mode, patience=0)
+    again.threshold = 0.2
+    rates = []
+    for row in trainer.history:
+        rates += again.get_last_lr()
+        again.step(row[column])
+    assert [row["lr"] for row in trainer.history] == rates and rates[-1] < rates[0]
+    assert plan.state_dict() == again.state_dict() | {"_last_lr": plan.get_last_lr()}
+
+
+def test_a_plateau_of_something_that_nobody_measures(lab):
+    trainer, loader, _ = lab.make_trainer(scheduler=None, monitor="recall")
+    trainer.scheduler = ReduceLROnPlateau(trainer.optimizer)
+    with pytest.raises(ValueError, match="no column 'train_recall', there are epoch, lr"):
+        trainer.fit(loader, epochs=1)
+
+
+def test_a_plateau_goes_on_after_a_resume(lab, tmp_path):
+    def trainer(folder):
+        made, loader, val = lab.make_trainer(folder, scheduler=None)
+        made.scheduler = ReduceLROnPlateau(made.optimizer, patience=0, threshold=0.2)
+        return made, loader, val
+
+    whole, *data = trainer(None)
+    whole.fit(*data, epochs=4)
+    part, *data = trainer(tmp_path)
+    part.fit(*data, epochs=2)
+    rest, *data = trainer(tmp_path)
+    rest.fit(*data, epochs=4, resume=True)
+    assert [row["lr"] for row in rest.history] == [row["lr"] for row in whole.history]
+    assert rest.scheduler.state_dict() == whole.scheduler.state_dict()
+    assert lab.bits(rest.model) == lab.bits(whole.model)
 
 
 def test_seed(lab):
