@@ -293,6 +293,8 @@ class Optimizer:
         return groups, params
 
     def _loaded_value(self, name: str, p: Tensor, key: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._loaded_value(name, p, key, part) for part in value]
         if not isinstance(value, Tensor) and not backend.is_array(value):
             if hasattr(value, "__array__"):  # another library's tensor
                 value = np.asarray(value)

@@ -191,6 +191,80 @@ def test_muon(settings, dtype, tolerance):
     assert repr(a) == repr(b)
 
 
+def bowl(module, params):
+    """A loss that is no quadratic, with its minimum away from 0."""
+    loss = 0
+    for i, p in enumerate(params):
+        loss = loss + ((p - 0.3) ** 4).sum() + (i + 1) * ((p * p).sum() - 1) ** 2 * 0.1
+        loss = loss + module.sin(p * 2).sum()
+    return loss
+
+
+def closure(module, opt, params):
+    def evaluate():
+        opt.zero_grad()
+        loss = bowl(module, params)
+        loss.backward()
+        return loss
+
+    return evaluate
+
+
+LBFGS = [
+    *options(line_search_fn=["strong_wolfe"], max_iter=[1, 4, 20], history_size=[2, 100]),
+    {"line_search_fn": "strong_wolfe", "lr": 30.0, "max_iter": 6},
+    {"line_search_fn": "strong_wolfe", "lr": 0.02, "max_iter": 6},
+    {"line_search_fn": "strong_wolfe", "lr": 0.02, "max_eval": 4},
+    {"lr": 0.1, "max_iter": 5},
+    {"lr": 0.1, "max_iter": 5, "history_size": 2, "max_eval": 3},
+    {"lr": 0.1, "tolerance_change": 0.05},
+    {"lr": 0.1, "tolerance_grad": 0.5},
+]
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), ("float32", 1e-3)])
+@pytest.mark.parametrize("settings", LBFGS)
+def test_lbfgs(settings, dtype, tolerance):
+    ours, theirs = pair(dtype)
+    a, b = optim.LBFGS(ours, **settings), torch.optim.LBFGS(theirs, **settings)
+    f, g = closure(minicnn, a, ours), closure(torch, b, theirs)
+    for _ in range(3):
+        loss, other = a.step(f), b.step(g)
+        assert loss.item() == pytest.approx(other.item(), rel=tolerance, abs=tolerance)
+        equal(ours, theirs, tolerance)
+        if dtype == "float64":
+            mine, other = a.state[ours[0]], b.state[theirs[0]]
+            assert (mine["func_evals"], mine["n_iter"]) == (other["func_evals"], other["n_iter"])
+            assert len(mine["old_dirs"]) == len(other["old_dirs"])
+            assert other.keys() - mine.keys() <= {"al"}  # scratch that PyTorch keeps there
+    assert a.state_dict()["param_groups"] == b.state_dict()["param_groups"]
+    assert repr(a) == repr(b)
+
+
+def test_states_of_lbfgs_travel_both_ways():
+    ours, theirs = pair("float64")
+    settings = {"lr": 0.1, "max_iter": 3}
+    a, b = optim.LBFGS(ours, **settings), torch.optim.LBFGS(theirs, **settings)
+    f, g = closure(minicnn, a, ours), closure(torch, b, theirs)
+    b.step(g)
+    for p, q in zip(ours, theirs, strict=True):
+        p.array[...] = q.detach().numpy()
+    a.load_state_dict(b.state_dict())
+    a.step(f), b.step(g)
+    equal(ours, theirs, 1e-12)
+
+    def theirs_of(value):
+        if isinstance(value, list):
+            return [theirs_of(part) for part in value]
+        return torch.tensor(value.numpy()) if isinstance(value, minicnn.Tensor) else value
+
+    saved = a.state_dict()
+    saved["state"] = {0: {key: theirs_of(value) for key, value in saved["state"][0].items()}}
+    b.load_state_dict(saved)
+    a.step(f), b.step(g)
+    equal(ours, theirs, 1e-12)
+
+
 def test_repr():
     ours, theirs = pair("float32")
     for name in EVERY:
