@@ -1,5 +1,6 @@
 """Optimizers and schedules against PyTorch: trajectories, state_dicts, texts."""
 
+import inspect
 import itertools
 import warnings
 
@@ -263,6 +264,20 @@ def test_states_of_lbfgs_travel_both_ways():
     b.load_state_dict(saved)
     a.step(f), b.step(g)
     equal(ours, theirs, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [(getattr(optim, name), getattr(torch.optim, name)) for name in [*EVERY, "LBFGS", "Muon"]]
+    + [(getattr(lr_scheduler, name), getattr(schedules, name)) for name in schedules.__all__],
+    ids=lambda cls: cls.__name__,
+)
+def test_arguments_and_defaults(ours, theirs):
+    def arguments(cls):
+        parameters = inspect.signature(cls).parameters.values()
+        return [(p.name, p.kind, p.default) for p in parameters]
+
+    assert arguments(ours) == arguments(theirs)
 
 
 def test_repr():
