@@ -223,7 +223,7 @@ LBFGS = [
 ]
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), ("float32", 1e-3)])
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
 @pytest.mark.parametrize("settings", LBFGS)
 def test_lbfgs(settings, dtype, tolerance):
     ours, theirs = pair(dtype)
