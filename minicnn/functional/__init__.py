@@ -11,6 +11,7 @@ from .arithmetic import *
 from .conv import *
 from .creation import *
 from .dropout import *
+from .gate import *
 from .index import *
 from .linear import *
 from .loss import *
@@ -20,6 +21,8 @@ from .response_norm import *
 from .rms import *
 from .sample_norm import *
 from .shape import *
+from .shrink import *
+from .special import *
 
 from . import methods as _methods  # noqa: F401  attaches the functions to Tensor
 

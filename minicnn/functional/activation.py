@@ -7,15 +7,33 @@ kept and not x: the layer behind keeps y as its own input anyway, and x can be f
 
 (1)  relu        y = max(x, 0)                      f' = 1 if y > 0, else 0
 (2)  leaky_relu  y = x if x > 0, else s*x           f' = 1 if x > 0, else s      s: negative_slope
+(2a) prelu       y = x if x > 0, else w[c]*x        f' = 1 if x > 0, else w[c]   w learned
 (3)  sigmoid     y = 1 / (1 + exp(-x))              f' = exp(-x) / (1 + exp(-x))^2 = y * (1 - y)
+(3a) logsigmoid  y = log(1 / (1 + exp(-x)))         f' = 1 - sigmoid(x) = sigmoid(-x)
 (4)  tanh        y = (e^x - e^-x) / (e^x + e^-x)    f' = 1 - y^2
+(4a) softsign    y = x / (1 + |x|)                  f' = 1 / (1 + |x|)^2
 (5)  silu        y = x * s(x), s the sigmoid        f' = s + x * s * (1 - s) = s * (1 + x * (1 - s))
 (6)  elu         y = x if x > 0, else a*(e^x - 1)   f' = 1 if x > 0, else a*e^x  a: alpha
+(6a) celu        y = x if x > 0, else               f' = 1 if x > 0, else e^(x/a)
+                     a*(e^(x/a) - 1)
+(6b) selu        y = r * elu(x)                     f' = r * elu'                r, a below
 (7)  softplus    y = log(1 + e^(t*x)) / t           f' = e^(t*x) / (1 + e^(t*x)) = sigmoid(t*x)
 (8)  hardtanh    y = min(max(x, lo), hi)            f' = 1 if lo < x < hi, else 0   relu6: 0 and 6
+(8a) hardsigmoid y = min(max(x + 3, 0), 6) / 6      f' = 1/6 if -3 < x < 3, else 0
 
-The kinks follow PyTorch: relu'(0) = 0, leaky_relu'(0) = s, elu'(0) = a, hardtanh' = 0 at lo and at
-hi. A NaN stays a NaN; its gradient under relu and hardtanh is 0.
+The kinks follow PyTorch: relu'(0) = 0, leaky_relu'(0) = s, prelu'(0) = w, elu'(0) = a, selu'(0) =
+r*a, hardtanh' = 0 at lo and at hi, hardsigmoid' = 0 at -3 and 3. A NaN stays a NaN; its gradient
+under relu, hardtanh and hardsigmoid is 0.
+
+prelu's slope w is an input like x. It serves a whole channel c of x[n,c,i,j] (or, with one entry,
+all of x), and dy/dw[c] = min(x, 0), so that
+
+     grad_w[c] = sum over n,i,j of grad_y[n,c,i,j] * min(x[n,c,i,j], 0)
+
+selu's r = 1.0507 and a = 1.6733 are chosen such that y has mean 0 and variance 1 if x is normal
+with mean 0 and variance 1 (Klambauer et al. 2017).
+
+gate.py has the activations of the form x * g(x) but silu; shrink.py those that cut away small x.
 
 
 Softmax
@@ -42,6 +60,7 @@ Log-softmax
 (12) grad_x[a] = grad_y[a] - exp(y[a]) * sum over b of grad_y[b]
 
 It is computed directly, not as log(softmax(x)), which is -infinity where softmax underflows.
+softmin is the softmax of -x.
 
 
 By hand
@@ -62,19 +81,26 @@ from ..autograd import Function, Tensor, dtypes, inplace
 from .arithmetic import cast, clamp, exp, logical_not
 from .checks import check_floating
 from .reduce import sum
-from .shape import axis_of, reshape
+from .shape import axis_of, reshape, sum_to
 
 __all__ = [
+    "celu",
     "elu",
+    "hardsigmoid",
     "hardtanh",
     "leaky_relu",
     "log_softmax",
+    "logsigmoid",
+    "prelu",
     "relu",
     "relu6",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
+    "softmin",
     "softplus",
+    "softsign",
     "tanh",
 ]
 
@@ -116,6 +142,27 @@ class LeakyReLU(Function):
         return grad_y * positive + (grad_y * self.slope) * logical_not(positive)
 
 
+class PReLU(Function):
+    """y = x where x > 0, else w*x: formula (2a), w in a shape that broadcasts to x's.
+
+    grad_x = grad_y * (1 where x > 0, else w),  grad_w = sum of grad_y * min(x, 0).
+    """
+
+    def forward(self, x: Any, w: Any) -> Any:
+        self.save(x, w)
+        xp = backend.array_module(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return xp.where(x > 0, x, x * w)
+
+    def backward(self, grad_y: Any) -> Any:
+        x, w = self.saved
+        need_x, need_w = self.needs_input_grad
+        positive = x > 0
+        grad_x = grad_y * positive + grad_y * w * logical_not(positive) if need_x else None
+        grad_w = sum_to(grad_y * clamp(x, max=0), w.shape) if need_w else None
+        return grad_x, grad_w
+
+
 class Sigmoid(Function):
     """y = 1 / (1 + exp(-x)): formula (3).  grad_x = grad_y * y * (1 - y)."""
 
@@ -130,6 +177,19 @@ class Sigmoid(Function):
         return grad_y * (y * (1 - y))
 
 
+class LogSigmoid(Function):
+    """y = -log(1 + exp(-x)): formula (3a).  grad_x = grad_y * sigmoid(-x)."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        xp = backend.array_module(x)
+        return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))  # exp of nothing above 0
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y * Sigmoid.apply(-x)
+
+
 class Tanh(Function):
     """y = tanh(x): formula (4).  grad_x = grad_y * (1 - y^2)."""
 
@@ -141,6 +201,20 @@ class Tanh(Function):
     def backward(self, grad_y: Any) -> Any:
         (y,) = self.saved
         return grad_y * (1 - y * y)
+
+
+class Softsign(Function):
+    """y = x / (1 + |x|): formula (4a).  grad_x = grad_y / (1 + |x|)^2."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(invalid="ignore"):  # infinity / infinity is NaN, as in PyTorch
+            return x / (1 + backend.array_module(x).abs(x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        r = 1 / (1 + abs(x))
+        return grad_y * (r * r)  # the square of 1 + |x| may overflow
 
 
 class SiLU(Function):
@@ -157,20 +231,29 @@ class SiLU(Function):
 
 
 class ELU(Function):
-    """y = x where x > 0, else a*(e^x - 1): formula (6).  grad_x = grad_y * (1, or a*e^x)."""
+    """y = r*x where x > 0, else r*a*(e^(q*x) - 1): (6) with r = q = 1, (6a) with q = 1/a, (6b).
 
-    def forward(self, x: Any, *, alpha: float) -> Any:
-        self.alpha = alpha
+    grad_x = grad_y * (r where x > 0, else r*a*q*e^(q*x)).
+    """
+
+    def forward(self, x: Any, *, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
+        self.alpha, self.scale, self.rate = alpha, scale, rate
         self.save(x)
         xp = backend.array_module(x)
         # min(x, 0) keeps exp from overflowing where it is not used.
-        return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            straight = x if scale == 1 else x * scale
+            low = xp.minimum(x, 0)
+            curved = xp.expm1(low if rate == 1 else low * rate)
+            return xp.where(x > 0, straight, scale * alpha * curved)
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
         positive = x > 0
         negative = logical_not(positive)
-        return grad_y * positive + grad_y * (exp(clamp(x, max=0)) * self.alpha) * negative
+        with np.errstate(over="ignore"):
+            slope = exp(clamp(x, max=0) * self.rate) * (self.scale * self.alpha * self.rate)
+        return grad_y * self.scale * positive + grad_y * slope * negative
 
 
 class Softplus(Function):
@@ -205,6 +288,18 @@ class Hardtanh(Function):
     def backward(self, grad_y: Any) -> Any:
         (y,) = self.saved
         return grad_y * ((y > self.lo) * (y < self.hi))
+
+
+class Hardsigmoid(Function):
+    """y = min(max(x + 3, 0), 6) / 6: formula (8a).  grad_x = grad_y * (1/6 where -3 < x < 3)."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        return (backend.array_module(x).clip(x, -3, 3) + 3) / 6
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y * ((x > -3) * (x < 3)) / 6
 
 
 # ---------------------------------------------------------------------- along an axis
@@ -245,7 +340,7 @@ class LogSoftmax(Function):
 # ---------------------------------------------------------------------- public functions
 
 
-def _activate(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
+def activate(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
     """op.apply(x), into x's own memory if asked for."""
     if function != "relu":  # which has a meaning for integers
         check_floating(function, "x", x)
@@ -262,7 +357,7 @@ def relu(input: Any, inplace: bool = False) -> Any:
 
     inplace writes into the input's memory.
     """
-    return _activate("relu", ReLU, input, inplace)
+    return activate("relu", ReLU, input, inplace)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -270,17 +365,43 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 
     inplace writes into the input's memory. TypeError if the input is not floating.
     """
-    return _activate("leaky_relu", LeakyReLU, input, inplace, slope=float(negative_slope))
+    return activate("leaky_relu", LeakyReLU, input, inplace, slope=float(negative_slope))
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """x where x > 0, else weight * x, with a learned weight (He et al. 2015).
+
+    Args:
+        input: (N, C, ...), or any shape if the weight has one entry.
+        weight: (C,), one for each channel; or (1,) or (), one for all.
+
+    Raises:
+        RuntimeError: another number of weights, or a weight with more axes.
+        TypeError: input or weight are not floating, or of different types.
+    """
+    check_floating("prelu", "x", input)
+    check_floating("prelu", "weight", weight)
+    if weight.dtype != input.dtype:
+        raise TypeError(f"prelu: weight expects x's type {input.dtype}, got {weight.dtype}")
+    C = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1 or weight.shape not in ((), (1,), (C,)):
+        raise RuntimeError(
+            f"prelu: weight expects shape (1,) or ({C},), one for each channel of x "
+            f"{tuple(input.shape)}, got {tuple(weight.shape)}"
+        )
+    one_for_all = weight.ndim == 0 or weight.shape[0] == 1
+    broadcasting = () if one_for_all else (C,) + (1,) * (input.ndim - 2)
+    return PReLU.apply(input, reshape(weight, broadcasting))
 
 
 def sigmoid(input: Any) -> Any:
     """1 / (1 + exp(-x)), element by element. Integers become the default floating type."""
-    return _activate("sigmoid", Sigmoid, _cast_integers(input))
+    return activate("sigmoid", Sigmoid, _cast_integers(input))
 
 
 def tanh(input: Any) -> Any:
     """The hyperbolic tangent, element by element. Integers become the default floating type."""
-    return _activate("tanh", Tanh, _cast_integers(input))
+    return activate("tanh", Tanh, _cast_integers(input))
 
 
 def _cast_integers(x: Any) -> Any:
@@ -289,14 +410,46 @@ def _cast_integers(x: Any) -> Any:
     return x if dtype is None or dtype.kind in "fc" else cast(x, dtypes.get_default_dtype())
 
 
+def logsigmoid(input: Any) -> Any:
+    """log(sigmoid(x)), also where sigmoid underflows. TypeError if the input is not floating."""
+    return activate("logsigmoid", LogSigmoid, input)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|), element by element. TypeError if the input is not floating."""
+    return activate("softsign", Softsign, input)
+
+
 def silu(input: Any, inplace: bool = False) -> Any:
     """x * sigmoid(x), also called swish (Elfwing et al. 2017). TypeError if not floating."""
-    return _activate("silu", SiLU, input, inplace)
+    return activate("silu", SiLU, input, inplace)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015). TypeError if not floating."""
-    return _activate("elu", ELU, input, inplace, alpha=float(alpha))
+    return activate("elu", ELU, input, inplace, alpha=float(alpha))
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where x > 0, else alpha * (exp(x / alpha) - 1) (Barron 2017): elu with the slope 1 at 0.
+
+    ValueError if alpha is 0, TypeError if the input is not floating.
+    """
+    if alpha == 0:
+        raise ValueError("celu: alpha expects a number other than 0, got 0")
+    return activate("celu", ELU, input, inplace, alpha=float(alpha), rate=1 / alpha)
+
+
+_SELU_ALPHA = 1.6732632423543772848170429916717  # the constants of Klambauer et al. 2017
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
+    """1.0507 * elu(x, 1.6733), which keeps mean 0 and variance 1 (Klambauer et al. 2017).
+
+    TypeError if the input is not floating.
+    """
+    return activate("selu", ELU, input, inplace, alpha=_SELU_ALPHA, scale=_SELU_SCALE)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -304,7 +457,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
     TypeError if the input is not floating.
     """
-    return _activate("softplus", Softplus, input, beta=float(beta), threshold=float(threshold))
+    return activate("softplus", Softplus, input, beta=float(beta), threshold=float(threshold))
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
@@ -314,12 +467,17 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val expects at most max_val={max_val}, got {min_val}")
-    return _activate("hardtanh", Hardtanh, input, inplace, lo=min_val, hi=max_val)
+    return activate("hardtanh", Hardtanh, input, inplace, lo=min_val, hi=max_val)
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6), element by element. TypeError if the input is not floating."""
-    return _activate("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
+    return activate("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """min(max(x + 3, 0), 6) / 6, element by element. TypeError if the input is not floating."""
+    return activate("hardsigmoid", Hardsigmoid, input, inplace)
 
 
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
@@ -335,6 +493,12 @@ def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any
         TypeError: the input is not floating.
     """
     return _along_axis("softmax", Softmax, input, dim, _stacklevel, dtype)
+
+
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """softmax(-x): the smallest entry gets most. Arguments and errors as softmax."""
+    check_floating("softmin", "x", input if dtype is None else cast(input, dtype))
+    return _along_axis("softmin", Softmax, -input, dim, _stacklevel, dtype)
 
 
 def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:

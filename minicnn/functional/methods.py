@@ -114,7 +114,9 @@ METHODS = {
         scatter scatter_add sort take_along_dim topk unique""",
     "linear": "addmm bmm dot matmul mm mv outer",
     "creation": "bernoulli multinomial",
-    "activation": "log_softmax relu sigmoid softmax tanh",
+    "activation": "log_softmax prelu relu sigmoid softmax tanh",
+    "shrink": "hardshrink",
+    "special": "erf erfc",
 }
 
 # t.f_(...) is t = t.f(...) in the memory of t.
@@ -125,6 +127,7 @@ IN_PLACE = {
         sqrt square sub subtract true_divide trunc""",
     "index": "masked_fill scatter scatter_add",
     "activation": "relu sigmoid tanh",
+    "special": "erf erfc",
 }
 
 

@@ -1,11 +1,13 @@
-"""Activations as layers. The maths is in functional/activation.py."""
+"""Activations as layers. The maths is in functional/activation.py, gate.py and shrink.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .. import functional as F
+from .init import constant_
 from .module import Module
+from .parameter import Parameter
 
 
 class ReLU(Module):
@@ -36,6 +38,64 @@ class SiLU(ReLU):
         return F.silu(input, inplace=self.inplace)
 
 
+class SELU(ReLU):
+    """y = 1.0507 * (x where x > 0, else 1.6733 * (exp(x) - 1)): keeps mean 0 and variance 1."""
+
+    def forward(self, input: Any) -> Any:
+        return F.selu(input, inplace=self.inplace)
+
+
+class Mish(ReLU):
+    """y = x * tanh(log(1 + exp(x)))."""
+
+    def forward(self, input: Any) -> Any:
+        return F.mish(input, inplace=self.inplace)
+
+
+class Hardswish(ReLU):
+    """y = x * relu6(x + 3) / 6."""
+
+    def forward(self, input: Any) -> Any:
+        return F.hardswish(input, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Hardsigmoid(Hardswish):
+    """y = relu6(x + 3) / 6."""
+
+    def forward(self, input: Any) -> Any:
+        return F.hardsigmoid(input, inplace=self.inplace)
+
+
+class PReLU(Module):
+    """y = x where x > 0, else weight[c] * x, with a learned weight.
+
+    num_parameters is 1, for one weight, or the number of channels C of x (N, C, ...). The weights
+    start at `init`.
+    """
+
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ):
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = Parameter(F.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets the weights to `init` again."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: Any) -> Any:
+        return F.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
 class LeakyReLU(Module):
     """y = x where x > 0, else negative_slope * x."""
 
@@ -64,6 +124,93 @@ class ELU(Module):
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
+class CELU(ELU):
+    """y = x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.celu(input, self.alpha, self.inplace)
+
+
+class GELU(Module):
+    """y = x * Phi(x), Phi the normal distribution function; approximate is 'none' or 'tanh'."""
+
+    def __init__(self, approximate: str = "none"):
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Any:
+        return F.gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class GLU(Module):
+    """y = a * sigmoid(b), with a and b the halves of x along `dim`."""
+
+    def __init__(self, dim: int = -1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return F.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Threshold(Module):
+    """y = x where x > threshold, else value."""
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False):
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self) -> str:
+        text = f"threshold={self.threshold}, value={self.value}"
+        return text + (", inplace=True" if self.inplace else "")
+
+
+class Hardshrink(Module):
+    """y = 0 where -lambd <= x <= lambd, else x."""
+
+    def __init__(self, lambd: float = 0.5):
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Any:
+        return F.hardshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Softshrink(Hardshrink):
+    """y = x moved towards 0 by lambd, and 0 where that would cross it."""
+
+    def forward(self, input: Any) -> Any:
+        return F.softshrink(input, self.lambd)
+
+
+class Tanhshrink(Module):
+    """y = x - tanh(x)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.tanhshrink(input)
+
+
+class Softsign(Module):
+    """y = x / (1 + |x|)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.softsign(input)
 
 
 class Hardtanh(Module):
@@ -107,6 +254,13 @@ class Sigmoid(Module):
         return F.sigmoid(input)
 
 
+class LogSigmoid(Module):
+    """y = log(sigmoid(x))."""
+
+    def forward(self, input: Any) -> Any:
+        return F.logsigmoid(input)
+
+
 class Tanh(Module):
     """y = tanh(x)."""
 
@@ -126,6 +280,13 @@ class Softmax(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+class Softmin(Softmax):
+    """y = softmax(-x) along `dim`."""
+
+    def forward(self, input: Any) -> Any:
+        return F.softmin(input, self.dim)
 
 
 class LogSoftmax(Softmax):

@@ -194,6 +194,24 @@ OPS = {
     "elu": (lambda lib, x: F(lib).elu(x, 0.7), [(3, 4)]),
     "softplus": (lambda lib, x: F(lib).softplus(x, 2), [(3, 4)]),
     "hardtanh": (lambda lib, x: F(lib).hardtanh(x), [(3, 4)]),
+    "prelu": (lambda lib, x, w: F(lib).prelu(x, w), [(3, 4, 2), (4,)]),
+    "prelu of one weight": (lambda lib, x, w: F(lib).prelu(x, w), [(4,), (1,)]),
+    "selu": (lambda lib, x: F(lib).selu(x), [(3, 4)]),
+    "celu": (lambda lib, x: F(lib).celu(x, 0.5), [(3, 4)]),
+    "logsigmoid": (lambda lib, x: F(lib).logsigmoid(x), [(3, 4)]),
+    "softsign": (lambda lib, x: F(lib).softsign(x), [(3, 4)]),
+    "erf": (lambda lib, x: lib.erf(x), [(3, 4)]),
+    "erfc": (lambda lib, x: x.erfc(), [(3, 4)]),
+    "gelu": (lambda lib, x: F(lib).gelu(x), [(3, 4)]),
+    "gelu by tanh": (lambda lib, x: F(lib).gelu(x, approximate="tanh"), [(3, 4)]),
+    "mish": (lambda lib, x: F(lib).mish(x), [(3, 4)]),
+    "hardswish": (lambda lib, x: F(lib).hardswish(3 * x), [(3, 4)]),
+    "glu": (lambda lib, x: F(lib).glu(x, 1), [(3, 4, 2)]),
+    "threshold": (lambda lib, x: F(lib).threshold(x, 0.1, 0.7), [(3, 4)]),
+    "hardshrink": (lambda lib, x: F(lib).hardshrink(x), [(3, 4)]),
+    "softshrink": (lambda lib, x: F(lib).softshrink(x, 0.3), [(3, 4)]),
+    "tanhshrink": (lambda lib, x: F(lib).tanhshrink(x), [(3, 4)]),
+    "softmin": (lambda lib, x: F(lib).softmin(x, 1), [(3, 4)]),
     "softmax": (lambda lib, x: F(lib).softmax(x, 1), [(3, 4)]),
     "log_softmax": (lambda lib, x: F(lib).log_softmax(x, 0), [(3, 4)]),
     "nll_loss": (lambda lib, x: F(lib).nll_loss(x, lib.tensor(LABELS)), [(3, 4)]),
@@ -221,7 +239,11 @@ def seeded_dropout(x):
     return functional.dropout(x, 0.4)
 
 
-OWN = {"dropout": (lambda lib, x: seeded_dropout(x), [(5, 4)])}  # PyTorch draws other masks
+OWN = {
+    "dropout": (lambda lib, x: seeded_dropout(x), [(5, 4)]),  # PyTorch draws other masks
+    # PyTorch's slope is a float32 1/6 also in float64; test_activation.py compares it.
+    "hardsigmoid": (lambda lib, x: F(lib).hardsigmoid(3 * x), [(3, 4)]),
+}
 
 
 def arrays(shapes, seed, fortran=False):

@@ -42,6 +42,8 @@ METHODS = {
     "relu_": lambda lib, y, b: y.relu_(),
     "sigmoid_": lambda lib, y, b: y.sigmoid_(),
     "tanh_": lambda lib, y, b: y.tanh_(),
+    "erf_": lambda lib, y, b: y.erf_(),
+    "erfc_": lambda lib, y, b: y.erfc_(),
     "set a row": lambda lib, y, b: y.__setitem__(0, b),
     "set a column": lambda lib, y, b: y.__setitem__((slice(None), 1), b[0]),
     "set by mask": lambda lib, y, b: y.__setitem__(y > 1, 0.0),

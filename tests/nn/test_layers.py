@@ -19,6 +19,8 @@ def test_layers_call_the_function_of_their_name():
         (nn.AdaptiveAvgPool2d((1, None)), F.adaptive_avg_pool2d(x, (1, None))),
         (nn.AdaptiveMaxPool2d(2), F.adaptive_max_pool2d(x, 2)),
         (nn.LeakyReLU(0.3), F.leaky_relu(x, 0.3)),
+        (nn.Hardsigmoid(), F.hardsigmoid(x)),
+        (nn.GELU("tanh"), F.gelu(x, approximate="tanh")),
         (nn.Softmax(1), F.softmax(x, 1)),
         (nn.LogSoftmax(-1), F.log_softmax(x, -1)),
         (nn.Sigmoid(), F.sigmoid(x)),
@@ -96,6 +98,24 @@ def test_relu_in_place_overwrites():
     x = minicnn.tensor([-1.0, 2.0])
     y = nn.ReLU(inplace=True)(x)
     assert y is x and x.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "name", ["ReLU6", "SiLU", "ELU", "SELU", "CELU", "Mish", "Hardswish", "Hardsigmoid"]
+)
+def test_activations_in_place_overwrite(name):
+    x = minicnn.tensor([-1.0, 2.0])
+    wanted = getattr(nn, name)()(x).tolist()
+    y = getattr(nn, name)(inplace=True)(x)
+    assert y is x and x.tolist() == wanted != [-1, 2]
+
+
+def test_prelu_starts_at_init():
+    layer = nn.PReLU(3, init=0.5, dtype=minicnn.float64)
+    assert layer.weight.tolist() == [0.5] * 3 and layer.weight.dtype == minicnn.float64
+    layer.weight.data.fill_(7)
+    layer.reset_parameters()
+    assert layer.weight.tolist() == [0.5] * 3
 
 
 # ---------------------------------------------------------------------- batch norm
