@@ -11,6 +11,7 @@ from .arithmetic import *
 from .conv import *
 from .creation import *
 from .dropout import *
+from .entropy import *
 from .gate import *
 from .index import *
 from .linear import *
@@ -20,8 +21,10 @@ from .reduce import *
 from .response_norm import *
 from .rms import *
 from .sample_norm import *
+from .robust import *
 from .shape import *
 from .shrink import *
+from .similarity import *
 from .special import *
 
 from . import methods as _methods  # noqa: F401  attaches the functions to Tensor

@@ -269,7 +269,7 @@ def cross_entropy(
         ValueError: shapes that do not fit, an unknown reduction, label_smoothing outside 0 .. 1.
         TypeError: scores that are not floating, bool labels.
     """
-    reduction = _reduction("cross_entropy", size_average, reduce, reduction)
+    reduction = reduction_of("cross_entropy", size_average, reduce, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing expects 0 to 1, got {label_smoothing}")
     _check_scores("cross_entropy", input, target, weight)
@@ -300,7 +300,7 @@ def nll_loss(
 
     Arguments, result and errors as cross_entropy's, with labels only.
     """
-    reduction = _reduction("nll_loss", size_average, reduce, reduction)
+    reduction = reduction_of("nll_loss", size_average, reduce, reduction)
     _check_scores("nll_loss", input, target, weight)
     if target.dtype.kind == "f":
         raise TypeError(f"nll_loss: target expects integer labels, got {target.dtype}")
@@ -328,8 +328,8 @@ def mse_loss(
         ValueError: shapes that do not broadcast, an unknown reduction.
         TypeError: neither is floating.
     """
-    reduction = _reduction("mse_loss", size_average, reduce, reduction)
-    return _elementwise_loss("mse_loss", SquaredError, input, target, reduction, weight)
+    reduction = reduction_of("mse_loss", size_average, reduce, reduction)
+    return elementwise_loss("mse_loss", SquaredError, input, target, reduction, weight)
 
 
 def l1_loss(
@@ -341,15 +341,18 @@ def l1_loss(
     weight: Any = None,
 ) -> Any:
     """The mean (or sum, or each) of |input - target|. Arguments and errors as mse_loss."""
-    reduction = _reduction("l1_loss", size_average, reduce, reduction)
-    return _elementwise_loss("l1_loss", AbsoluteError, input, target, reduction, weight)
+    reduction = reduction_of("l1_loss", size_average, reduce, reduction)
+    return elementwise_loss("l1_loss", AbsoluteError, input, target, reduction, weight)
 
 
 # ---------------------------------------------------------------------- arguments
 
 
-def _reduction(function: str, size_average: Any, reduce: Any, reduction: str) -> str:
-    """The reduction, also from the two arguments that PyTorch had before it."""
+def reduction_of(function: str, size_average: Any, reduce: Any, reduction: str, *more: str) -> str:
+    """The reduction, also from the two arguments that PyTorch had before it.
+
+    `more` are the names that a loss understands besides the three.
+    """
     if size_average is not None or reduce is not None:
         mean = size_average is None or size_average
         reduction = "none" if reduce is False else "mean" if mean else "sum"
@@ -358,10 +361,10 @@ def _reduction(function: str, size_average: Any, reduce: Any, reduction: str) ->
             UserWarning,
             stacklevel=3,
         )
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(
-            f"{function}: reduction expects 'none', 'mean' or 'sum', got {reduction!r}"
-        )
+    known = ("none", "mean", "sum", *more)
+    if reduction not in known:
+        expected = ", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}"
+        raise ValueError(f"{function}: reduction expects {expected}, got {reduction!r}")
     return reduction
 
 
@@ -426,17 +429,19 @@ def _with_probabilities(x: Any, q: Any, weight: Any, reduction: str, smooth: flo
     Q = q if weight is None else q * reshape(weight, (C,) + (1,) * (x.ndim - axis - 1))
     loss = -sum(log_softmax(x, axis) * Q, axis)
     return (
-        div(sum(loss), math.prod(x.shape) // C)
-        if reduction == "mean"
-        else _reduced(loss, reduction)
+        div(sum(loss), math.prod(x.shape) // C) if reduction == "mean" else reduced(loss, reduction)
     )
 
 
-def _reduced(loss: Any, reduction: str) -> Any:
+def reduced(loss: Any, reduction: str) -> Any:
+    """The loss of each element, their mean or their sum."""
     return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
 
 
-def _elementwise_loss(function: str, op: Any, x: Any, t: Any, reduction: str, weight: Any) -> Any:
+def elementwise_loss(
+    function: str, op: Any, x: Any, t: Any, reduction: str, weight: Any, **options: Any
+) -> Any:
+    """The loss op(x, t) of two operands that are checked, in one type; weighted and reduced."""
     if not hasattr(x, "dtype") or not hasattr(t, "dtype"):
         got = type(t if hasattr(x, "dtype") else x).__name__
         raise TypeError(f"{function}: input and target expect a Tensor or an array, got {got}")
@@ -454,12 +459,12 @@ def _elementwise_loss(function: str, op: Any, x: Any, t: Any, reduction: str, we
             UserWarning,
             stacklevel=3,
         )
-    loss = op.apply(cast(x, dtype), cast(t, dtype))
+    loss = op.apply(cast(x, dtype), cast(t, dtype), **options)
     if weight is None:
-        return _reduced(loss, reduction)
+        return reduced(loss, reduction)
     if weight.shape != x.shape:
         raise ValueError(
             f"{function}: weight expects input's shape {tuple(x.shape)}, got {weight.shape}"
         )
     loss = loss * weight
-    return div(sum(loss), sum(weight)) if reduction == "mean" else _reduced(loss, reduction)
+    return div(sum(loss), sum(weight)) if reduction == "mean" else reduced(loss, reduction)

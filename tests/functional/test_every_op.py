@@ -224,6 +224,43 @@ OPS = {
         [(3, 4), (3, 4)],
     ),
     "mse_loss": (lambda lib, x, y: F(lib).mse_loss(x, y), [(3, 4), (3, 4)]),
+    "huber_loss": (lambda lib, x, y: F(lib).huber_loss(x, y, delta=0.7), [(3, 4), (3, 4)]),
+    "smooth_l1_loss": (
+        lambda lib, x, y: F(lib).smooth_l1_loss(x, y, reduction="none", beta=0.5),
+        [(3, 4), (3, 4)],
+    ),
+    "binary_cross_entropy": (
+        lambda lib, x, y: F(lib).binary_cross_entropy(lib.sigmoid(x), lib.sigmoid(y)),
+        [(3, 4), (3, 4)],
+    ),
+    "binary_cross_entropy_with_logits": (
+        lambda lib, x, y: F(lib).binary_cross_entropy_with_logits(x, y),
+        [(3, 4), (3, 4)],
+    ),
+    "binary_cross_entropy_with_logits weighted": (
+        lambda lib, x, y: F(lib).binary_cross_entropy_with_logits(
+            x,
+            y,
+            lib.tensor([[0.5], [2.0], [1.5]], dtype=x.dtype),
+            reduction="sum",
+            pos_weight=lib.tensor([2.0, 1.0, 0.5, 3.0], dtype=x.dtype),
+        ),
+        [(3, 4), (3, 4)],
+    ),
+    "kl_div": (
+        lambda lib, x, y: F(lib).kl_div(x, lib.sigmoid(y), reduction="batchmean"),
+        [(3, 4), (3, 4)],
+    ),
+    "kl_div of logarithms": (
+        lambda lib, x, y: F(lib).kl_div(x, y, reduction="none", log_target=True),
+        [(3, 4), (1, 4)],
+    ),
+    "normalize": (lambda lib, x: F(lib).normalize(x), [(3, 4)]),
+    "normalize by another norm": (lambda lib, x: F(lib).normalize(x, 3.0, (0, 2)), [(3, 4, 2)]),
+    "cosine_similarity": (
+        lambda lib, x, y: F(lib).cosine_similarity(x, y, dim=-1),
+        [(3, 4), (2, 1, 4)],
+    ),
     "l1_loss": (lambda lib, x, y: F(lib).l1_loss(x, y, reduction="none"), [(3, 4), (3, 4)]),
 }
 

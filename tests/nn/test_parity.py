@@ -97,6 +97,18 @@ LAYERS = [  # (how to build it from either nn, the shape of its input)
     (lambda nn: nn.ReplicationPad2d(2), X),
     (lambda nn: nn.CircularPad2d((1, 2, 3, 0)), X),
 ]
+PAIR_LOSSES = [  # of an input and a target between 0 and 1
+    lambda nn, w: nn.MSELoss(),
+    lambda nn, w: nn.SmoothL1Loss(beta=0.3),
+    lambda nn, w: nn.HuberLoss("sum", 0.2),
+    lambda nn, w: nn.BCELoss(w),
+    lambda nn, w: nn.BCELoss(reduction="none"),
+    lambda nn, w: nn.BCEWithLogitsLoss(w, pos_weight=w + 1),
+    lambda nn, w: nn.BCEWithLogitsLoss(reduction="sum"),
+    lambda nn, w: nn.KLDivLoss(reduction="batchmean"),
+    lambda nn, w: nn.KLDivLoss(reduction="sum", log_target=True),
+    lambda nn, w: nn.CosineSimilarity(dim=0),
+]
 LOSSES = [
     lambda nn, w: nn.CrossEntropyLoss(),
     lambda nn, w: nn.CrossEntropyLoss(w, ignore_index=2, label_smoothing=0.1),
@@ -234,6 +246,24 @@ def test_lazy_texts(name):
     ours, theirs = eval(f"nn.{name}"), eval(f"tnn.{name}")
     assert text(ours) == text(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("i", range(len(PAIR_LOSSES)))
+def test_losses_of_pairs(i, dtype, tolerance):
+    x, t = np.random.default_rng(i).uniform(0.05, 0.95, (2, 4, 3)).astype(dtype)
+    w = np.array([0.5, 2, 1], dtype)
+    theirs, ours = PAIR_LOSSES[i](tnn, torch.tensor(w)), PAIR_LOSSES[i](nn, minicnn.tensor(w))
+    assert repr(theirs) == repr(ours)
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    x1, t1 = (torch.tensor(a, requires_grad=True) for a in (x, t))
+    x2, t2 = (minicnn.tensor(a, requires_grad=True) for a in (x, t))
+    y, ours_y = theirs(x1, t1), ours(x2, t2)
+    equal(ours_y, y, tolerance)
+    y.sum().backward()
+    ours_y.sum().backward()
+    equal(x2.grad, x1.grad, tolerance)
+    equal(t2.grad, t1.grad, tolerance)
 
 
 def test_default_initialisation_has_pytorchs_distribution():
