@@ -50,7 +50,7 @@ from .arithmetic import cast, clamp, div, exp, log, log1p
 from .checks import check_floating
 from .loss import reduced, reduction_of
 from .reduce import sum
-from .shape import sum_to
+from .shape import check_tensors, sum_to
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"]
 
@@ -275,6 +275,7 @@ def _check_pair(function: str, x: Any, target: Any, weight: Any) -> None:
 
 def _check_broadcasts(function: str, name: str, weight: Any, x: Any) -> None:
     """`weight` has a shape that broadcasts to x's own."""
+    check_tensors(function, weight)
     try:
         fits = np.broadcast_shapes(weight.shape, x.shape) == x.shape
     except ValueError:

@@ -25,7 +25,7 @@ from .. import backend
 from ..autograd import Function
 from .arithmetic import clamp
 from .loss import AbsoluteError, elementwise_loss, reduced, reduction_of
-from .shape import sum_to
+from .shape import check_tensors, sum_to
 
 __all__ = ["huber_loss", "smooth_l1_loss"]
 
@@ -72,6 +72,7 @@ def huber_loss(
         raise ValueError(f"huber_loss: delta expects a positive number, got {delta}")
     loss = elementwise_loss("huber_loss", Huber, input, target, "none", None, delta=float(delta))
     if weight is not None:
+        check_tensors("huber_loss", weight)
         if weight.shape != input.shape:
             raise ValueError(
                 f"huber_loss: weight expects input's shape {tuple(input.shape)}, got "

@@ -37,7 +37,7 @@ from .arithmetic import cast, clamp, div
 from .checks import check_floating
 from .operands import mismatch
 from .reduce import norm, sum
-from .shape import axis_of, broadcast_to
+from .shape import axis_of, broadcast_to, check_tensors
 
 __all__ = ["cosine_similarity", "normalize"]
 
@@ -68,6 +68,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
         RuntimeError: shapes that do not broadcast.
         TypeError: neither is floating.
     """
+    check_tensors("cosine_similarity", x1, x2)
     dtype = dtypes.result_type(x1, x2)
     if dtype.kind != "f":
         raise TypeError(f"cosine_similarity: x1 or x2 expects a floating type, got {dtype}")

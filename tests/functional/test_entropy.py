@@ -201,3 +201,10 @@ def test_types_meet():
     x = minicnn.ones(2, dtype=minicnn.float32) * 0.5
     assert logits(x, x.double()).dtype == np.float64
     assert kl_div(x, x, reduction="sum").dtype == np.float32
+
+
+def test_a_weight_that_is_no_tensor_is_refused():
+    with pytest.raises(TypeError, match=r"binary_cross_entropy: .*list"):
+        bce(x23, x23, [1.0])
+    with pytest.raises(TypeError, match=r"binary_cross_entropy_with_logits: .*float"):
+        logits(x23, x23, pos_weight=2.0)

@@ -120,3 +120,8 @@ def test_shapes_that_differ_broadcast_with_a_warning():
     with pytest.warns(UserWarning, match="huber_loss: the shapes differ") as caught:
         huber_loss(x23, x23[0])
     assert caught[0].filename == __file__
+
+
+def test_a_weight_that_is_no_tensor_is_refused():
+    with pytest.raises(TypeError, match=r"huber_loss: .*float"):
+        huber_loss(x23, x23, weight=1.0)

@@ -102,3 +102,8 @@ x23 = np.ones((2, 3))
 def test_errors(error, text, call):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_lists_are_refused():
+    with pytest.raises(TypeError, match=r"cosine_similarity: .*list"):
+        cosine_similarity([[1.0]], x23)
