@@ -20,10 +20,9 @@ The spatial axes are tuples of any length: (L,), (H, W) or (D, H, W).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import index
-from typing import Any
+from typing import Any, dataclass_transform
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -115,8 +114,47 @@ def _check_rank(function: str, name: str, shape: Ints, lead: Ints | tuple[str, .
 # Convolution
 
 
-@dataclass(frozen=True)
-class ConvGeometry:
+@dataclass_transform(frozen_default=True)
+class _Frozen:
+    """A frozen dataclass: annotated fields, equal and hashed by value, never changed.
+
+    Written out, because the module `dataclasses` and the code that it generates would take a
+    twentieth of the time that `import numpy` takes.
+    """
+
+    def __init__(self, *values: Any, **named: Any):
+        names = tuple(type(self).__annotations__)
+        if len(values) + len(named) != len(names) or set(names[: len(values)]) & set(named):
+            raise TypeError(f"{type(self).__name__}: expects {', '.join(names)}")
+        self.__dict__.update(zip(names, values, strict=False))
+        for name, value in named.items():
+            if name not in names:
+                raise TypeError(f"{type(self).__name__}: has no field {name!r}")
+            self.__dict__[name] = value
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple([self.__dict__[name] for name in type(self).__annotations__])
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted")
+
+    def __repr__(self) -> str:
+        pairs = zip(type(self).__annotations__, self._values(), strict=True)
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in pairs)})"
+
+
+class ConvGeometry(_Frozen):
     """The geometry of y[n,f,i,j] = b[f] + sum_cpq w[f,c,p,q] x[n,c,i*S+p*D-P,j*S+q*D-P].
 
     Made by `of`, which checks it; `padding` holds a (low, high) pair for each spatial axis.
@@ -277,8 +315,7 @@ def _conv_padding(
 # Pooling
 
 
-@dataclass(frozen=True)
-class PoolGeometry:
+class PoolGeometry(_Frozen):
     """Where each output of a pooling looks: h = i*S + p*D - P for p = 0 .. KH-1, inside 0 .. H-1.
 
     With `ceil_mode` a window may hang over the end of the padded input, but none begins in the
@@ -434,8 +471,7 @@ def adaptive_windows(size: int, out_size: int) -> Pairs:
 # Receptive field
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
+class ReceptiveField(_Frozen):
     """What one unit, deep in a network, sees of the network's input, along each spatial axis.
 
     Unit i of a layer sees the `size` inputs that begin at start + i*jump. The empty network is

@@ -460,3 +460,39 @@ def test_receptive_field_against_marked_pixels():
             }
         assert min(seen) == field.start[axis] + unit * field.jump[axis]
         assert max(seen) - min(seen) + 1 == field.size[axis]
+
+
+class TestFrozen:
+    """Geometries are values: compared and hashed by their fields, and never changed."""
+
+    def test_equal_fields_are_equal_and_hash_alike(self):
+        one, two = ReceptiveField((1, 1), (1, 1), (0, 0)), ReceptiveField.input()
+        other = ReceptiveField(size=(3, 3), jump=(1, 1), start=(0, 0))
+        assert one == two
+        assert hash(one) == hash(two)
+        assert one != other
+        assert one != ((1, 1), (1, 1), (0, 0))
+        assert repr(other) == "ReceptiveField(size=(3, 3), jump=(1, 1), start=(0, 0))"
+
+    def test_a_computed_property_changes_neither(self):
+        a, b = (ConvGeometry.of.__func__(ConvGeometry, (1, 1, 5, 5), (1, 1, 3, 3)) for _ in "ab")
+        fresh = ConvGeometry(*a._values())
+        assert a.out_size == (3, 3)
+        assert fresh == a == b
+        assert hash(fresh) == hash(a)
+
+    def test_nothing_can_be_set_or_deleted(self):
+        geometry = ReceptiveField.input()
+        with pytest.raises(AttributeError, match="frozen"):
+            geometry.size = (2, 2)
+        with pytest.raises(AttributeError, match="frozen"):
+            del geometry.size
+
+    @pytest.mark.parametrize(
+        "values, named",
+        [(((1,),), {}), (((1,), (1,), (0,), (0,)), {}), (((1,), (1,)), {"size": (1,)}),
+         (((1,), (1,)), {"other": (1,)})],
+    )  # fmt: skip
+    def test_fields_are_given_once_each(self, values, named):
+        with pytest.raises(TypeError, match="ReceptiveField"):
+            ReceptiveField(*values, **named)
