@@ -109,22 +109,34 @@ class inference_mode(_Switch):
         super().__init__(grad=not mode, inference=mode)
 
 
-class set_grad_enabled(_Switch):
+class _AtOnce(_Switch):
+    """A switch that acts from the line where it is made; a `with` around it still undoes it."""
+
+    def __init__(self, **settings: bool):
+        super().__init__(**settings)
+        self._at_call = {name: getattr(_current, name) for name in settings}
+        self._set(settings)
+
+    def __enter__(self) -> _Switch:
+        self._before.append(self._at_call)
+        self._set(self._settings)
+        return self
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        self._set(self._at_call)  # as a decorator it acts only inside fn
+        return super().__call__(fn)
+
+    @staticmethod
+    def _set(settings: dict[str, bool]) -> None:
+        for name, value in settings.items():
+            setattr(_current, name, value)
+
+
+class set_grad_enabled(_AtOnce):
     """`set_grad_enabled(False)` acts at once, and is undone at the end of a `with` around it."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__(grad=bool(mode))
-        self._at_call = {"grad": _current.grad}
-        _current.grad = bool(mode)
-
-    def __enter__(self) -> _Switch:
-        self._before.append(self._at_call)
-        _current.grad = self._settings["grad"]
-        return self
-
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        _current.grad = self._at_call["grad"]  # as a decorator it acts only inside fn
-        return super().__call__(fn)
 
 
 class detect_anomaly(_Switch):
@@ -138,22 +150,11 @@ class detect_anomaly(_Switch):
         super().__init__(anomaly=check_nan)
 
 
-class set_detect_anomaly(set_grad_enabled):
+class set_detect_anomaly(_AtOnce):
     """As `detect_anomaly`, but acts at once, from this line on."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        _Switch.__init__(self, anomaly=bool(mode and check_nan))
-        self._at_call = {"anomaly": _current.anomaly}
-        _current.anomaly = self._settings["anomaly"]
-
-    def __enter__(self) -> _Switch:
-        self._before.append(self._at_call)
-        _current.anomaly = self._settings["anomaly"]
-        return self
-
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        _current.anomaly = self._at_call["anomaly"]
-        return _Switch.__call__(self, fn)
+        super().__init__(anomaly=bool(mode and check_nan))
 
 
 def is_grad_enabled() -> bool:

@@ -34,11 +34,6 @@ def order_of(x: np.ndarray) -> Order:
     return NCHW
 
 
-def in_order(x: np.ndarray, order: Order) -> bool:
-    """Whether x lies in that order without gaps."""
-    return x.transpose(order).flags.c_contiguous
-
-
 def empty(shape: tuple[int, ...], order: Order, dtype: np.dtype) -> np.ndarray:
     """A new array of shape (N,C,H,W), contiguous in `order`."""
     array = np.empty([shape[axis] for axis in order], dtype)
