@@ -61,8 +61,8 @@ from .version import __version__
 Size = tuple  # what shapes are: `Size([2, 3])`
 
 _LAZY_MODULES = {
-    "accelerator", "backends", "cli", "cuda", "data", "datasets", "explain", "interop", "models",
-    "nn", "optim", "train", "transforms", "utils",
+    "accelerator", "backends", "catalog", "cli", "cuda", "data", "datasets", "explain", "interop",
+    "models", "nn", "optim", "train", "transforms", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "are_deterministic_algorithms_enabled": "backends", "load": "interop", "save": "interop",

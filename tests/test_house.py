@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "backends": set(),
     "accelerator": set(),
 }
-ON_TOP = {"train", "interop", "explain", "cli", "__main__", "__init__"}
+ON_TOP = {"train", "interop", "explain", "catalog", "cli", "__main__", "__init__"}
 
 
 def modules():

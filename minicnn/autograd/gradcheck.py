@@ -77,22 +77,37 @@ def gradcheck(
     deterministic; not finite; not settled (no step gives a slope to compare with). Raises
     ValueError if no input requires a gradient, TypeError if fn returns something else than Tensors.
     """
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    check = _Check(fn, given, [eps] if eps else _STEPS, atol, rtol, seed)
     try:
-        check.deterministic()
-        for _ in range(directions):
-            check.new_cotangent()
-            gradients = check.gradients(check.checked)
-            for i in check.checked:
-                check.along_a_direction(i, gradients[i])
-                check.alone(i, gradients[i])
-        check.single_precision()
+        gradcheck_error(fn, inputs, eps, atol, rtol, directions=directions, seed=seed)
     except GradcheckError:
         if raise_exception:
             raise
         return False
     return True
+
+
+def gradcheck_error(
+    fn: Callable[..., Any],
+    inputs: Any,
+    eps: float | None = None,
+    atol: float = 1e-7,
+    rtol: float = 1e-6,
+    *,
+    directions: int = 2,
+    seed: int = 0,
+) -> float:
+    """As gradcheck; returns the largest error of a slope, relative to |gradient * v|."""
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    check = _Check(fn, given, [eps] if eps else _STEPS, atol, rtol, seed)
+    check.deterministic()
+    for _ in range(directions):
+        check.new_cotangent()
+        gradients = check.gradients(check.checked)
+        for i in check.checked:
+            check.along_a_direction(i, gradients[i])
+            check.alone(i, gradients[i])
+    check.single_precision()
+    return check.worst
 
 
 def outputs_of(value: Any) -> list[Tensor]:
@@ -122,6 +137,7 @@ class _Check:
         self.steps, self.atol, self.rtol = steps, atol, rtol
         self.rng = np.random.default_rng(seed)
         self.x = {i: np.array(given[i].array, np.float64) for i in self.checked}
+        self.worst = 0.0
 
     def call(self, changed: Any = None, need: Any = ()) -> tuple[list[Tensor], list[Any]]:
         """Outputs and inputs of fn at x, some replaced, those in `need` requiring a gradient."""
@@ -237,7 +253,10 @@ class _Check:
         if g.size == 0:
             return
         v = self.rng.standard_normal(g.shape)
-        if self.compare(i, g, v).right:
+        slope = self.compare(i, g, v)
+        if slope.right:
+            size = float(np.linalg.norm(g * v))
+            self.worst = max(self.worst, float(slope.error) / max(size, self.atol))
             return
         raise GradcheckError(f"gradcheck: input {i}, {diagnose(self, i, g, v)}")
 

@@ -1,0 +1,5 @@
+"""Prints the reference table."""
+
+from . import reference_table
+
+print(reference_table(), end="")

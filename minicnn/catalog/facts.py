@@ -1,0 +1,80 @@
+"""What can be seen of an operation by running it: its Functions, its primitives, its backends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple
+from unittest import mock
+
+from .. import backend
+from ..autograd import Function
+from .case import Op
+
+_CONFIGURATIONS = 4  # that are run: an op may take another way for other options
+
+
+class Facts(NamedTuple):
+    """What an operation is made of.
+
+    functions: the Functions applied, forward and backward. primitives: what it asks of a backend.
+    backends: those that have all of these, or none if it needs no primitive. second: whether second
+    derivatives can be taken.
+    """
+
+    functions: frozenset[type[Function]]
+    primitives: frozenset[str]
+    backends: tuple[str, ...]
+    second: bool
+
+
+class _Noting:
+    """Stands for a backend module and notes what is taken from it."""
+
+    def __init__(self, module: ModuleType, names: set[str]) -> None:
+        self._module, self._names = module, names
+
+    def __getattr__(self, name: str) -> Any:
+        self._names.add(name)
+        return getattr(self._module, name)
+
+
+@contextmanager
+def _noting(functions: set[type[Function]], primitives: set[str]) -> Iterator[None]:
+    apply, of = Function.apply.__func__, backend.of  # type: ignore[attr-defined]
+
+    def noting_apply(cls: type[Function], *args: Any, **options: Any) -> Any:
+        functions.add(cls)
+        return apply(cls, *args, **options)
+
+    with (
+        mock.patch.object(Function, "apply", classmethod(noting_apply)),
+        mock.patch.object(backend, "of", lambda x: _Noting(of(x), primitives)),
+    ):
+        yield
+
+
+@cache
+def facts(op: Op) -> Facts:
+    """Runs a few configurations of an operation, forward and backward, and looks on."""
+    minicnn = sys.modules["minicnn"]
+    functions: set[type[Function]] = set()
+    primitives: set[str] = set()
+    with _noting(functions, primitives):
+        for number in range(_CONFIGURATIONS):
+            case = op.case(number)
+            out = case.run(minicnn, case.tensors(minicnn, op.gradient))
+            outs = out if isinstance(out, (tuple, list)) else [out]
+            roots = [y for y in outs if getattr(y, "requires_grad", False)]
+            if roots:
+                minicnn.autograd.backward(roots, [y.detach() for y in roots])
+    backends = [
+        name
+        for name in backend.available()
+        if primitives and all(hasattr(getattr(backend, name), p) for p in primitives)
+    ]
+    second = op.gradient and all(f.differentiable_backward for f in functions)
+    return Facts(frozenset(functions), frozenset(primitives), tuple(backends), second)

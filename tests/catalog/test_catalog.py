@@ -1,0 +1,95 @@
+"""Every op of the catalog: derivatives, PyTorch's numbers, and nothing left out."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import catalog, functional
+from minicnn.autograd import Function
+
+OPS = catalog.ops()
+DIFFERENTIABLE = [name for name, op in OPS.items() if op.gradient]
+IN_TORCH = [name for name, op in OPS.items() if op.torch]
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_derivatives(name):
+    row = catalog.check(OPS[name], 3)
+    assert row.right, row.message
+
+
+def run(library, case):
+    """The outputs and the gradients of one configuration, with random cotangents."""
+    tensors = case.tensors(library)
+    out = case.run(library, tensors)
+    outs = list(out) if isinstance(out, (tuple, list)) else [out]
+    roots = [y for y in outs if getattr(y, "requires_grad", False)]
+    if roots:
+        rng = np.random.default_rng(1)
+        cotangents = [
+            library.tensor(rng.standard_normal(tuple(y.shape)), dtype=y.dtype) for y in roots
+        ]
+        library.autograd.backward(roots, cotangents)
+    return outs, [t.grad for t in tensors]
+
+
+def same(mine, theirs, rtol, where):
+    assert (mine is None) == (theirs is None), f"{where}: {mine} here, {theirs} in PyTorch"
+    if not isinstance(mine, minicnn.Tensor):
+        assert mine == theirs, where
+        return
+    assert str(mine.dtype) == str(theirs.dtype).removeprefix("torch."), where
+    assert tuple(mine.shape) == tuple(theirs.shape), where
+    a, b = mine.detach().numpy(), theirs.detach().numpy()
+    scale = np.abs(b[np.isfinite(b)]).max(initial=1e-300) if b.dtype.kind == "f" else 0
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale, err_msg=where)
+
+
+def compare(torch, case, rtol, where):
+    (mine, grads), (theirs, torch_grads) = run(minicnn, case), run(torch, case)
+    assert len(mine) == len(theirs), where
+    for k, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+        same(a, b, rtol, f"{where}: output {k}")
+    for k, (a, b) in enumerate(zip(grads, torch_grads, strict=True)):
+        same(a, b, rtol, f"{where}: gradient of array {k}")
+
+
+@pytest.mark.parametrize("name", IN_TORCH)
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own
+def test_values_and_gradients_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    for number in range(OPS[name].count):
+        case = OPS[name].case(number)
+        compare(torch, case, 1e-9, f"{name}, configuration {number}: {case}")
+    for number in range(2):
+        case = OPS[name].case(number).astype(np.float32)
+        compare(torch, case, 2e-5, f"{name} in float32, configuration {number}: {case}")
+
+
+def all_functions():
+    found = set()
+    for info in pkgutil.iter_modules(functional.__path__):
+        module = importlib.import_module(f"minicnn.functional.{info.name}")
+        found |= {
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, Function) and value is not Function
+        }
+    return found
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_the_section_named_is_there(name):
+    op = OPS[name]
+    if op.section is None:
+        return
+    headings = (op.module.__doc__ or "").splitlines()
+    named = [k for k, line in enumerate(headings[:-1]) if line == op.section]
+    underlined = any(set(headings[k + 1]) == {"-"} for k in named)
+    derived = getattr(op.module, op.section, None)
+    assert underlined or (derived and issubclass(derived, Function)), op.section
