@@ -355,3 +355,39 @@ def _size(text: str) -> tuple[int, int, int]:
     if parts[1] != parts[2]:
         raise ValueError(f"--input expects a square image, got {text!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+@app.command()
+@_one_line_errors
+def gradcheck(
+    ops: Annotated[
+        list[str] | None, typer.Argument(help="Operations, or families of them; default: all.")
+    ] = None,
+    configurations: Annotated[
+        int, typer.Option("-n", "--configurations", help="Configurations of each.", min=1)
+    ] = 5,
+    second: Annotated[
+        bool, typer.Option("--second/--first-only", help="Check second derivatives too.")
+    ] = True,
+    backend: Annotated[str, typer.Option(help="Run the primitives of cpu or reference.")] = "cpu",
+) -> None:
+    """Check gradients against finite differences: `minicnn gradcheck conv2d max_pool2d`.
+
+    Every configuration draws shapes and options of its own. The error is that of the worst slope,
+    relative to the gradient, in float64. The command fails if any gradient is wrong.
+    """
+    from rich.console import Console
+
+    from ..backend import use_backend
+    from . import gradients
+
+    console = Console()
+    with use_backend(backend):
+        rows = gradients.check_all(gradients.chosen(ops or []), configurations, second, console)
+    console.print(gradients.table(rows))
+    wrong = [row for row in rows if not row.right]
+    typer.echo(f"{len(rows)} operation{'s' * (len(rows) != 1)}, {len(wrong)} wrong")
+    for row in wrong:
+        typer.echo(f"\n{row.message}", err=True)
+    if wrong:
+        raise typer.Exit(1)
