@@ -460,3 +460,55 @@ def matmul(a: ndarray, b: ndarray) -> ndarray:
     for m, n, k in np.ndindex(M, N, K):
         y[m, n] += A[m, k] * B[k, n]
     return y.astype(np.result_type(a, b))
+
+
+# Dropout
+#
+# The mask is not stored but computed, again each time it is needed, by a generator whose block
+# number t is a function of t and of a key alone: Philox 4x64-10 (Salmon et al., "Parallel random
+# numbers: as easy as 1, 2, 3", SC 2011). Ten rounds mix the 256 bits of the counter by products of
+# 64-bit numbers, of which both halves are kept; between two rounds the key moves on.
+
+_M0, _M1 = 0xD2E7470EE14C6C93, 0xCA5A826395121157  # what the counter's words are multiplied by
+_W0, _W1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B  # what is added to the key's words
+_LOW = 2**64 - 1
+
+
+def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Four 64-bit numbers, random to look at, that `counter` and `key` (64-bit numbers) determine.
+
+    One round turns (c0, c1, c2, c3) into (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1,
+    lo(M0 c0)), where hi and lo are the upper and lower 64 bits of a product of 128.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        a, b = _M0 * c0, _M1 * c2
+        c0, c1, c2, c3 = (b >> 64) ^ c1 ^ k0, b & _LOW, (a >> 64) ^ c3 ^ k1, a & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+def dropout_word(key: int, e: int) -> int:
+    """The 32 random bits that decide on element e: word e % 8 of block e // 8.
+
+    The block is philox((e // 8, 0, 0, 0), (key, 1)); each of its 64-bit numbers makes two words,
+    the lower half first. A generator's own stream has 0 where this key has 1, so that no mask
+    repeats a part of it.
+    """
+    number = philox((e // 8, 0, 0, 0), (key, 1))[e % 8 // 2]
+    return number >> 32 if e % 2 else number & 0xFFFFFFFF
+
+
+def dropout(x: ndarray, p: float, key: int, mask_shape: tuple[int, ...]) -> ndarray:
+    """y = m * x / (1 - p), m of `mask_shape` broadcast to x; y like x.
+
+    Entry number e of m, counted in the order of its indices whatever lies where in memory, is 1
+    where dropout_word(key, e) >= round(p * 2^32), else 0. With p = 1 all of m is 0, and so is y.
+    """
+    [X] = _wide(x)
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    m = np.zeros(mask_shape)
+    for e, place in enumerate(np.ndindex(*mask_shape)):
+        m[place] = dropout_word(key, e) >= round(p * 2**32)
+    return (X * m * scale).astype(x.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv",)
+FAMILIES = ("conv", "dropout")
 
 
 class Draw:

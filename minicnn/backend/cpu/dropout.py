@@ -1,0 +1,76 @@
+"""Dropout, a run of random words at a time: the mask never stands in memory as a whole.
+
+The words are those of `backend.reference.dropout_word`; NumPy's own Philox bit generator computes
+them. It raises its counter before it makes a block, so that it must start one below the first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from .precision import working
+
+_RUN = 2**15  # words at a time: they stay in the cache. A multiple of 8, a block.
+
+_STATE = {
+    "bit_generator": "Philox",
+    "buffer": np.zeros(4, np.uint64),
+    "buffer_pos": 4,  # the buffer is used up: the next word comes from a new block
+    "has_uint32": 0,
+    "uinteger": 0,
+}
+_BEFORE_ZERO = np.full(4, 2**64 - 1, np.uint64)  # the counter that comes before 0
+
+
+class _Bits(threading.local):
+    """A bit generator for each thread: to set its state costs a tenth of making one."""
+
+    philox: Any = None
+
+
+_bits = _Bits()
+
+
+def _from_the_start(key: int) -> Any:
+    """The thread's bit generator, before block 0 of `key`."""
+    if _bits.philox is None:
+        _bits.philox = np.random.Philox(key=0)
+    words = {"counter": _BEFORE_ZERO, "key": np.array([key, 1], np.uint64)}
+    _bits.philox.state = {**_STATE, "state": words}
+    return _bits.philox
+
+
+def _kept(count: int, p: float, key: int) -> Iterator[tuple[slice, ndarray]]:
+    """m[0:count] in runs: (where, bools)."""
+    bits = _from_the_start(key)
+    threshold = round(p * 2**32)
+    for start in range(0, count, _RUN):
+        stop = min(start + _RUN, count)
+        # In little-endian order the lower half of a 64-bit number is its first word, everywhere.
+        numbers = bits.random_raw((stop - start + 1) // 2).astype("<u8", copy=False)
+        yield slice(start, stop), numbers.view("<u4")[: stop - start] >= threshold
+
+
+def dropout(x: ndarray, p: float, key: int, mask_shape: tuple[int, ...]) -> ndarray:
+    """y = m * x / (1 - p), m of `mask_shape` broadcast to x; y like x, in x's memory order."""
+    wide = working(x)
+    scale = wide.dtype.type(1 / (1 - p) if p < 1 else 0)
+    y = np.empty_like(wide)
+    if wide.shape == mask_shape and wide.flags.c_contiguous:
+        flat_x, flat_y = wide.reshape(-1), y.reshape(-1)
+        for run, m in _kept(flat_x.size, p, key):
+            np.multiply(flat_x[run], m, out=flat_y[run])
+            flat_y[run] *= scale
+    else:  # the mask's order is not that of the memory, or it is small
+        mask = np.empty(prod(mask_shape), bool)
+        for run, m in _kept(mask.size, p, key):
+            mask[run] = m
+        np.multiply(wide, mask.reshape(mask_shape), out=y)
+        y *= scale
+    return y.astype(x.dtype, copy=False)
