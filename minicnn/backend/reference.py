@@ -512,3 +512,23 @@ def dropout(x: ndarray, p: float, key: int, mask_shape: tuple[int, ...]) -> ndar
     for e, place in enumerate(np.ndindex(*mask_shape)):
         m[place] = dropout_word(key, e) >= round(p * 2**32)
     return (X * m * scale).astype(x.dtype)
+
+
+# A sparse matrix along one axis: resizing and padding
+
+
+def resample(x: ndarray, taps, axis: int) -> ndarray:
+    """y[..., j, ...] = sum over i of A[j,i] * x[..., i, ...]: A's product with each line of x.
+
+    `taps`, a backend.taps.Taps, lists the entries of A (m, n) that are not zero. The axis has n
+    entries in x and m in y. With taps.transposed in place of taps it is the adjoint.
+    """
+    m = taps.shape[0]
+    y_shape = [m if a == axis else size for a, size in enumerate(x.shape)]
+    [X] = _wide(x) if x.dtype.kind in "fc" else [x]
+    y = np.zeros(y_shape, X.dtype)
+    weights = [1] * len(taps.rows) if taps.weights is None else taps.weights
+    for x_line, y_line in _lines(axis, X, y):
+        for j, i, weight in zip(taps.rows, taps.columns, weights, strict=True):
+            y_line[j] += weight * x_line[i]
+    return y.astype(x.dtype)

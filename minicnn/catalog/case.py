@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout")
+FAMILIES = ("conv", "dropout", "resize")
 
 
 class Draw:

@@ -18,6 +18,7 @@ from .linear import *
 from .loss import *
 from .pool import *
 from .reduce import *
+from .resize import *
 from .response_norm import *
 from .rms import *
 from .sample_norm import *

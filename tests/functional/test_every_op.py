@@ -101,6 +101,10 @@ OPS = {
     "roll": (lambda lib, a: lib.roll(a, 1, 1), [(3, 4)]),
     "repeat": (lambda lib, a: a.repeat(2, 3), [(3, 4)]),
     "clone": (lambda lib, a: a.clone(), [(3, 4)]),
+    "interpolate": (
+        lambda lib, x: F(lib).interpolate(x, (5, 3), mode="bicubic", align_corners=True),
+        [(1, 2, 3, 4)],
+    ),
     "pad": (lambda lib, a: F(lib).pad(a, (1, 2, -1, 1)), [(3, 4)]),
     "pad reflect": (lambda lib, a: F(lib).pad(a, (1, 2), "reflect"), [(2, 3, 4)]),
     "pad replicate": (lambda lib, a: F(lib).pad(a, (1, 2), "replicate"), [(2, 3, 4)]),

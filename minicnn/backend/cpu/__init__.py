@@ -14,6 +14,7 @@ from .pool import (
     max_pool_forward,
     max_pool_gather,
 )
+from .resample import resample
 from .softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -42,6 +43,7 @@ __all__ = [
     "max_pool_backward",
     "max_pool_forward",
     "max_pool_gather",
+    "resample",
     "softmax_backward",
     "softmax_forward",
 ]
