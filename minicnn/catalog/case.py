@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "resize")
+FAMILIES = ("conv", "dropout", "pad", "resize")
 
 
 class Draw:

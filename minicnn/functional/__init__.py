@@ -16,6 +16,7 @@ from .gate import *
 from .index import *
 from .linear import *
 from .loss import *
+from .pad import *
 from .pool import *
 from .reduce import *
 from .resize import *

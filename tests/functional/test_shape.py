@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
 
@@ -63,12 +63,6 @@ CASES = {
     "roll": lambda lib, x: lib.roll(x, 1, 2),
     "roll many": lambda lib, x: x.roll((1, -2), (0, 2)),
     "roll flat": lambda lib, x: x.roll(5),
-    "pad": lambda lib, x: lib.nn.functional.pad(x, (1, 2)),
-    "pad value": lambda lib, x: lib.nn.functional.pad(x, (1, 2, 0, 1), value=2.5),
-    "pad negative": lambda lib, x: lib.nn.functional.pad(x, (-1, 2, 1, -2)),
-    "pad reflect": lambda lib, x: lib.nn.functional.pad(x, (1, 3), mode="reflect"),
-    "pad replicate": lambda lib, x: lib.nn.functional.pad(x, (2, 5), mode="replicate"),
-    "pad circular": lambda lib, x: lib.nn.functional.pad(x, (4, 1), mode="circular"),
 }
 
 
@@ -108,46 +102,6 @@ def test_parity(case, parity):
     parity(lambda lib, x: fn(lib, x * x), numbers(2, 3, 4).astype("f"), rtol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
-@given(
-    sizes=st.tuples(st.integers(3, 4), st.integers(3, 4)),
-    widths=st.tuples(*[st.integers(0, 2)] * 4),
-)
-@settings(max_examples=8)
-def test_pad_of_images(mode, sizes, widths, parity):
-    x = numbers(2, 1, *sizes)
-    parity(
-        lambda lib, t: (LIB if lib is minicnn else lib).nn.functional.pad(t, widths, mode=mode), x
-    )
-    assert gradcheck(lambda t: minicnn.pad(t, widths, mode=mode), leaf(x))
-
-
-@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("widths", [(-1, 2), (2, -1), (-3, 1), (1, -2), (-1, -1), (0, -2), (0, 0)])
-def test_negative_widths_cut(mode, widths, parity):
-    x = numbers(2, 4, 4)
-
-    def fn(lib, t, pad):
-        return (LIB if lib is minicnn else lib).nn.functional.pad(t, pad, mode=mode)
-
-    for pad in (widths, (*widths, 1, -1), (0, 1, *widths)):
-        parity(lambda lib, t, pad=pad: fn(lib, t, pad), x)
-        assert gradcheck(lambda t, pad=pad: minicnn.pad(t, pad, mode=mode), leaf(x))
-    assert gradgradcheck(lambda t: minicnn.pad(t * t, widths, mode=mode), leaf(x))
-    assert not np.shares_memory(minicnn.pad(x, widths, mode=mode), x)
-
-
-def test_negative_widths_by_hand():
-    """Reflected and replicated values are those of all of x; circular ones, of what is left."""
-    x = np.arange(5.0)
-    assert minicnn.pad(x, (-4, 2), mode="reflect").tolist() == [4, 3, 2]
-    assert minicnn.pad(x, (-6, 2), mode="reflect").tolist() == [2]
-    assert minicnn.pad(x, (2, -4), mode="replicate").tolist() == [0, 0, 0]
-    assert minicnn.pad(x, (-2, 3), mode="circular").tolist() == [2, 3, 4, 2, 3, 4]
-    with pytest.raises(RuntimeError, match=r"pad: mode 'circular' expects widths of at most 3"):
-        minicnn.pad(x, (-2, 4), mode="circular")
-
-
 @given(shape=array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3), data=st.data())
 def test_reshape_and_permute_of_any_shape(shape, data):
     x = np.arange(np.prod(shape), dtype=float).reshape(shape)
@@ -175,7 +129,7 @@ VIEWS = [
     "t", "T", "movedim", "squeeze", "squeeze dim", "unsqueeze", "expand", "expand_as", "narrow",
     "select", "split", "chunk", "unbind",
 ]  # fmt: skip
-COPIES = ["repeat", "cat", "stack", "clone", "contiguous", "flip", "roll", "pad", "tile"]
+COPIES = ["repeat", "cat", "stack", "clone", "contiguous", "flip", "roll", "tile"]
 
 
 @pytest.mark.parametrize("case", VIEWS)
@@ -272,29 +226,6 @@ def test_cat_and_stack_promote(parity):
 )
 def test_errors(fn, message, refuses):
     refuses(fn, numbers(2, 3), match=message)
-
-
-@pytest.mark.parametrize(
-    ("widths", "mode", "message"),
-    [
-        ((1,), "constant", "two numbers for each of at most 3"),
-        ((1, 1, 1, 1, 1, 1, 1, 1), "constant", "two numbers for each of at most 3"),
-        ((-3, -3), "constant", "leaves less than nothing"),
-        ((4, 0), "reflect", "widths of at most 3 for dimension 2"),
-        ((5, 0), "circular", "widths of at most 4 for dimension 2"),
-        ((-2, 4), "reflect", "widths of at most 3 for dimension 2"),
-        ((-6, 1), "replicate", "leaves less than nothing"),
-        ((5, -5), "constant", r"widths \(5, -5\) cut off more than dimension 2"),
-        ((-5, 5), "constant", r"widths \(-5, 5\) cut off more than dimension 2"),
-        ((3, -5), "circular", r"widths \(3, -5\) cut off more than dimension 2"),
-        ((1, 1), "mirror", "mode expects one of 'constant', 'reflect'"),
-    ],
-)
-def test_pad_errors(widths, mode, message, refuses):
-    def fn(lib, x):
-        return (LIB if lib is minicnn else lib).nn.functional.pad(x, widths, mode=mode)
-
-    refuses(fn, numbers(1, 2, 4), match=f"pad: .*{message}")
 
 
 def test_zero_dimensions(parity):

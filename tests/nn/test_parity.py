@@ -105,6 +105,16 @@ LAYERS = [  # (how to build it from either nn, the shape of its input)
     (lambda nn: nn.ReflectionPad2d((1, 2, 0, 1)), X),
     (lambda nn: nn.ReplicationPad2d(2), X),
     (lambda nn: nn.CircularPad2d((1, 2, 3, 0)), X),
+    (lambda nn: nn.ConstantPad1d((2, -1), -1.5), (2, 4, 9)),
+    (lambda nn: nn.ConstantPad3d(1, 2.0), (2, 4, 2, 3, 3)),
+    (lambda nn: nn.ZeroPad1d(3), (4, 9)),
+    (lambda nn: nn.ZeroPad3d((1, 2, 0, 1, 2, 0)), (2, 4, 2, 3, 3)),
+    (lambda nn: nn.ReflectionPad1d(3), (2, 4, 9)),
+    (lambda nn: nn.ReflectionPad3d((1, 2, 1, 0, 1, 1)), (2, 4, 2, 3, 3)),
+    (lambda nn: nn.ReplicationPad1d((0, 5)), (4, 9)),
+    (lambda nn: nn.ReplicationPad3d(3), (4, 2, 3, 3)),
+    (lambda nn: nn.CircularPad1d((9, 1)), (2, 4, 9)),
+    (lambda nn: nn.CircularPad3d((3, 0, 1, 1, 2, 2)), (2, 4, 2, 3, 3)),
 ]
 PAIR_LOSSES = [  # of an input and a target between 0 and 1
     lambda nn, w: nn.MSELoss(),
