@@ -76,11 +76,12 @@ def test_other_frameworks_are_never_imported(path):
     assert not heads & {"torch", "torchvision", "tensorflow", "jax", "sklearn"}
 
 
-def test_reference_needs_numpy_and_geometry_alone():
+def test_reference_needs_numpy_and_what_describes_windows_alone():
     allowed = {"numpy", "__future__", "math", "typing", "itertools", "collections"}
     for name in imports(PACKAGE / "backend" / "reference.py"):
         parts = name.split(".")
-        assert parts[0] in allowed or "geometry" in parts or name == "minicnn.backend", name
+        described = {"geometry", "taps"} & set(parts)
+        assert parts[0] in allowed or described or name == "minicnn.backend", name
 
 
 def test_import_loads_numpy_and_nothing_else_of_others():

@@ -17,6 +17,7 @@ import numpy as np
 from numpy import ndarray
 
 from .geometry import ConvGeometry, PoolGeometry, adaptive_windows
+from .taps import Taps
 
 
 def _wide(*arrays: ndarray) -> list[ndarray]:
@@ -517,10 +518,10 @@ def dropout(x: ndarray, p: float, key: int, mask_shape: tuple[int, ...]) -> ndar
 # A sparse matrix along one axis: resizing and padding
 
 
-def resample(x: ndarray, taps, axis: int) -> ndarray:
+def resample(x: ndarray, taps: Taps, axis: int) -> ndarray:
     """y[..., j, ...] = sum over i of A[j,i] * x[..., i, ...]: A's product with each line of x.
 
-    `taps`, a backend.taps.Taps, lists the entries of A (m, n) that are not zero. The axis has n
+    `taps` lists the entries of A (m, n) that are not zero. The axis has n
     entries in x and m in y. With taps.transposed in place of taps it is the adjoint.
     """
     m = taps.shape[0]
