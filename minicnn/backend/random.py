@@ -3,7 +3,7 @@
 The bits come from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011), a counter-based generator: block number t of the stream is a pure function of t and of the
 key, which is the seed. So a device can compute any part of the same stream, and the same seed gives
-the same bits everywhere.
+the same bits everywhere. Dropout takes one number of a stream as the key of another, its mask's.
 """
 
 from __future__ import annotations

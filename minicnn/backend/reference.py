@@ -521,8 +521,8 @@ def dropout(x: ndarray, p: float, key: int, mask_shape: tuple[int, ...]) -> ndar
 def resample(x: ndarray, taps: Taps, axis: int) -> ndarray:
     """y[..., j, ...] = sum over i of A[j,i] * x[..., i, ...]: A's product with each line of x.
 
-    `taps` lists the entries of A (m, n) that are not zero. The axis has n
-    entries in x and m in y. With taps.transposed in place of taps it is the adjoint.
+    `taps` lists the entries of A (m, n) that are not zero. The axis has n entries in x and m in y.
+    With taps.transposed in place of taps it is the adjoint.
     """
     m = taps.shape[0]
     y_shape = [m if a == axis else size for a, size in enumerate(x.shape)]

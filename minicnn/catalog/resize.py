@@ -27,6 +27,8 @@ def interpolate(draw: Draw) -> Case:
     # With antialias and a new width of 1, PyTorch 2.13 repeats the first row for all others.
     if mode in ("bilinear", "bicubic") and width > 1:
         options["antialias"] = draw.boolean()
+        if options["antialias"] and not options["align_corners"]:
+            options["mode"] = draw.choice(mode, "lanczos")
     x = draw.normal(draw.integer(1, 2), draw.integer(1, 2), *sizes)
     return Case("nn.functional.interpolate", x, **options)
 

@@ -81,8 +81,9 @@ With antialias the kernel is stretched by r = max(1, s) to cover an output's pix
 
 (13) A[j,i] = k(j,i) / sum over i of k(j,i)      k(j,i) = f((i + 1/2 - (j + 1/2) * s) / r)
 
-with f(t) = max(0, 1 - |t|) for "bilinear", and for "bicubic" K with a = -1/2; no pixel beyond the
-border counts.
+with f(t) = max(0, 1 - |t|) for "bilinear", K with a = -1/2 for "bicubic", and for "lanczos"
+f(t) = sinc(t) * sinc(t/3) for |t| < 3, else 0, where sinc(t) = sin(pi*t) / (pi*t). No pixel beyond
+the border counts.
 
 
 By hand
@@ -207,12 +208,17 @@ def _area(n: int, m: int, T: Any) -> Taps:
 def _antialiased(kind: str, n: int, centre: Any, s: Any) -> Taps:
     """(13). `centre` holds (j + 1/2) * s."""
     r = max(s, s.dtype.type(1))
-    reach = r * (1 if kind == "linear" else 2)
+    reach = r * {"linear": 1, "cubic": 2, "lanczos": 3}[kind]
     first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
     stop = np.minimum((centre + reach + 0.5).astype(np.int64), n)
     columns = first[:, None] + np.arange((stop - first).max())
     t = (columns - centre[:, None] + 0.5).astype(s.dtype) / r
-    k = np.maximum(1 - np.abs(t), 0) if kind == "linear" else _keys(t, -0.5)
+    if kind == "linear":
+        k = np.maximum(1 - np.abs(t), 0)
+    elif kind == "cubic":
+        k = _keys(t, -0.5)
+    else:
+        k = np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0).astype(t.dtype)
     k = np.where(columns < stop[:, None], k, s.dtype.type(0))
     weights = k / k.sum(1, keepdims=True)
     rows = np.arange(len(centre))[:, None]
@@ -229,6 +235,7 @@ _MODES = {
     "bilinear": ("linear", (4,)),
     "trilinear": ("linear", (5,)),
     "bicubic": ("cubic", (4,)),
+    "lanczos": ("lanczos", (4,)),
     "area": ("area", (3, 4, 5)),
 }
 
@@ -249,10 +256,10 @@ def interpolate(
         size: the new size, one number or one for each spatial axis; or
         scale_factor: what to multiply the size by, one number or one for each axis.
         mode: "nearest", "nearest-exact", "area"; "linear", "bilinear", "trilinear" for 1, 2, 3
-            spatial axes; "bicubic" for 2.
+            spatial axes; "bicubic" for 2, and "lanczos", with antialias only.
         align_corners: for the linear modes and "bicubic"; see formula (6).
         recompute_scale_factor: compute positions from the sizes, not from scale_factor.
-        antialias: for "bilinear" and "bicubic"; see formula (13).
+        antialias: for "bilinear", "bicubic" and "lanczos"; see formula (13).
 
     Returns:
         (N, C, *new size) of the input's dtype.
@@ -288,14 +295,20 @@ def _kind(x: Any, mode: str, align_corners: bool | None, antialias: bool) -> str
             f"interpolate: input expects a floating type (or uint8 with mode 'nearest' or "
             f"'nearest-exact'), got {got} with mode {mode!r}"
         )
-    if align_corners is not None and kind not in ("linear", "cubic"):
+    if align_corners is not None and kind not in ("linear", "cubic", "lanczos"):
         raise ValueError(
             "interpolate: align_corners goes with the modes 'linear', 'bilinear', 'trilinear' and "
             f"'bicubic', got {align_corners} with {mode!r}"
         )
-    if antialias and mode not in ("bilinear", "bicubic"):
+    if antialias and mode not in ("bilinear", "bicubic", "lanczos"):
         raise ValueError(
-            f"interpolate: antialias goes with the modes 'bilinear' and 'bicubic', got {mode!r}"
+            "interpolate: antialias goes with the modes 'bilinear', 'bicubic' and 'lanczos', got "
+            f"{mode!r}"
+        )
+    if mode == "lanczos" and (align_corners or not antialias):
+        raise ValueError(
+            "interpolate: mode 'lanczos' expects antialias=True and no align_corners, got "
+            f"antialias={antialias} and align_corners={align_corners}"
         )
     if len(shape) not in ranks:
         axes = " or ".join(map(str, ranks))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor
+from math import ceil, floor, pi, sin
 
 import numpy as np
 import pytest
@@ -170,18 +170,24 @@ def test_12_area(n, m):
     np.testing.assert_allclose(y, F.adaptive_avg_pool2d(x, (m, m)), atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["linear", "cubic"])
+@pytest.mark.parametrize("align_corners", ALIGN)
+@pytest.mark.parametrize("kind", ["linear", "cubic", "lanczos"])
 @pytest.mark.parametrize("n, m", SIZES)
-def test_13_antialias(kind, n, m):
-    s = step(n, m)
+def test_13_antialias(kind, n, m, align_corners):
+    s = step(n, m, align_corners)
     r = max(1, s)
+
+    def sinc(t):
+        return sin(pi * t) / (pi * t) if t else 1.0
 
     def k(j, i):
         t = (i + 1 / 2 - (j + 1 / 2) * s) / r
+        if kind == "lanczos":
+            return sinc(t) * sinc(t / 3) if abs(t) < 3 else 0.0
         return max(0, 1 - abs(t)) if kind == "linear" else K(t, -1 / 2)
 
     wanted = formula(lambda j, i: k(j, i) / sum(k(j, h) for h in range(n)), n, m)
-    np.testing.assert_allclose(matrix(kind, n, m, antialias=True), wanted, atol=1e-12)
+    np.testing.assert_allclose(matrix(kind, n, m, align_corners, True), wanted, atol=1e-12)
 
 
 def test_by_hand():

@@ -175,6 +175,12 @@ SHAPES = {3: (1, 2, 5), 4: (1, 2, 5, 4), 5: (1, 2, 5, 4, 3), 2: (2, 3), 6: (1, 1
         (4, {"size": 3, "mode": "area", "align_corners": True}, "align_corners goes with the"),
         (4, {"size": 3, "antialias": True}, "antialias goes with the modes 'bilinear'"),
         (3, {"size": 3, "mode": "linear", "antialias": True}, "antialias goes with the modes"),
+        (4, {"size": 3, "mode": "lanczos"}, "mode 'lanczos' expects antialias=True and no"),
+        (
+            4,
+            {"size": 3, "mode": "lanczos", "antialias": True, "align_corners": True},
+            "mode 'lanczos' expects antialias=True and no align_corners, got antialias=True",
+        ),
         (4, {"size": 3, "mode": "linear"}, r"mode 'linear' expects an input of 3 axes"),
         (3, {"size": 3, "mode": "bilinear"}, r"mode 'bilinear' expects an input of 4 axes"),
         (5, {"size": 3, "mode": "bicubic"}, r"mode 'bicubic' expects an input of 4 axes"),
