@@ -7,7 +7,7 @@ from .case import Case, Draw, op
 _FACTORS = (0.3, 1 / 3, 0.5, 0.7, 1.3, 1.5, 2.0, 2.5, 3.0)
 
 
-@op(section="Where an output lies on the input", count=120)
+@op(section="A sparse matrix along each axis", count=120)
 def interpolate(draw: Draw) -> Case:
     """Every mode, to larger and smaller sizes and to size 1, by size and by scale_factor."""
     modes = {1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}

@@ -1,5 +1,7 @@
 """Resizing, and the derivation of its gradient.
 
+A sparse matrix along each axis
+-------------------------------
 Along one axis, x has n numbers and y has m. In every mode y is linear in x:
 
 (1)  y[j] = sum over i of A[j,i] * x[i]               j = 0 .. m-1,  i = 0 .. n-1
