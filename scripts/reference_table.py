@@ -1,7 +1,7 @@
 """Writes the table of all operations into the README's reference section.
 
-    python scripts/reference_table.py            # after an operation was added or changed
-    python scripts/reference_table.py --check    # says whether the README is up to date
+python scripts/reference_table.py            # after an operation was added or changed
+python scripts/reference_table.py --check    # says whether the README is up to date
 """
 
 from __future__ import annotations
