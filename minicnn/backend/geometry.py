@@ -410,9 +410,7 @@ def _pool_geometry(
     if min(x_shape[1:]) < 1:
         raise ValueError(f"{function}: x expects no empty axis but the batch, got {x_shape}")
     geometry = PoolGeometry(x_shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    # PyTorch's limit: half of the kernel, or of its span in one dimension.
-    limit = geometry.span if len(kernel) == 1 else kernel
-    if any(2 * p > most for p, most in zip(padding, limit, strict=True)):
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise ValueError(
             f"{function}: padding expects at most half of kernel_size {kernel}, got {padding}: "
             f"dilation {dilation}"

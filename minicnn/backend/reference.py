@@ -13,10 +13,12 @@ changed. The faster versions with the same names stand in the folders beside thi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy import ndarray
 
-from .geometry import ConvGeometry, PoolGeometry, adaptive_windows
+from .geometry import ConvGeometry, Ints, PoolGeometry, adaptive_windows
 from .taps import Taps
 
 
@@ -137,7 +139,65 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
     return grad_w.astype(np.result_type(x, grad_y))
 
 
+# Pooling
+#
+# The formulas are those of two dimensions, y[n,c,i,j] of x[n,c,h,k]. The loops are for any number:
+# `o` is the output's place, (i, j) there, and `place` the input's, (h, k). With axes D, H, W they
+# are (e, i, j) and (d, h, k), and the place has the number (d*H + h)*W + k where it says h*W + k.
+
+
+def _pool_taps(geometry: PoolGeometry):
+    """Every (o, place) where window o reads a place inside the image, not in the padding.
+
+    Along each axis h = i*S + p*D - P.
+    """
+    S, P, D = geometry.stride, geometry.padding, geometry.dilation
+    axes = range(len(geometry.size))
+    for o in np.ndindex(*geometry.out_size):
+        for p in np.ndindex(*geometry.kernel):
+            place = tuple([o[a] * S[a] + p[a] * D[a] - P[a] for a in axes])
+            if all(0 <= place[a] < geometry.size[a] for a in axes):
+                yield o, place
+
+
+def _adaptive_taps(size: Ints, out_size: Ints):
+    """Every (o, place) where window o, rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, reads a place.
+
+    Columns likewise.
+    """
+    for o in np.ndindex(*out_size):
+        window = [adaptive_windows(H, OH)[i] for H, OH, i in zip(size, out_size, o, strict=True)]
+        for p in np.ndindex(*[stop - start for start, stop in window]):
+            yield o, tuple([start + step for (start, _), step in zip(window, p, strict=True)])
+
+
+def _number(place: Ints, size: Ints) -> int:
+    """h*W + k."""
+    return int(np.ravel_multi_index(place, size))
+
+
+def _place(number: int, size: Ints) -> Ints:
+    """(h, k) of the number h*W + k."""
+    return tuple(map(int, np.unravel_index(int(number), size)))
+
+
 # Max pooling
+
+
+def _maxima(x: ndarray, out_size: Ints, taps) -> tuple[ndarray, ndarray]:
+    """The largest value that each window's taps read, and the number of its place."""
+    N, C = x.shape[:2]
+    size = x.shape[2:]
+    y = np.empty((N, C, *out_size), x.dtype)
+    indices = np.full(y.shape, -1, np.int64)
+    for o, place in taps:
+        for n, c in np.ndindex(N, C):
+            first = indices[n, c, *o] < 0
+            value = x[n, c, *place]
+            if first or value > y[n, c, *o] or value != value:
+                y[n, c, *o] = value
+                indices[n, c, *o] = _number(place, size)
+    return y, indices
 
 
 def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarray]:
@@ -147,32 +207,20 @@ def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarr
     window is the winner, as in PyTorch. Padding never wins. x (N,C,H,W); results (N,C,OH,OW), the
     second int64.
     """
-    N, C, _, W = x.shape
-    y = np.empty((N, C, *geometry.out_size), x.dtype)
-    indices = np.full(y.shape, -1, np.int64)
-    for i, j, _, _, h, k in _taps(geometry):
-        for n, c in np.ndindex(N, C):
-            first = indices[n, c, i, j] < 0
-            value = x[n, c, h, k]
-            if first or value > y[n, c, i, j] or value != value:
-                y[n, c, i, j] = value
-                indices[n, c, i, j] = h * W + k
-    return y, indices
+    return _maxima(x, geometry.out_size, _pool_taps(geometry))
 
 
-def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: Ints) -> ndarray:
     """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
 
     Only the winner of a window moves its maximum; one pixel may win several overlapping windows.
     grad_y and indices (N,C,OH,OW); result (N,C,H,W).
     """
-    N, C, H, W = x_shape
-    OH, OW = grad_y.shape[2:]
     [GY] = _wide(grad_y)
-    grad_x = np.zeros((N, C, H, W), GY.dtype)
-    for n, c, i, j in np.ndindex(N, C, OH, OW):
-        h, k = divmod(int(indices[n, c, i, j]), W)
-        grad_x[n, c, h, k] += GY[n, c, i, j]
+    grad_x = np.zeros(x_shape, GY.dtype)
+    for n, c, *o in np.ndindex(*grad_y.shape):
+        place = _place(indices[n, c, *o], x_shape[2:])
+        grad_x[n, c, *place] += GY[n, c, *o]
     return grad_x.astype(grad_y.dtype)
 
 
@@ -181,51 +229,103 @@ def max_pool_gather(x: ndarray, indices: ndarray) -> ndarray:
 
     x (N,C,H,W), indices (N,C,OH,OW); result (N,C,OH,OW).
     """
-    W = x.shape[3]
     y = np.empty(indices.shape, x.dtype)
-    for n, c, i, j in np.ndindex(*indices.shape):
-        h, k = divmod(int(indices[n, c, i, j]), W)
-        y[n, c, i, j] = x[n, c, h, k]
+    for n, c, *o in np.ndindex(*indices.shape):
+        place = _place(indices[n, c, *o], x.shape[2:])
+        y[n, c, *o] = x[n, c, *place]
     return y
 
 
-def adaptive_max_pool_forward(x: ndarray, out_size: tuple[int, int]) -> tuple[ndarray, ndarray]:
+def adaptive_max_pool_forward(x: ndarray, out_size: Ints) -> tuple[ndarray, ndarray]:
     """Max pooling whose window (i, j) covers rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1.
 
     Columns likewise; values, winners and indices as in `max_pool_forward`. x (N,C,H,W); results
     (N,C,OH,OW).
     """
-    N, C, H, W = x.shape
-    OH, OW = out_size
-    y = np.empty((N, C, OH, OW), x.dtype)
-    indices = np.full(y.shape, -1, np.int64)
-    for n, c, i, j in np.ndindex(N, C, OH, OW):
-        for h in range(*adaptive_windows(H, OH)[i]):
-            for k in range(*adaptive_windows(W, OW)[j]):
-                value = x[n, c, h, k]
-                if indices[n, c, i, j] < 0 or value > y[n, c, i, j] or value != value:
-                    y[n, c, i, j] = value
-                    indices[n, c, i, j] = h * W + k
-    return y, indices
+    return _maxima(x, out_size, _adaptive_taps(x.shape[2:], out_size))
+
+
+def max_unpool_forward(x: ndarray, indices: ndarray, out_size: Ints) -> ndarray:
+    """y[n,c,h,k] = x[n,c,i,j] for the last (i,j) with indices[n,c,i,j] = h*W + k; 0 if none has.
+
+    The last in reading order: a later one writes over an earlier one. x and indices (N,C,OH,OW);
+    result (N,C,H,W) with out_size (H,W).
+    """
+    y = np.zeros((*x.shape[:2], *out_size), x.dtype)
+    for n, c, *o in np.ndindex(*x.shape):
+        place = _place(indices[n, c, *o], out_size)
+        y[n, c, *place] = x[n, c, *o]
+    return y
+
+
+def max_unpool_backward(grad_y: ndarray, indices: ndarray) -> ndarray:
+    """grad_x[n,c,i,j] = grad_y[n,c,h,k] where (i,j) is the last with the number h*W + k, else 0.
+
+    What was written over did not reach y. grad_y (N,C,H,W), indices (N,C,OH,OW); result like those.
+    """
+    last = {}
+    for n, c, *o in np.ndindex(*indices.shape):
+        last[n, c, int(indices[n, c, *o])] = o
+    grad_x = np.zeros(indices.shape, grad_y.dtype)
+    for (n, c, number), o in last.items():
+        place = _place(number, grad_y.shape[2:])
+        grad_x[n, c, *o] = grad_y[n, c, *place]
+    return grad_x
+
+
+# Stochastic pooling
+
+
+def stochastic_pool_forward(
+    x: ndarray, u: ndarray, geometry: PoolGeometry
+) -> tuple[ndarray, ndarray]:
+    """y[n,c,i,j] = x[n,c,h,k], where the pixel (h,k) of the window is drawn with u[n,c,i,j].
+
+        s = sum over the window of x        P(h,k) = x[n,c,h,k] / s
+
+    The drawn pixel is the first in reading order at which the running sum of x exceeds u*s; u is
+    uniform in 0 <= u < 1, so each pixel is drawn with its P. In a window of zeros the first pixel
+    counts as drawn. x (N,C,H,W), not negative; u float64 (N,C,OH,OW); results like u, y of x's type
+    and indices[n,c,i,j] = h*W + k, int64.
+    """
+    N, C = x.shape[:2]
+    size = x.shape[2:]
+    [X] = _wide(x)
+    s = np.zeros(u.shape)
+    indices = np.full(u.shape, -1, np.int64)
+    for o, place in _pool_taps(geometry):
+        for n, c in np.ndindex(N, C):
+            s[n, c, *o] += X[n, c, *place]
+            if indices[n, c, *o] < 0:
+                indices[n, c, *o] = _number(place, size)
+    running = np.zeros(u.shape)
+    drawn = np.zeros(u.shape, bool)
+    for o, place in _pool_taps(geometry):
+        for n, c in np.ndindex(N, C):
+            running[n, c, *o] += X[n, c, *place]
+            if not drawn[n, c, *o] and running[n, c, *o] > u[n, c, *o] * s[n, c, *o]:
+                drawn[n, c, *o] = True
+                indices[n, c, *o] = _number(place, size)
+    return max_pool_gather(x, indices), indices
 
 
 # Average pooling
 
 
 def _divisor(
-    i: int, j: int, geometry: PoolGeometry, count_include_pad: bool, override: int | None
+    o: Sequence[int], geometry: PoolGeometry, count_include_pad: bool, override: int | None
 ) -> int:
-    """What the sum of window (i, j) is divided by.
+    """What the sum of window o is divided by.
 
     The padding counts or not; what a `ceil_mode` window has beyond the padding never counts.
     """
     if override is not None:
         return override
     count = 1
-    for axis, o in enumerate((i, j)):
+    for axis, i in enumerate(o):
         H, K = geometry.size[axis], geometry.kernel[axis]
         S, P = geometry.stride[axis], geometry.padding[axis]
-        start = o * S - P
+        start = i * S - P
         stop = min(start + K, H + P)
         if not count_include_pad:
             start, stop = max(start, 0), min(stop, H)
@@ -243,17 +343,17 @@ def avg_pool_forward(
     N, C = x.shape[:2]
     [X] = _wide(x)
     y = np.zeros((N, C, *geometry.out_size), X.dtype)
-    for i, j, _, _, h, k in _taps(geometry):
+    for o, place in _pool_taps(geometry):
         for n, c in np.ndindex(N, C):
-            y[n, c, i, j] += X[n, c, h, k]
-    for n, c, i, j in np.ndindex(*y.shape):
-        y[n, c, i, j] /= _divisor(i, j, geometry, count_include_pad, divisor_override)
+            y[n, c, *o] += X[n, c, *place]
+    for n, c, *o in np.ndindex(*y.shape):
+        y[n, c, *o] /= _divisor(o, geometry, count_include_pad, divisor_override)
     return y.astype(x.dtype)
 
 
 def avg_pool_backward(
     grad_y: ndarray,
-    x_shape: tuple[int, ...],
+    x_shape: Ints,
     geometry: PoolGeometry,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -265,46 +365,52 @@ def avg_pool_backward(
     N, C = x_shape[:2]
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
-    for i, j, _, _, h, k in _taps(geometry):
-        divisor = _divisor(i, j, geometry, count_include_pad, divisor_override)
+    for o, place in _pool_taps(geometry):
+        divisor = _divisor(o, geometry, count_include_pad, divisor_override)
         for n, c in np.ndindex(N, C):
-            grad_x[n, c, h, k] += GY[n, c, i, j] / divisor
+            grad_x[n, c, *place] += GY[n, c, *o] / divisor
     return grad_x.astype(grad_y.dtype)
 
 
-def adaptive_avg_pool_forward(x: ndarray, out_size: tuple[int, int]) -> ndarray:
+def _adaptive_divisor(o: Sequence[int], size: Ints, out_size: Ints) -> int:
+    """How many pixels the adaptive window o covers."""
+    count = 1
+    for H, OH, i in zip(size, out_size, o, strict=True):
+        start, stop = adaptive_windows(H, OH)[i]
+        count *= stop - start
+    return count
+
+
+def adaptive_avg_pool_forward(x: ndarray, out_size: Ints) -> ndarray:
     """y[n,c,i,j] = mean of x over rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, columns likewise.
 
     x (N,C,H,W); result (N,C,OH,OW).
     """
-    N, C, H, W = x.shape
-    OH, OW = out_size
+    N, C = x.shape[:2]
+    size = x.shape[2:]
     [X] = _wide(x)
-    y = np.zeros((N, C, OH, OW), X.dtype)
-    for n, c, i, j in np.ndindex(N, C, OH, OW):
-        (top, bottom), (left, right) = adaptive_windows(H, OH)[i], adaptive_windows(W, OW)[j]
-        for h in range(top, bottom):
-            for k in range(left, right):
-                y[n, c, i, j] += X[n, c, h, k]
-        y[n, c, i, j] /= (bottom - top) * (right - left)
+    y = np.zeros((N, C, *out_size), X.dtype)
+    for o, place in _adaptive_taps(size, out_size):
+        for n, c in np.ndindex(N, C):
+            y[n, c, *o] += X[n, c, *place]
+    for n, c, *o in np.ndindex(*y.shape):
+        y[n, c, *o] /= _adaptive_divisor(o, size, out_size)
     return y.astype(x.dtype)
 
 
-def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: Ints) -> ndarray:
     """grad_x[n,c,h,k] = sum over the windows (i,j) over (h,k) of grad_y[n,c,i,j] / (window's size).
 
     grad_y (N,C,OH,OW); result (N,C,H,W).
     """
-    N, C, H, W = x_shape
-    OH, OW = grad_y.shape[2:]
+    N, C = x_shape[:2]
+    size, out_size = x_shape[2:], grad_y.shape[2:]
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
-    for n, c, i, j in np.ndindex(N, C, OH, OW):
-        (top, bottom), (left, right) = adaptive_windows(H, OH)[i], adaptive_windows(W, OW)[j]
-        share = GY[n, c, i, j] / ((bottom - top) * (right - left))
-        for h in range(top, bottom):
-            for k in range(left, right):
-                grad_x[n, c, h, k] += share
+    for o, place in _adaptive_taps(size, out_size):
+        divisor = _adaptive_divisor(o, size, out_size)
+        for n, c in np.ndindex(N, C):
+            grad_x[n, c, *place] += GY[n, c, *o] / divisor
     return grad_x.astype(grad_y.dtype)
 
 

@@ -24,16 +24,19 @@ def memory_orders():
 
 @pytest.fixture(scope="session")
 def laid_out():
-    """A function (array, order) -> an equal array (N,C,H,W) that lies otherwise in memory."""
+    """A function (array, order) -> an equal array (N, C, *size) that lies otherwise in memory."""
 
     def lay_out(array, order):
         if order == "reversed":
-            return np.ascontiguousarray(array[::-1, ::-1, ::-1, ::-1])[::-1, ::-1, ::-1, ::-1]
+            backwards = (slice(None, None, -1),) * array.ndim
+            return np.ascontiguousarray(array[backwards])[backwards]
         if order == "gaps":
+            every_other = (slice(None, None, 2),) * array.ndim
             wide = np.full([2 * n for n in array.shape], 99, array.dtype)
-            wide[::2, ::2, ::2, ::2] = array
-            return wide[::2, ::2, ::2, ::2]
-        axes = ["NCHW".index(axis) for axis in order]
+            wide[every_other] = array
+            return wide[every_other]
+        size = range(2, array.ndim)
+        axes = {"NCHW": [0, 1, *size], "NHWC": [0, *size, 1], "CHWN": [1, *size, 0]}[order]
         return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
 
     return lay_out

@@ -152,6 +152,29 @@ def test_adaptive_pools(primitives):
     assert np.array_equal(grad_x, plane([1, 3, 2], [4, 10, 6], [3, 7, 4]))
 
 
+def test_unpooling(primitives):
+    indices = plane([0, 3], [3, 5])
+    y = primitives.max_unpool_forward(plane([1.0, 2], [3, 4]), indices.astype(int), (2, 3))
+    assert np.array_equal(y, plane([1, 0, 0], [3, 0, 4]))  # 3 is written over 2
+    grad_y = plane([1.0, 2, 3], [4, 5, 6])
+    grad_x = primitives.max_unpool_backward(grad_y, indices.astype(int))
+    assert np.array_equal(grad_x, plane([1, 0], [4, 6]))
+
+
+def test_stochastic_pooling_draws_by_running_sums(primitives):
+    x = plane([1.0, 0], [2, 1])
+    geometry = PoolGeometry.of(x.shape, 2)
+    for u, place in [(0, 0), (0.24, 0), (0.25, 2), (0.74, 2), (0.75, 3), (1 - 2**-53, 3)]:
+        y, index = primitives.stochastic_pool_forward(x, np.full((1, 1, 1, 1), u), geometry)
+        assert index.item() == place
+        assert y.item() == x.ravel()[place]
+    y, index = primitives.stochastic_pool_forward(0 * x, np.full((1, 1, 1, 1), 0.9), geometry)
+    assert (y.item(), index.item()) == (0, 0)
+    # The smallest number there is: no multiple of it lies below it, so it exceeds no product.
+    y, _ = primitives.stochastic_pool_forward(x * 5e-324, np.full((1, 1, 1, 1), 0.9), geometry)
+    assert y.item() in x * 5e-324
+
+
 def test_batch_norm(primitives):
     x = np.array([[1.0, 10.0], [3.0, 10.0]])  # channel means 2 and 10, variances 1 and 0
     y, mean, var = primitives.batch_norm_forward(x, np.array([5.0, 7.0]), np.array([1.0, 2]), 0.21)

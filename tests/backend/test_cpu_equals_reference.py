@@ -88,17 +88,19 @@ def pointwise(draw):
 @st.composite
 def pools(draw, dilated):
     options = []
-    for _ in "HW":
-        kernel = draw(st.integers(1, 4))
-        dilation = draw(st.integers(1, 3)) if dilated else 1
+    dims = draw(st.integers(1, 3))
+    for _ in range(dims):
+        kernel = draw(st.integers(1, 4 if dims < 3 else 3))
+        dilation = draw(st.integers(1, 3 if dims < 3 else 2)) if dilated else 1
         span = dilation * (kernel - 1) + 1
         # With padding the first tap inside is at most D-1: an input of 3 is never stepped over.
-        size = draw(st.integers(max(3, span), span + 6))
+        size = draw(st.integers(max(3, span), span + (6 if dims < 3 else 2)))
         padding = draw(st.integers(0, kernel // 2))
         options.append((size, kernel, draw(st.integers(1, 5)), padding, dilation))
     sizes, *rest = zip(*options, strict=True)
     x_shape = (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *sizes)
-    return x_shape, PoolGeometry.of(x_shape, *rest, ceil_mode=draw(st.booleans()))
+    options = {"ceil_mode": draw(st.booleans()), "function": f"max_pool{dims}d"}
+    return x_shape, PoolGeometry.of(x_shape, *rest, **options)
 
 
 orders = st.sampled_from(["NCHW", "NHWC", "CHWN", "reversed", "gaps"])
@@ -172,15 +174,20 @@ def test_average_pooling(laid_out, case, count_include_pad, divisor, order, size
         assert np.allclose(result, wanted, rtol=1e-6, atol=1e-3)
 
 
-@settings(max_examples=60)
-@given(
-    st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
-    st.tuples(st.integers(1, 10), st.integers(1, 10)),
-    orders,
-    st.booleans(),
-    seeds,
-)
-def test_adaptive_pooling(laid_out, x_shape, out_size, order, nan, seed):
+@st.composite
+def adaptive_pools(draw):
+    dims = draw(st.integers(1, 3))
+    largest = 9 if dims < 3 else 5
+    size, out_size = (
+        tuple(draw(st.integers(1, most)) for _ in range(dims)) for most in (largest, largest + 1)
+    )
+    return (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *size), out_size
+
+
+@settings(max_examples=80)
+@given(adaptive_pools(), orders, st.booleans(), seeds)
+def test_adaptive_pooling(laid_out, case, order, nan, seed):
+    x_shape, out_size = case
     rng = np.random.default_rng(seed)
     x = integers(rng, x_shape, np.float32)
     assert_same(
@@ -196,6 +203,35 @@ def test_adaptive_pooling(laid_out, x_shape, out_size, order, nan, seed):
         cpu.adaptive_max_pool_forward(laid_out(x, order), out_size),
         reference.adaptive_max_pool_forward(x, out_size),
     )
+
+
+@settings(max_examples=60)
+@given(adaptive_pools(), dtypes, orders, orders, seeds)
+def test_unpooling(laid_out, case, dtype, order_x, order_y, seed):
+    """With places that several values name, and places that none does."""
+    y_shape, size = case
+    rng = np.random.default_rng(seed)
+    x_shape = (*y_shape[:2], *size)
+    x, grad_y = integers(rng, x_shape, dtype), integers(rng, y_shape, dtype)
+    indices = rng.integers(0, np.prod(y_shape[2:]), x_shape)
+    x2, grad_y2 = laid_out(x, order_x), laid_out(grad_y, order_y)
+    for places in (indices, laid_out(indices, order_y)):
+        wanted = reference.max_unpool_forward(x, indices, y_shape[2:])
+        assert_same(cpu.max_unpool_forward(x2, places, y_shape[2:]), wanted)
+        wanted = reference.max_unpool_backward(grad_y, indices)
+        assert_same(cpu.max_unpool_backward(grad_y2, places), wanted)
+
+
+@settings(max_examples=60)
+@given(pools(dilated=True), dtypes, orders, seeds)
+def test_stochastic_pooling(laid_out, case, dtype, order, seed):
+    """Running sums of small integers are exact, so the same u draws the same pixel."""
+    x_shape, g = case
+    rng = np.random.default_rng(seed)
+    x = np.maximum(integers(rng, x_shape, dtype), 0)  # half are zero, and whole windows
+    u = rng.choice([0.0, 0.25, 0.5, 1 - 2**-53], (*x_shape[:2], *g.out_size))
+    wanted = reference.stochastic_pool_forward(x, u, g)
+    assert_same(cpu.stochastic_pool_forward(laid_out(x, order), laid_out(u, order), g), wanted)
 
 
 @given(

@@ -74,13 +74,16 @@ POOLS = [
     ((7, 7), 3, 1, 1, 1, False),
     ((7, 8), (3, 2), (1, 3), (1, 0), (2, 1), True),
     ((5, 5), 5, 1, 0, 1, False),
+    ((9,), 3, 2, 1, 2, True),
+    ((4, 5, 3), (2, 3, 2), (1, 2, 2), (1, 1, 0), 1, True),
+    ((5, 4, 3), 2, 1, 0, (1, 2, 1), False),
 ]
 
 
 @pytest.fixture(params=POOLS, ids=str)
 def pooling(request):
     size, *options = request.param
-    return PoolGeometry.of((2, C, *size), *options)
+    return PoolGeometry.of((2, C, *size), *options, f"max_pool{len(size)}d")
 
 
 def test_pooling_gradients_are_adjoints(primitives, pooling):
@@ -92,16 +95,29 @@ def test_pooling_gradients_are_adjoints(primitives, pooling):
     grad_x = primitives.max_pool_backward(grad_y, indices, x_shape)
     gathered = primitives.max_pool_gather(other, indices)
     assert inner(other, grad_x) == pytest.approx(inner(gathered, grad_y), rel=1e-12)
-    if pooling.dilation == (1, 1):
+    if max(pooling.dilation) == 1:
         for options in ((True, None), (False, None), (True, 7)):
             y = primitives.avg_pool_forward(x, pooling, *options)
             grad_x = primitives.avg_pool_backward(grad_y, x_shape, pooling, *options)
             assert inner(x, grad_x) == pytest.approx(inner(y, grad_y), rel=1e-12)
 
 
-@pytest.mark.parametrize("out_size", [(1, 1), (2, 3), (4, 5), (6, 7), (8, 3)])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_unpooling_is_linear_with_its_adjoint(primitives, dims):
+    size, out_size = (3, 2, 4)[:dims], (4, 3, 5)[:dims]
+    x, grad_y = tensors(7, (2, C, *size), (2, C, *out_size))
+    # More values than places at first: most are written over.
+    indices = np.random.default_rng(8).integers(0, 1 + np.prod(out_size) // 2, x.shape)
+    y = primitives.max_unpool_forward(x, indices, out_size)
+    grad_x = primitives.max_unpool_backward(grad_y, indices)
+    assert inner(y, grad_y) == pytest.approx(inner(x, grad_x), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "out_size", [(1, 1), (2, 3), (4, 5), (6, 7), (8, 3), (2,), (4,), (2, 1, 4), (4, 9, 2)]
+)
 def test_adaptive_pooling_gradient_is_its_adjoint(primitives, out_size):
-    x_shape = (2, C, 6, 9)
+    x_shape = (2, C, 6, 9, 4)[: 2 + len(out_size)]
     x, grad_y = tensors(6, x_shape, (2, C, *out_size))
     y = primitives.adaptive_avg_pool_forward(x, out_size)
     grad_x = primitives.adaptive_avg_pool_backward(grad_y, x_shape)
@@ -229,6 +245,14 @@ def calls(p, dtype, n=2):
         (grad_y,),
     )
     yield "adaptive_max_pool_forward", lambda x: p.adaptive_max_pool_forward(x, (3, 2))[0], (x,)
+    yield "max_unpool_forward", lambda y: p.max_unpool_forward(y, indices, (4, 5)), (grad_y,)
+    yield "max_unpool_backward", lambda d: p.max_unpool_backward(d, indices), (x,)
+    u = rng.random(grad_y.shape)
+    yield (
+        "stochastic_pool_forward",
+        lambda x: p.stochastic_pool_forward(x, u, pool)[0],
+        (np.abs(x),),
+    )
     w, b, grad_y = make((2,), (2,), x.shape)
     var = np.abs(w)
     yield "batch_norm_forward", lambda x, w, b: p.batch_norm_forward(x, w, b, 0.1)[0], (x, w, b)

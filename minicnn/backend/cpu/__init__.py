@@ -21,6 +21,8 @@ from .softmax import (
     softmax_backward,
     softmax_forward,
 )
+from .stochastic_pool import stochastic_pool_forward
+from .unpool import max_unpool_backward, max_unpool_forward
 
 __all__ = [
     "adaptive_avg_pool_backward",
@@ -44,6 +46,9 @@ __all__ = [
     "max_pool_forward",
     "max_pool_gather",
     "resample",
+    "max_unpool_backward",
+    "max_unpool_forward",
     "softmax_backward",
     "softmax_forward",
+    "stochastic_pool_forward",
 ]

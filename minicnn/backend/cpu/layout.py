@@ -22,24 +22,25 @@ Order = tuple[int, ...]
 
 
 def order_of(x: np.ndarray) -> Order:
-    """The order that x lies in, by its innermost axis."""
+    """The order that x (N, C, *size) lies in, by its innermost axis."""
     strides = [abs(s) if n > 1 else 0 for s, n in zip(x.strides, x.shape, strict=True)]
     itemsize = x.itemsize
-    if strides[3] == itemsize:
-        return NCHW
+    as_it_is = tuple(range(x.ndim))
+    if strides[-1] == itemsize:
+        return as_it_is
     if strides[1] == itemsize:
-        return NHWC
+        return (0, *as_it_is[2:], 1)
     if strides[0] == itemsize:
-        return CHWN
-    return NCHW
+        return (*as_it_is[1:], 0)
+    return as_it_is
 
 
 def empty(shape: tuple[int, ...], order: Order, dtype: np.dtype) -> np.ndarray:
-    """A new array of shape (N,C,H,W), contiguous in `order`."""
+    """A new array of shape (N, C, *size), contiguous in `order`."""
     array = np.empty([shape[axis] for axis in order], dtype)
     return array.transpose(inverse(order))
 
 
 def inverse(order: Order) -> Order:
     """The permutation that undoes `order`."""
-    return tuple([order.index(axis) for axis in range(4)])
+    return tuple([order.index(axis) for axis in range(len(order))])

@@ -1,21 +1,30 @@
-"""Pooling tap by tap: a maximum or a sum over a window is one along its rows, then one over them.
+"""Pooling axis by axis, tap by tap: for any number of spatial axes.
 
-What tap q of every window reads is one strided view, x[..., q*D-P::S], so a running maximum or sum
-over KW views, and then over KH, replaces a loop over OH*OW windows. Formulas stand in
-`backend.reference`.
+A window is a box, so a maximum (or a sum) over it can be taken along one axis after the other. In
+three dimensions, with R the box D(d) x H(i) x W(j) that window (d,i,j) covers,
+
+    max over R of x = max over l in D(d) of (max over h in H(i) of (max over k in W(j) of x[l,h,k]))
+
+and the same holds with sums in place of maxima: KD + KH + KW steps an output instead of KD*KH*KW.
+The innermost axis comes first. So the winner too is found axis by axis: it is the first pixel in
+reading order that holds the maximum, which is the first such row's first such pixel.
+
+Along one axis, what tap p of every window reads is one strided view, x[..., p*D-P::S], so a running
+maximum or sum over K views replaces a loop over windows. Formulas stand in `backend.reference`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from ..geometry import PoolGeometry, adaptive_windows
+from ..geometry import Ints, PoolGeometry, adaptive_windows
 from . import layout
 from .layout import Order
 from .precision import working, working_dtype
@@ -27,7 +36,7 @@ Taps = Iterator[tuple[Any, ndarray, Any]]
 _SLAB = 1 << 16
 
 
-def _axis(geometry: PoolGeometry, axis: int) -> tuple[tuple[slice, slice], ...]:
+def _cuts(geometry: PoolGeometry, axis: int) -> tuple[tuple[slice, slice], ...]:
     """For each tap along one axis: the outputs that read through it, and the inputs they read."""
     return axis_taps(
         geometry.size[axis],
@@ -38,6 +47,24 @@ def _axis(geometry: PoolGeometry, axis: int) -> tuple[tuple[slice, slice], ...]:
         0,
         geometry.out_size[axis],
     )
+
+
+def _at(cut: slice, axis: int, dims: int) -> tuple[Any, ...]:
+    """The index that takes `cut` of one of `dims` spatial axes and all of the others."""
+    return (..., cut, *[slice(None)] * (dims - 1 - axis))
+
+
+@lru_cache(maxsize=256)
+def _axis_taps(geometry: PoolGeometry, axis: int) -> list[tuple[Any, Any]]:
+    """`_cuts` as indices of whole arrays, which are cut along that axis alone."""
+    dims = len(geometry.size)
+    return [(_at(o, axis, dims), _at(h, axis, dims)) for o, h in _cuts(geometry, axis)]
+
+
+def window_taps(geometry: PoolGeometry) -> Iterator[tuple[Any, Any]]:
+    """For each tap (p, q), in reading order: which outputs read through it, and which inputs."""
+    for taps in product(*[_cuts(geometry, axis) for axis in range(len(geometry.size))]):
+        yield (..., *[o for o, _ in taps]), (..., *[h for _, h in taps])
 
 
 def _slabs(shape: tuple[int, ...], order: Order) -> list[tuple[slice, ...]]:
@@ -69,34 +96,32 @@ def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarr
 def _max_pool_slab(
     x: ndarray, y: ndarray, indices: ndarray, order: Order, geometry: PoolGeometry
 ) -> None:
-    """Fills y and indices: the maximum of each row of a window, then the maximum of its rows.
+    """Fills y and indices: the maxima along the last axis, then those of them along the one before.
 
     Tap (p, q) has the number t = p*KW + q. The winner is the first tap of the first row that holds
-    the maximum, so the same two steps find it: the first q in each row, then the first p.
+    the maximum, so the same steps find it: the first q in each row, then the first p.
     """
-    KH, KW = geometry.kernel
-    number = np.dtype(np.uint8 if KH * KW <= 256 else np.uint32).type
-    p_first, q_first = _first_taps(geometry, 0), _first_taps(geometry, 1)
-
-    in_rows = (*x.shape[:3], geometry.out_size[1])
-    row_best = layout.empty(in_rows, order, x.dtype)
-    row_winner = layout.empty(in_rows, order, np.dtype(number))
-    taps: Taps = (((..., j), x[..., k], number(q)) for q, (j, k) in enumerate(_axis(geometry, 1)))
-    _running_max(row_best, row_winner, q_first, taps)
-
-    winner = layout.empty(y.shape, order, np.dtype(number))
-    taps = (
-        ((..., i, slice(None)), row_best[:, :, h], row_winner[:, :, h] + number(p * KW))
-        for p, (i, h) in enumerate(_axis(geometry, 0))
-    )
-    _running_max(y, winner, p_first[:, None] * KW + q_first, taps)
+    dims = len(geometry.kernel)
+    number = np.dtype(np.uint8 if prod(geometry.kernel) <= 256 else np.uint32)
+    best, winner = x, number.type(0)
+    step = 1  # from the number of one tap along the axis to that of the next
+    for axis in reversed(range(dims)):
+        shape = (*best.shape[: 2 + axis], *geometry.out_size[axis:])
+        maxima = y if axis == 0 else layout.empty(shape, order, x.dtype)
+        winners = layout.empty(shape, order, number)
+        taps: Taps = (
+            (o, best[h], (winner[h] if winner.ndim else winner) + number.type(p * step))
+            for p, (o, h) in enumerate(_axis_taps(geometry, axis))
+        )
+        _running_max(maxima, winners, first_inside(geometry, axis), taps)
+        best, winner, step = maxima, winners, step * geometry.kernel[axis]
 
     if y.dtype.kind == "f" and np.isnan(y.max(initial=-np.inf)):
         _find_last_nans(x, winner, geometry)
     # In memory order, as np.take goes over a copy of anything else.
     in_memory = indices.transpose(order)
-    np.take(_tap_offsets(geometry), winner.transpose(order), out=in_memory, mode="clip")
-    indices += _window_origins(geometry)
+    np.take(tap_offsets(geometry), winner.transpose(order), out=in_memory, mode="clip")
+    indices += window_origins(geometry)
 
 
 def _running_max(best: ndarray, winner: ndarray, first: ndarray, taps: Taps) -> None:
@@ -129,33 +154,46 @@ def _lowest(dtype: np.dtype) -> Any:
 
 def _find_last_nans(x: ndarray, winner: ndarray, geometry: PoolGeometry) -> None:
     """Makes the last NaN of each window that holds one its winner. Rare, so it may be slow."""
-    for p, (i, h) in enumerate(_axis(geometry, 0)):
-        for q, (j, k) in enumerate(_axis(geometry, 1)):
-            winner[:, :, i, j][np.isnan(x[:, :, h, k])] = p * geometry.kernel[1] + q
+    for t, (o, h) in enumerate(window_taps(geometry)):
+        winner[o][np.isnan(x[h])] = t
 
 
 @lru_cache(maxsize=256)
-def _first_taps(geometry: PoolGeometry, axis: int) -> ndarray:
-    """For each output along an axis, its first tap inside the input: ceil((P - i*S)/D), or 0."""
-    starts = np.arange(geometry.out_size[axis]) * geometry.stride[axis] - geometry.padding[axis]
-    return np.maximum(0, -(starts // geometry.dilation[axis]))
+def first_inside(geometry: PoolGeometry, axis: int = 0) -> ndarray:
+    """The number of each window's first tap inside the input, along `axis` and the axes behind it.
+
+    Along one axis it is tap ceil((P - i*S)/D), or 0.
+    """
+    axes = list(
+        zip(geometry.out_size, geometry.stride, geometry.padding, geometry.dilation, strict=True)
+    )
+    firsts = [np.maximum(0, -((np.arange(OH) * S - P) // D)) for OH, S, P, D in axes[axis:]]
+    return _flat(firsts, geometry.kernel[axis:])
+
+
+def _flat(places: list[ndarray], size: Ints) -> ndarray:
+    """h*W + k for each h and k of places[0] and places[1]; with three axes (d*H + h)*W + k."""
+    flat = np.zeros((), np.int64)
+    for along, length in zip(places, size, strict=True):
+        flat = flat[..., None] * length + along
+    return flat
 
 
 @lru_cache(maxsize=256)
-def _tap_offsets(geometry: PoolGeometry) -> ndarray:
+def tap_offsets(geometry: PoolGeometry) -> ndarray:
     """(KH*KW,): how far tap (p, q) lies behind its window's origin: p*D*W + q*D."""
-    (KH, KW), (DH, DW), W = geometry.kernel, geometry.dilation, geometry.size[1]
-    return (np.arange(KH)[:, None] * DH * W + np.arange(KW) * DW).ravel()
+    taps = [np.arange(K) * D for K, D in zip(geometry.kernel, geometry.dilation, strict=True)]
+    return _flat(taps, geometry.size).ravel()
 
 
 @lru_cache(maxsize=256)
-def _window_origins(geometry: PoolGeometry) -> ndarray:
+def window_origins(geometry: PoolGeometry) -> ndarray:
     """(OH, OW): where tap (0, 0) of each window would lie: (i*S - P)*W + j*S - P."""
-    (OH, OW), (SH, SW), (PH, PW) = geometry.out_size, geometry.stride, geometry.padding
-    return (np.arange(OH)[:, None] * SH - PH) * geometry.size[1] + np.arange(OW) * SW - PW
+    axes = zip(geometry.out_size, geometry.stride, geometry.padding, strict=True)
+    return _flat([np.arange(OH) * S - P for OH, S, P in axes], geometry.size)
 
 
-def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: Ints) -> ndarray:
     """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
 
     grad_y and indices (N,C,OH,OW); result (N,C,H,W) in the indices' memory order.
@@ -171,58 +209,68 @@ def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: tuple[int, ...
     return grad_x.astype(grad_y.dtype, copy=False)
 
 
-def _places(indices: ndarray, x_shape: tuple[int, ...], order: Order) -> ndarray:
+def _places(indices: ndarray, x_shape: Ints, order: Order) -> ndarray:
     """Where the winners of a slab lie in that slab of x, in memory: h*W + k among its neighbours.
 
     Whatever the order, the step from one row to the next is W times the step within a row.
     """
     n, c = indices.shape[:2]
-    plane = x_shape[2] * x_shape[3]
+    ones = [1] * len(x_shape[2:])
+    plane = prod(x_shape[2:])
     flat = indices.transpose(order)
-    if order == layout.NHWC:
-        return flat * c + (np.arange(n)[:, None, None, None] * (plane * c) + np.arange(c))
-    if order == layout.CHWN:
-        return flat * n + (np.arange(c)[:, None, None, None] * (plane * n) + np.arange(n))
-    return flat + np.arange(n * c).reshape(n, c, 1, 1) * plane
+    if order[-1] == 1:  # N,H,W,C
+        return flat * c + (np.arange(n).reshape(n, *ones, 1) * (plane * c) + np.arange(c))
+    if order[-1] == 0:  # C,H,W,N
+        return flat * n + (np.arange(c).reshape(c, *ones, 1) * (plane * n) + np.arange(n))
+    return flat + np.arange(n * c).reshape(n, c, *ones) * plane
 
 
 def max_pool_gather(x: ndarray, indices: ndarray) -> ndarray:
     """y[n,c,i,j] = x[n,c,h,k] where indices[n,c,i,j] = h*W + k; the backward's adjoint."""
-    N, C, H, W = x.shape
-    OH, OW = indices.shape[2:]
-    winners = indices.reshape(N, C, OH * OW)
-    values = np.take_along_axis(x.reshape(N, C, H * W), winners, axis=2)
-    return values.reshape(N, C, OH, OW)
+    planes = (*x.shape[:2], prod(x.shape[2:]))
+    winners = indices.reshape(*indices.shape[:2], prod(indices.shape[2:]))
+    return np.take_along_axis(x.reshape(planes), winners, axis=2).reshape(indices.shape)
+
+
+def _divides(out_size: Ints, size: Ints) -> bool:
+    """Whether adaptive windows are equal and lie side by side."""
+    return not any(H % OH for OH, H in zip(out_size, size, strict=True))
 
 
 @lru_cache(maxsize=256)
-def _tiling(size: tuple[int, int], out_size: tuple[int, int]) -> PoolGeometry:
+def _tiling(size: Ints, out_size: Ints) -> PoolGeometry:
     """The pooling whose equal windows, side by side, adaptive pooling is where OH divides H."""
-    kernel = (size[0] // out_size[0], size[1] // out_size[1])
-    return PoolGeometry(size, kernel, kernel, (0, 0), (1, 1), False)
+    kernel = tuple([H // OH for H, OH in zip(size, out_size, strict=True)])
+    return _windows_of(size, kernel)
 
 
-def adaptive_max_pool_forward(x: ndarray, out_size: tuple[int, int]) -> tuple[ndarray, ndarray]:
+def _windows_of(size: Ints, kernel: Ints) -> PoolGeometry:
+    """Windows side by side, without padding."""
+    dims = len(size)
+    return PoolGeometry(size, kernel, kernel, (0,) * dims, (1,) * dims, False)
+
+
+def adaptive_max_pool_forward(x: ndarray, out_size: Ints) -> tuple[ndarray, ndarray]:
     """The maximum over rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, columns likewise.
 
     x (N,C,H,W); results (N,C,OH,OW), with winners and indices as in `max_pool_forward`.
     """
-    N, C, H, W = x.shape
-    OH, OW = out_size
-    if H % OH == 0 and W % OW == 0:
-        return max_pool_forward(x, _tiling((H, W), out_size))
-    y = np.empty((N, C, OH, OW), x.dtype)
+    size = x.shape[2:]
+    if _divides(out_size, size):
+        return max_pool_forward(x, _tiling(size, out_size))
+    y = np.empty((*x.shape[:2], *out_size), x.dtype)
     indices = np.empty(y.shape, np.int64)
-    for i, (top, bottom) in enumerate(adaptive_windows(H, OH)):
-        for j, (left, right) in enumerate(adaptive_windows(W, OW)):
-            width = right - left
-            size = (bottom - top, width)
-            whole = PoolGeometry(size, size, size, (0, 0), (1, 1), False)
-            y[:, :, i : i + 1, j : j + 1], winner = max_pool_forward(
-                x[:, :, top:bottom, left:right], whole
-            )
-            p, q = np.divmod(winner[:, :, 0, 0], width)
-            indices[:, :, i, j] = (top + p) * W + left + q
+    axes = [list(enumerate(adaptive_windows(H, OH))) for H, OH in zip(size, out_size, strict=True)]
+    for window in product(*axes):
+        output = (..., *[i for i, _ in window])
+        starts = [start for _, (start, _) in window]
+        spans = tuple([stop - start for _, (start, stop) in window])
+        part = x[(..., *[slice(*rows) for _, rows in window])]
+        best, winner = max_pool_forward(part, _windows_of(spans, spans))
+        y[output] = best.reshape(x.shape[:2])
+        places = np.unravel_index(winner.reshape(x.shape[:2]), spans)
+        inside = [start + p for start, p in zip(starts, places, strict=True)]
+        indices[output] = np.ravel_multi_index(inside, size)
     return y, indices
 
 
@@ -235,8 +283,9 @@ def _divisors(geometry: PoolGeometry, count_include_pad: bool, override: int | N
 
     The padding counts or not; what a `ceil_mode` window has beyond the padding never counts.
     """
+    ones = (1,) * len(geometry.size)
     if override is not None:
-        return np.full((1, 1), float(override))
+        return np.full(ones, float(override))
     counts = []
     for H, K, S, P, OH in zip(
         geometry.size,
@@ -251,8 +300,8 @@ def _divisors(geometry: PoolGeometry, count_include_pad: bool, override: int | N
         if not count_include_pad:
             start, stop = np.maximum(start, 0), np.minimum(stop, H)
         counts.append((stop - start).astype(float))
-    divisors = counts[0][:, None] * counts[1]
-    return divisors[:1, :1] if (divisors == divisors[0, 0]).all() else divisors
+    divisors = reduce(np.multiply.outer, counts)
+    return divisors.ravel()[:1].reshape(ones) if (divisors == divisors.flat[0]).all() else divisors
 
 
 def avg_pool_forward(
@@ -270,11 +319,11 @@ def avg_pool_forward(
     y = layout.empty((*x.shape[:2], *geometry.out_size), order, working_dtype(x.dtype))
     for slab in _slabs(y.shape, order):
         values, total = x[slab], y[slab]
-        row_sums = layout.empty((*values.shape[:3], total.shape[3]), order, y.dtype)
-        taps: Taps = (((..., j), values[..., k], None) for j, k in _axis(geometry, 1))
-        _running_sum(row_sums, taps)
-        taps = (((..., i, slice(None)), row_sums[:, :, h], None) for i, h in _axis(geometry, 0))
-        _running_sum(total, taps)
+        for axis in reversed(range(len(geometry.size))):
+            shape = (*values.shape[: 2 + axis], *geometry.out_size[axis:])
+            sums = total if axis == 0 else layout.empty(shape, order, y.dtype)
+            _running_sum(sums, ((o, values[h], None) for o, h in _axis_taps(geometry, axis)))
+            values = sums
         total /= divisors.astype(y.dtype)
     return y.astype(x.dtype, copy=False)
 
@@ -295,7 +344,7 @@ def _running_sum(total: ndarray, taps: Taps) -> None:
 
 def avg_pool_backward(
     grad_y: ndarray,
-    x_shape: tuple[int, ...],
+    x_shape: Ints,
     geometry: PoolGeometry,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -307,14 +356,15 @@ def avg_pool_backward(
     order = layout.order_of(grad_y)
     divisors = _divisors(geometry, count_include_pad, divisor_override)
     grad_x = layout.empty(x_shape, order, working_dtype(grad_y.dtype))
+    dims = len(geometry.size)
     for slab in _slabs(grad_y.shape, order):
-        share = grad_y[slab] / divisors.astype(grad_x.dtype)
-        target = grad_x[slab]
-        columns = layout.empty((*target.shape[:3], share.shape[3]), order, grad_x.dtype)
-        taps: Taps = (((..., h, slice(None)), share[:, :, i], None) for i, h in _axis(geometry, 0))
-        _spread(columns, taps, _tiles(geometry, 0))
-        taps = (((..., k), columns[..., j], None) for j, k in _axis(geometry, 1))
-        _spread(target, taps, _tiles(geometry, 1))
+        values = grad_y[slab] / divisors.astype(grad_x.dtype)
+        for axis in range(dims):
+            shape = (*values.shape[:2], *geometry.size[: axis + 1], *values.shape[3 + axis :])
+            target = grad_x[slab] if axis == dims - 1 else layout.empty(shape, order, grad_x.dtype)
+            taps = ((h, values[o], None) for o, h in _axis_taps(geometry, axis))
+            _spread(target, taps, _tiles(geometry, axis))
+            values = target
     return grad_x.astype(grad_y.dtype, copy=False)
 
 
@@ -336,50 +386,50 @@ def _spread(target: ndarray, taps: Taps, tiles: bool) -> None:
             sums += values
 
 
-def adaptive_avg_pool_forward(x: ndarray, out_size: tuple[int, int]) -> ndarray:
+def adaptive_avg_pool_forward(x: ndarray, out_size: Ints) -> ndarray:
     """The mean over rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, columns likewise.
 
     x (N,C,H,W); result (N,C,OH,OW).
     """
-    N, C, H, W = x.shape
-    OH, OW = out_size
-    if H % OH == 0 and W % OW == 0:
-        return avg_pool_forward(x, _tiling((H, W), out_size))
+    size, dims = x.shape[2:], len(out_size)
+    if _divides(out_size, size):
+        return avg_pool_forward(x, _tiling(size, out_size))
     values = working(x)
-    rows = np.empty((N, C, OH, W), values.dtype)
-    for i, (top, bottom) in enumerate(adaptive_windows(H, OH)):
-        np.sum(values[:, :, top:bottom], axis=2, out=rows[:, :, i])
-    y = np.empty((N, C, OH, OW), values.dtype)
-    for j, (left, right) in enumerate(adaptive_windows(W, OW)):
-        np.sum(rows[:, :, :, left:right], axis=3, out=y[:, :, :, j])
-    y /= _adaptive_counts(H, W, OH, OW).astype(y.dtype)
-    return y.astype(x.dtype, copy=False)
+    for axis in range(dims):
+        shape = (*values.shape[: 2 + axis], out_size[axis], *values.shape[3 + axis :])
+        sums = np.empty(shape, values.dtype)
+        for i, (start, stop) in enumerate(adaptive_windows(size[axis], out_size[axis])):
+            rows = values[_at(slice(start, stop), axis, dims)]
+            np.sum(rows, axis=2 + axis, keepdims=True, out=sums[_at(slice(i, i + 1), axis, dims)])
+        values = sums
+    values /= _adaptive_counts(size, out_size).astype(values.dtype)
+    return values.astype(x.dtype, copy=False)
 
 
-def _adaptive_counts(H: int, W: int, OH: int, OW: int) -> ndarray:
+def _adaptive_counts(size: Ints, out_size: Ints) -> ndarray:
     """(OH, OW): how many pixels each window covers."""
-    rows, columns = (
-        np.array([stop - start for start, stop in adaptive_windows(size, out)])
-        for size, out in ((H, OH), (W, OW))
+    axes = [adaptive_windows(H, OH) for H, OH in zip(size, out_size, strict=True)]
+    return reduce(
+        np.multiply.outer, [np.array([stop - start for start, stop in rows]) for rows in axes]
     )
-    return rows[:, None] * columns
 
 
-def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: tuple[int, ...]) -> ndarray:
+def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: Ints) -> ndarray:
     """grad_x[n,c,h,k] = sum over the windows (i,j) over (h,k) of grad_y[n,c,i,j] / (window's size).
 
     grad_y (N,C,OH,OW); result (N,C,H,W).
     """
-    N, C, H, W = x_shape
-    OH, OW = grad_y.shape[2:]
-    if H % OH == 0 and W % OW == 0:
-        return avg_pool_backward(grad_y, x_shape, _tiling((H, W), (OH, OW)))
-    g = working(grad_y)
-    share = g / _adaptive_counts(H, W, OH, OW).astype(g.dtype)
-    columns = np.zeros((N, C, OH, W), g.dtype)
-    for j, (left, right) in enumerate(adaptive_windows(W, OW)):
-        columns[:, :, :, left:right] += share[:, :, :, j : j + 1]
-    grad_x = np.zeros((N, C, H, W), g.dtype)
-    for i, (top, bottom) in enumerate(adaptive_windows(H, OH)):
-        grad_x[:, :, top:bottom] += columns[:, :, i : i + 1]
-    return grad_x.astype(grad_y.dtype, copy=False)
+    size, out_size = x_shape[2:], grad_y.shape[2:]
+    dims = len(size)
+    if _divides(out_size, size):
+        return avg_pool_backward(grad_y, x_shape, _tiling(size, out_size))
+    values = working(grad_y)
+    values = values / _adaptive_counts(size, out_size).astype(values.dtype)
+    for axis in reversed(range(dims)):
+        shape = (*values.shape[: 2 + axis], *size[axis:])
+        spread = np.zeros(shape, values.dtype)
+        for i, (start, stop) in enumerate(adaptive_windows(size[axis], out_size[axis])):
+            place = _at(slice(start, stop), axis, dims)
+            spread[place] += values[_at(slice(i, i + 1), axis, dims)]
+        values = spread
+    return values.astype(grad_y.dtype, copy=False)
