@@ -432,6 +432,56 @@ def _pool_geometry(
     return geometry
 
 
+# Unpooling
+
+
+def unpool_out_size(
+    x_shape: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    out_size: Any = None,
+    function: str = "max_unpool2d",
+) -> Ints:
+    """The checked output size of unpooling: (OH - 1)*S + KH - 2*P, or `out_size`.
+
+    Args:
+        x_shape: of what was pooled, (N, C, OH, OW).
+        kernel_size, stride, padding: as in `PoolGeometry.of`.
+        out_size: (H, W), or (N, C, H, W), of which the first two are not looked at; less than a
+            stride from the formula's.
+
+    Raises:
+        ValueError: shapes or options that no pooling has, a size that such a pooling has not.
+        TypeError: an option that is not an integer.
+    """
+    dims = _spatial_dims(function, x_shape)
+    _check_rank(function, "x", tuple(x_shape), ("N", "C"), dims)
+    if min(x_shape[1:]) < 1:
+        raise ValueError(f"{function}: x expects no empty axis but the batch, got {tuple(x_shape)}")
+    kernel = _per_axis(function, "kernel_size", kernel_size, dims)
+    strides = kernel if stride is None else _per_axis(function, "stride", stride, dims)
+    paddings = _per_axis(function, "padding", padding, dims)
+    _at_least(function, "kernel_size", kernel, 1)
+    _at_least(function, "stride", strides, 1)
+    _at_least(function, "padding", paddings, 0)
+    axes = zip(x_shape[2:], kernel, strides, paddings, strict=True)
+    usual = tuple([(OH - 1) * S + K - 2 * P for OH, K, S, P in axes])
+    sizes = usual
+    if out_size is not None:
+        wanted = f"a tuple of {dims} integers, or of {dims + 2}"
+        if not isinstance(out_size, (tuple, list)) or len(out_size) not in (dims, dims + 2):
+            raise ValueError(f"{function}: output_size expects {wanted}, got {out_size!r}")
+        sizes = _per_axis(function, "output_size", tuple(out_size[-dims:]), dims)
+    if any(abs(H - U) >= S for H, U, S in zip(sizes, usual, strides, strict=True)):
+        raise ValueError(
+            f"{function}: output_size expects less than a stride {strides} from {usual}, got "
+            f"{sizes}: x {tuple(x_shape)}, kernel_size {kernel}, padding {paddings}"
+        )
+    _at_least(function, "output_size", sizes, 1)
+    return sizes
+
+
 # Adaptive pooling
 
 

@@ -7,6 +7,7 @@ minicnn shows them all under its own name; minicnn.nn.functional shows those tha
 # The order matters where a file and a function share a name: `norm` is the function of reduce.py.
 from .norm import *
 from .activation import *
+from .adaptive_pool import *
 from .arithmetic import *
 from .conv import *
 from .creation import *
@@ -16,6 +17,7 @@ from .gate import *
 from .index import *
 from .linear import *
 from .loss import *
+from .lp_pool import *
 from .pad import *
 from .pool import *
 from .reduce import *
@@ -28,6 +30,8 @@ from .shape import *
 from .shrink import *
 from .similarity import *
 from .special import *
+from .stochastic_pool import *
+from .unpool import *
 
 from . import methods as _methods  # noqa: F401  attaches the functions to Tensor
 

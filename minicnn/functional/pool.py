@@ -12,6 +12,10 @@ with ceil_mode the division is rounded up, and the last window may hang over the
 begin inside the image or the padding in front of it. S is the kernel's size unless given: then
 the windows tile x.
 
+In one dimension x is (N, C, L) and a window a run of its columns; in three x is (N, C, D, H, W) and
+a window the box of all (d,h,k) that (1) gives with a third axis. Nothing else changes: read each
+pair of indices below as one, or as three.
+
 
 Max pooling
 -----------
@@ -52,17 +56,6 @@ add:
 The adjoint of (6) is (5) itself: derivatives of any order alternate between the two.
 
 
-Adaptive pooling
-----------------
-The output's size is given, and the windows follow from it: window i covers the rows
-
-(7)  floor(i*H/OH) <= h < ceil((i+1)*H/OH)           columns likewise
-
-Together they cover every row. Where OH divides H they are H/OH rows each, side by side; where it
-does not, neighbours share a row, which then gets gradient from both. The maximum (2) and (3), or
-the mean (5) and (6) with d(i,j) the window's own size, are taken over these windows.
-
-
 By hand
 -------
 x = [[1,2,3],[4,9,6],[7,8,5]], kernel 2, stride 1; the four windows overlap in the middle; grad_y =
@@ -79,10 +72,20 @@ from typing import Any
 
 from .. import backend
 from ..autograd.function import Function
-from ..backend.geometry import PoolGeometry, adaptive_out_size
+from ..backend.geometry import PoolGeometry
 from .checks import check_floating, with_batch, without_batch
 
-__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"]
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "max_pool1d",
+    "max_pool1d_with_indices",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "max_pool3d",
+    "max_pool3d_with_indices",
+]
 
 
 # ---------------------------------------------------------------------- the maximum
@@ -95,20 +98,6 @@ class MaxPool(Function):
         self.x_shape = x.shape
         y, indices = backend.of(x).max_pool_forward(x, geometry)
         self.save(indices)  # not x: who won is all that the gradient depends on
-        return y, indices
-
-    def backward(self, grad_y: Any, _: Any) -> Any:
-        (indices,) = self.saved
-        return MaxPoolScatter.apply(grad_y, indices, x_shape=self.x_shape)
-
-
-class AdaptiveMaxPool(Function):
-    """y, indices: formula (2) over the windows (7).  grad_x: (3)."""
-
-    def forward(self, x: Any, *, out_size: tuple[int, ...]) -> Any:
-        self.x_shape = x.shape
-        y, indices = backend.of(x).adaptive_max_pool_forward(x, out_size)
-        self.save(indices)
         return y, indices
 
     def backward(self, grad_y: Any, _: Any) -> Any:
@@ -166,29 +155,21 @@ class AvgPoolAdjoint(Function):
         return AvgPool.apply(v, **self.windows)
 
 
-class AdaptiveAvgPool(Function):
-    """y: formula (5) over the windows (7).  grad_x: (6) over the same."""
-
-    def forward(self, x: Any, *, out_size: tuple[int, ...]) -> Any:
-        self.x_shape = x.shape
-        return backend.of(x).adaptive_avg_pool_forward(x, out_size)
-
-    def backward(self, grad_y: Any) -> Any:
-        return AdaptiveAvgPoolAdjoint.apply(grad_y, x_shape=self.x_shape)
-
-
-class AdaptiveAvgPoolAdjoint(Function):
-    """grad_x of adaptive average pooling. Its own gradient is the pooling."""
-
-    def forward(self, grad_y: Any, *, x_shape: tuple[int, ...]) -> Any:
-        self.out_size = grad_y.shape[2:]
-        return backend.of(grad_y).adaptive_avg_pool_backward(grad_y, x_shape)
-
-    def backward(self, v: Any) -> Any:
-        return AdaptiveAvgPool.apply(v, out_size=self.out_size)
-
-
 # ---------------------------------------------------------------------- public functions
+
+
+def max_pool1d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool2d` of (N, C, L), or a single sequence (C, L); positions are those along L."""
+    windows = [kernel_size, stride, padding, dilation, ceil_mode, "max_pool1d"]
+    return _max_pool(input, windows, 1, return_indices)
 
 
 def max_pool2d(
@@ -200,7 +181,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of each window.
+    """The maximum of each window: formula (2).
 
     Args:
         input: (N, C, H, W), or a single image (C, H, W). N may be 0.
@@ -218,15 +199,87 @@ def max_pool2d(
         ValueError: shapes or options that no pooling has.
         TypeError: an input that is not floating, options of the wrong type.
     """
-    check_floating("max_pool2d", "x", input)
-    x = with_batch(input, 2)
-    geometry = PoolGeometry.of(
-        x.shape, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d"
-    )
-    y, indices = MaxPool.apply(x, geometry=geometry)
+    windows = [kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d"]
+    return _max_pool(input, windows, 2, return_indices)
+
+
+def max_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool2d` of (N, C, D, H, W), or a single volume (C, D, H, W).
+
+    Positions are (d*H + h)*W + k.
+    """
+    windows = [kernel_size, stride, padding, dilation, ceil_mode, "max_pool3d"]
+    return _max_pool(input, windows, 3, return_indices)
+
+
+def _max_pool(input: Any, windows: list[Any], dims: int, return_indices: bool) -> Any:
+    """`windows` is what `PoolGeometry.of` asks of the caller, the function's name at its end."""
+    check_floating(windows[-1], "x", input)
+    x = with_batch(input, dims)
+    y, indices = MaxPool.apply(x, geometry=PoolGeometry.of(x.shape, *windows))
     if x is not input:
         y, indices = without_batch(y), without_batch(indices)
     return (y, indices) if return_indices else y
+
+
+def max_pool1d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool1d` with the positions, whatever `return_indices` says."""
+    return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool2d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool2d` with the positions, whatever `return_indices` says."""
+    return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def max_pool3d_with_indices(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool3d` with the positions, whatever `return_indices` says."""
+    return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+def avg_pool1d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """`avg_pool2d` of (N, C, L), or a single sequence (C, L); the divisor cannot be given."""
+    windows = [kernel_size, stride, padding, 1, ceil_mode, "avg_pool1d"]
+    return _avg_pool(input, windows, 1, count_include_pad, None)
 
 
 def avg_pool2d(
@@ -238,7 +291,7 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
-    """The average of each window.
+    """The average of each window: formula (5).
 
     Args:
         input: (N, C, H, W), or a single image (C, H, W). N may be 0.
@@ -256,13 +309,35 @@ def avg_pool2d(
         ValueError: shapes or options that no pooling has.
         TypeError: an input that is not floating, options of the wrong type.
     """
-    check_floating("avg_pool2d", "x", input)
-    x = with_batch(input, 2)
+    windows = [kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d"]
+    return _avg_pool(input, windows, 2, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """`avg_pool2d` of (N, C, D, H, W), or a single volume (C, D, H, W)."""
+    windows = [kernel_size, stride, padding, 1, ceil_mode, "avg_pool3d"]
+    return _avg_pool(input, windows, 3, count_include_pad, divisor_override)
+
+
+def _avg_pool(
+    input: Any, windows: list[Any], dims: int, count_include_pad: bool, divisor_override: Any
+) -> Any:
+    """`windows` as in `_max_pool`."""
+    check_floating(windows[-1], "x", input)
+    x = with_batch(input, dims)
     y = AvgPool.apply(
         x,
-        geometry=PoolGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d"),
+        geometry=PoolGeometry.of(x.shape, *windows),
         count_include_pad=bool(count_include_pad),
-        divisor_override=_divisor("avg_pool2d", divisor_override),
+        divisor_override=_divisor(windows[-1], divisor_override),
     )
     return y if x is input else without_batch(y)
 
@@ -278,49 +353,3 @@ def _divisor(function: str, value: Any) -> int | None:
     if value == 0:
         raise ValueError(f"{function}: divisor_override expects an integer other than 0, got 0")
     return value
-
-
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
-    """The average of each of OH x OW windows that cover the input: formulas (5) and (7).
-
-    Args:
-        input: (N, C, H, W), or a single image (C, H, W). N may be 0.
-        output_size: OH = OW, or (OH, OW); None in place of one keeps the input's size.
-
-    Returns:
-        (N, C, OH, OW) of the input's dtype.
-
-    Raises:
-        ValueError: a wrong number of axes or sizes, a size that is not positive.
-        TypeError: an input that is not floating, a size that is not an integer.
-    """
-    check_floating("adaptive_avg_pool2d", "x", input)
-    x = with_batch(input, 2)
-    out_size = adaptive_out_size(x.shape, output_size, "adaptive_avg_pool2d")
-    y = AdaptiveAvgPool.apply(x, out_size=out_size)
-    return y if x is input else without_batch(y)
-
-
-def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """The maximum of each of OH x OW windows that cover the input: formulas (2) and (7).
-
-    Args:
-        input: (N, C, H, W), or a single image (C, H, W). N may be 0.
-        output_size: OH = OW, or (OH, OW); None in place of one keeps the input's size.
-        return_indices: also return where the maxima are.
-
-    Returns:
-        (N, C, OH, OW) of the input's dtype; with return_indices a pair of it and the int64
-        positions h*W + k in the input's plane.
-
-    Raises:
-        ValueError: a wrong number of axes or sizes, a size that is not positive.
-        TypeError: an input that is not floating, a size that is not an integer.
-    """
-    check_floating("adaptive_max_pool2d", "x", input)
-    x = with_batch(input, 2)
-    out_size = adaptive_out_size(x.shape, output_size, "adaptive_max_pool2d")
-    y, indices = AdaptiveMaxPool.apply(x, out_size=out_size)
-    if x is not input:
-        y, indices = without_batch(y), without_batch(indices)
-    return (y, indices) if return_indices else y

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn.autograd import GradcheckError, Tensor, gradcheck, gradgradcheck
-from minicnn.functional.pool import (
-    MaxPoolGather,
-    MaxPoolScatter,
+from minicnn.functional import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
     avg_pool2d,
     max_pool2d,
 )
+from minicnn.functional.pool import MaxPoolGather, MaxPoolScatter
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 BACKENDS = ["cpu", "reference"]

@@ -103,14 +103,15 @@ def _max_pool_slab(
     """
     dims = len(geometry.kernel)
     number = np.dtype(np.uint8 if prod(geometry.kernel) <= 256 else np.uint32)
-    best, winner = x, number.type(0)
+    best: ndarray = x
+    winner: Any = None  # the numbers along the axes done so far
     step = 1  # from the number of one tap along the axis to that of the next
     for axis in reversed(range(dims)):
         shape = (*best.shape[: 2 + axis], *geometry.out_size[axis:])
         maxima = y if axis == 0 else layout.empty(shape, order, x.dtype)
         winners = layout.empty(shape, order, number)
         taps: Taps = (
-            (o, best[h], (winner[h] if winner.ndim else winner) + number.type(p * step))
+            (o, best[h], number.type(p * step) + (0 if winner is None else winner[h]))
             for p, (o, h) in enumerate(_axis_taps(geometry, axis))
         )
         _running_max(maxima, winners, first_inside(geometry, axis), taps)
@@ -262,11 +263,11 @@ def adaptive_max_pool_forward(x: ndarray, out_size: Ints) -> tuple[ndarray, ndar
     indices = np.empty(y.shape, np.int64)
     axes = [list(enumerate(adaptive_windows(H, OH))) for H, OH in zip(size, out_size, strict=True)]
     for window in product(*axes):
-        output = (..., *[i for i, _ in window])
+        output: tuple[Any, ...] = (..., *[i for i, _ in window])
         starts = [start for _, (start, _) in window]
         spans = tuple([stop - start for _, (start, stop) in window])
-        part = x[(..., *[slice(*rows) for _, rows in window])]
-        best, winner = max_pool_forward(part, _windows_of(spans, spans))
+        inputs: tuple[Any, ...] = (..., *[slice(*rows) for _, rows in window])
+        best, winner = max_pool_forward(x[inputs], _windows_of(spans, spans))
         y[output] = best.reshape(x.shape[:2])
         places = np.unravel_index(winner.reshape(x.shape[:2]), spans)
         inside = [start + p for start, p in zip(starts, places, strict=True)]
