@@ -12,7 +12,8 @@ Forward
 (1)  y[n,c,h,k] = x[n,c,i,j] for the last (i,j) with b(n,c,i,j) = (h,k), and 0 if there is none
 
 Where the windows of the pooling overlap, one place may be named by several (i,j). What is written
-there last, in reading order, stays: not the sum. After a max pooling they are equal anyway.
+there last, in reading order, stays: not the sum. (In PyTorch, whose threads share the work, any of
+them may stay.) After a max pooling they are equal anyway.
 
 The pooling's input may have been of several sizes. Unless told, it is taken to be the smallest,
 the one that has no row left over:
@@ -47,7 +48,7 @@ Max pooling of [[1,2,3],[4,9,6],[7,8,5]] with kernel 2, stride 1 finds 9 four ti
 b = (1,1), as a number 4. For x = [[1,2],[3,4]] at these places, H = 1*1 + 2 = 3 and
 
      y = [[0,0,0], [0,4,0], [0,0,0]]          grad_y = [[1,2,3],[4,5,6],[7,8,9]] gives
-     grad_x = [[0,0], [0,5]]                  (PyTorch: [[5,5], [5,5]])
+     grad_x = [[0,0], [0,5]]                  ([[5,5], [5,5]] in PyTorch)
 """
 
 from __future__ import annotations

@@ -145,6 +145,11 @@ OPS = {
     ),
     "adaptive_avg_pool2d": (lambda lib, x: F(lib).adaptive_avg_pool2d(x, (3, 2)), [(2, 2, 5, 4)]),
     "adaptive_max_pool2d": (lambda lib, x: F(lib).adaptive_max_pool2d(x, (3, 2)), [(2, 2, 5, 4)]),
+    "lp_pool2d": (lambda lib, x: F(lib).lp_pool2d(x, 2, 2, 1), [(2, 2, 4, 3)]),
+    "max_unpool2d": (
+        lambda lib, x: F(lib).max_unpool2d(x, lib.arange(12).reshape(1, 2, 2, 3), 2),
+        [(1, 2, 2, 3)],
+    ),
     "batch_norm": (
         lambda lib, x, w, b: F(lib).batch_norm(x, None, None, w, b, training=True),
         [(4, 2, 3, 2), (2,), (2,)],
@@ -280,7 +285,17 @@ def seeded_dropout(x):
     return functional.dropout(x, 0.4)
 
 
+def seeded_pooling(x):
+    minicnn.manual_seed(3)
+    return F(minicnn).stochastic_pool2d(x * x + 0.5, 2)
+
+
 OWN = {
+    "stochastic_pool2d": (lambda lib, x: seeded_pooling(x), [(2, 2, 4, 4)]),
+    "stochastic_pool2d in evaluation": (
+        lambda lib, x: F(lib).stochastic_pool2d(x * x + 0.5, 3, 1, training=False),
+        [(2, 2, 4, 4)],
+    ),
     "dropout": (lambda lib, x: seeded_dropout(x), [(5, 4)]),  # PyTorch draws other masks
     # PyTorch's slope is a float32 1/6 also in float64; test_activation.py compares it.
     "hardsigmoid": (lambda lib, x: F(lib).hardsigmoid(3 * x), [(3, 4)]),
