@@ -60,7 +60,7 @@ def test_1_is_the_adjoint_of_4(problem):
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_2_3_the_size(dims):
-    """Every size that a pooling of it makes OH of is accepted, and the smallest is the usual one."""
+    """Every size of which pooling makes OH is accepted; the usual one is the smallest of them."""
     unpool, pool = getattr(F, f"max_unpool{dims}d"), getattr(F, f"max_pool{dims}d")
     for K, S, P in [(2, 2, 0), (3, 2, 1), (2, 3, 0), (3, 1, 1), (4, 3, 2)]:
         for H in range(K, K + 7):

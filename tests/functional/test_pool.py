@@ -1,8 +1,8 @@
-"""Pooling: every formula of its derivation against the code, derivatives, ties, parity, errors."""
+"""Pooling: derivatives, ties, shapes and types, parity, errors. Formulas: tests/formulas."""
 
 from __future__ import annotations
 
-import itertools
+import inspect
 import math
 
 import numpy as np
@@ -11,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minicnn
+from minicnn import functional
 from minicnn.autograd import GradcheckError, Tensor, gradcheck, gradgradcheck
 from minicnn.functional import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
+    avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
     max_pool2d,
+    max_pool3d,
 )
-from minicnn.functional.pool import MaxPoolGather, MaxPoolScatter
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 BACKENDS = ["cpu", "reference"]
@@ -34,105 +38,28 @@ def distinct(seed, shape):
     return values.reshape(shape).astype(np.float64)
 
 
+def of(name, dims):
+    """The function of that name in 1, 2 or 3 dimensions."""
+    return getattr(functional, name.replace("#", f"{dims}d"))
+
+
 @st.composite
 def problems(draw, dilation=True):
     """x's shape and the windows' options."""
-    kernel = tuple(draw(st.integers(1, 3)) for _ in "hw")
-    D = tuple(draw(st.integers(1, 2)) for _ in "hw") if dilation else (1, 1)
+    dims = draw(st.integers(1, 3))
+    kernel = tuple([draw(st.integers(1, 3)) for _ in range(dims)])
+    D = tuple([draw(st.integers(1, 2)) for _ in kernel]) if dilation else (1,) * dims
     options = {
         "kernel_size": kernel,
-        "stride": draw(st.sampled_from([None, 1, 2, 3, (1, 2)])),
-        "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),
+        "stride": draw(st.sampled_from([None, 1, 2, 3])),
+        "padding": tuple([draw(st.integers(0, k // 2)) for k in kernel]),
         "ceil_mode": draw(st.booleans()),
     }
     if dilation:
         options["dilation"] = D
-    size = [d * (k - 1) + 1 + draw(st.integers(0, 4)) for k, d in zip(kernel, D, strict=True)]
+    rest = st.integers(0, 4 if dims < 3 else 1)
+    size = [d * (k - 1) + 1 + draw(rest) for k, d in zip(kernel, D, strict=True)]
     return (draw(st.integers(1, 2)), draw(st.integers(1, 2)), *size), options
-
-
-def windows(shape, out_size, options):
-    """R(i,j) of formula (1) for every (i,j), and how many places it has, padding included."""
-    KH, KW = options["kernel_size"]
-    S = options["stride"] or (KH, KW)
-    S = (S, S) if isinstance(S, int) else S
-    (P, Q), (D, E) = options["padding"], options.get("dilation", (1, 1))
-    H, W = shape[2:]
-    for i, j in np.ndindex(*out_size):
-        rows = [i * S[0] + p * D - P for p in range(KH)]
-        columns = [j * S[1] + q * E - Q for q in range(KW)]
-        inside = [(h, k) for h in rows for k in columns if 0 <= h < H and 0 <= k < W]
-        padded = sum(h < H + P for h in rows) * sum(k < W + Q for k in columns)
-        yield i, j, inside, padded
-
-
-def adaptive(H, OH):
-    """Formula (7)."""
-    return [range(math.floor(i * H / OH), math.ceil((i + 1) * H / OH)) for i in range(OH)]
-
-
-# ---------------------------------------------------------------------- the derivation
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_example_by_hand(backend):
-    g = Tensor(np.array([[[[1.0, 2], [3, 4]]]]))
-    with minicnn.use_backend(backend):
-        x = leaf([[[[1, 2, 3], [4, 9, 6], [7, 8, 5]]]])
-        y = max_pool2d(x, 2, 1)
-        y.backward(g)
-        assert y.detach().array.tolist() == [[[[9, 9], [9, 9]]]]
-        assert x.grad.array.tolist() == [[[[0, 0, 0], [0, 10, 0], [0, 0, 0]]]]
-        x = leaf([[[[1, 2, 3], [4, 9, 6], [7, 8, 5]]]])
-        y = avg_pool2d(x, 2, 1)
-        y.backward(g)
-        assert (y.detach().array * 4).tolist() == [[[[16, 20], [28, 28]]]]
-        assert (x.grad.array * 4).tolist() == [[[[1, 3, 2], [4, 10, 6], [3, 7, 4]]]]
-
-
-@few
-@given(problems())
-def test_max_formulas_2_to_4(problem):
-    shape, options = problem
-    x = leaf(distinct(0, shape))
-    y, indices = max_pool2d(x, **options, return_indices=True)
-    grad_y = np.random.default_rng(1).integers(-4, 5, y.shape).astype(float)
-    y.backward(Tensor(grad_y))
-    wanted, grad_x = np.zeros(y.shape), np.zeros(shape)
-    for i, j, inside, _ in windows(shape, y.shape[2:], options):
-        for n, c in np.ndindex(*shape[:2]):
-            h, k = max(inside, key=lambda place, n=n, c=c: x.array[n, c, *place])
-            wanted[n, c, i, j] = x.array[n, c, h, k]
-            assert indices.array[n, c, i, j] == h * shape[3] + k
-            grad_x[n, c, h, k] += grad_y[n, c, i, j]
-    assert np.array_equal(y.detach().array, wanted)
-    assert np.array_equal(x.grad.array, grad_x)
-    v = np.random.default_rng(2).integers(-4, 5, shape).astype(float)
-    gathered = MaxPoolGather.apply(v, indices.array)
-    flat = v.reshape(*shape[:2], -1)
-    taken = np.take_along_axis(flat, indices.array.reshape(*shape[:2], -1), 2)
-    assert np.array_equal(gathered, taken.reshape(y.shape))
-    scattered = MaxPoolScatter.apply(grad_y, indices.array, x_shape=shape)
-    assert (scattered * v).sum() == (grad_y * gathered).sum()
-
-
-@few
-@given(problems(dilation=False), st.booleans(), st.sampled_from([None, 3, -2]))
-def test_average_formulas_5_and_6(problem, count_include_pad, override):
-    shape, options = problem
-    more = {"count_include_pad": count_include_pad, "divisor_override": override}
-    x = leaf(distinct(0, shape))
-    y = avg_pool2d(x, **options, **more)
-    grad_y = np.random.default_rng(1).integers(-4, 5, y.shape).astype(float)
-    y.backward(Tensor(grad_y))
-    wanted, grad_x = np.zeros(y.shape), np.zeros(shape)
-    for i, j, inside, padded in windows(shape, y.shape[2:], options):
-        d = override or (padded if count_include_pad else len(inside))
-        for h, k in inside:
-            wanted[:, :, i, j] += x.array[:, :, h, k] / d
-            grad_x[:, :, h, k] += grad_y[:, :, i, j] / d
-    np.testing.assert_allclose(y.detach().array, wanted, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(x.grad.array, grad_x, rtol=1e-12, atol=1e-12)
 
 
 def test_what_the_divisor_counts():
@@ -145,46 +72,16 @@ def test_what_the_divisor_counts():
     assert avg_pool2d(x, 2, 2, divisor_override=1).item() == 4
 
 
-@few
-@given(*[st.integers(1, 7)] * 2, *[st.integers(1, 5)] * 2)
-def test_adaptive_formula_7(H, W, OH, OW):
-    shape = (2, 2, H, W)
-    x, z = leaf(distinct(0, shape)), leaf(distinct(0, shape))
-    mean, largest = adaptive_avg_pool2d(x, (OH, OW)), adaptive_max_pool2d(z, (OH, OW))
-    grad_y = np.random.default_rng(1).integers(-4, 5, mean.shape).astype(float)
-    mean.backward(Tensor(grad_y))
-    largest.backward(Tensor(grad_y))
-    grad_mean, grad_largest = np.zeros(shape), np.zeros(shape)
-    for i, rows in enumerate(adaptive(H, OH)):
-        for j, columns in enumerate(adaptive(W, OW)):
-            window = np.ix_(range(2), range(2), rows, columns)
-            part = x.array[window]
-            np.testing.assert_allclose(mean.detach().array[:, :, i, j], part.mean(axis=(2, 3)))
-            assert np.array_equal(largest.detach().array[:, :, i, j], part.max(axis=(2, 3)))
-            g = grad_y[:, :, i : i + 1, j : j + 1]
-            grad_mean[window] += g / (len(rows) * len(columns))
-            grad_largest[window] += g * (part == part.max(axis=(2, 3), keepdims=True))
-    np.testing.assert_allclose(x.grad.array, grad_mean, rtol=1e-12, atol=1e-12)
-    assert np.array_equal(z.grad.array, grad_largest)
-
-
-def test_adaptive_windows_cover_every_row():
-    for H in range(1, 12):
-        for OH in range(1, 12):
-            rows = [set(w) for w in adaptive(H, OH)]
-            assert set.union(*rows) == set(range(H))
-            if OH <= H:
-                shared = [len(a & b) for a, b in itertools.pairwise(rows)]
-                assert max(shared, default=0) <= 1
-                assert H % OH or not any(shared)
-
-
 # ---------------------------------------------------------------------- derivatives
 
 CASES = {
     "max": lambda x: max_pool2d(x, 3, 2, 1, ceil_mode=True),
     "max overlapping, dilated": lambda x: max_pool2d(x, (2, 3), 1, (0, 1), (2, 1)),
     "avg": lambda x: avg_pool2d(x, 3, 2, 1, True, False),
+    "max 1d": lambda x: max_pool1d(x.reshape(-1, 6, 5), 3, 2, 1, 1, True),
+    "max 3d": lambda x: max_pool3d(x.reshape(1, -1, 3, 2, 5), (2, 1, 3), 1, (1, 0, 1), (1, 1, 2)),
+    "avg 1d": lambda x: avg_pool1d(x.reshape(-1, 6, 5), 3, 2, 1, True, False),
+    "avg 3d": lambda x: avg_pool3d(x.reshape(1, -1, 3, 2, 5), (2, 2, 3), 1, (1, 0, 1)),
     "avg overlapping": lambda x: avg_pool2d(x, (3, 2), 1, divisor_override=5),
     "adaptive avg": lambda x: adaptive_avg_pool2d(x, (3, None)),
     "adaptive max": lambda x: adaptive_max_pool2d(x, (4, 2)),
@@ -230,31 +127,68 @@ def test_nan_and_infinity():
 
 # ---------------------------------------------------------------------- shapes and types
 
+EVERY = [
+    ("max_pool#", (3, 2, 1, 1, True)),
+    ("max_pool#", (2, 1, 0, 2)),
+    ("avg_pool#", (3, 2, 1, True, False)),
+    ("adaptive_avg_pool#", (3,)),
+    ("adaptive_max_pool#", (4,)),
+]
 
-@pytest.mark.parametrize("name", CASES)
-def test_shapes_types_and_memory_orders(name):
-    pool, x = CASES[name], distinct(0, (2, 3, 6, 5))
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("name", "options"), EVERY)
+def test_shapes_types_and_memory_orders(name, options, dims):
+    x = distinct(0, (2, 3, *(6, 5, 4)[:dims]))
+
+    def pool(x):
+        return of(name, dims)(x, *options)
+
     assert np.array_equal(pool(x[0]), pool(x)[0])
     assert gradcheck(pool, leaf(x[0]))
     assert pool(x.astype(np.float32)).dtype == np.float32
-    channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    assert np.array_equal(pool(channels_last), pool(x))
-    assert np.array_equal(pool(np.repeat(x, 2, axis=3)[:, :, :, ::2]), pool(x))
-    empty = leaf(np.zeros((0, 3, 6, 5)))
+    channels_last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    assert np.array_equal(pool(np.moveaxis(channels_last, -1, 1)), pool(x))
+    assert np.array_equal(pool(np.repeat(x, 2, axis=-1)[..., ::2]), pool(x))
+    empty = leaf(np.zeros((0, *x.shape[1:])))
     y = pool(empty)
     assert y.shape == (0, *pool(x).shape[1:])
     y.backward(Tensor(np.zeros(y.shape)))
     assert empty.grad.shape == empty.shape
 
 
-def test_return_indices_of_a_single_image():
-    x = distinct(0, (2, 4, 4))
-    for pool in (max_pool2d, adaptive_max_pool2d):
-        y, indices = pool(Tensor(x), 2, return_indices=True)
-        assert y.shape == indices.shape == (2, 2, 2)
-        assert indices.dtype == np.int64 and not indices.requires_grad
-        flat = np.take_along_axis(x.reshape(2, -1), indices.array.reshape(2, -1), 1)
-        assert np.array_equal(flat.reshape(2, 2, 2), y.array)
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("name", ["max_pool#", "adaptive_max_pool#"])
+def test_return_indices(name, dims):
+    x = distinct(0, (2, *[4] * dims))
+    y, indices = of(name, dims)(Tensor(x), 2, return_indices=True)
+    assert y.shape == indices.shape == (2, *[2] * dims)
+    assert indices.dtype == np.int64 and not indices.requires_grad
+    flat = np.take_along_axis(x.reshape(2, -1), indices.array.reshape(2, -1), 1)
+    assert np.array_equal(flat.reshape(y.shape), y.array)
+    assert np.array_equal(of(name, dims)(x, 2), y.array)
+    for requested in (True, False):
+        pair = of(name + "_with_indices", dims)(x, 2, return_indices=requested)
+        assert [np.array_equal(a, b.array) for a, b in zip(pair, (y, indices), strict=True)]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_constant_axis_is_left_alone(dims):
+    """Pooling in fewer dimensions is pooling with windows of one pixel along the others."""
+    x = distinct(0, (2, 2, *(5, 6, 4)[:dims]))
+    for name, options in (("max_pool#", (3, 2, 1)), ("avg_pool#", (2, 1, 0))):
+        y = of(name, dims)(x, *options)
+        if dims < 3:
+            K, S, P = [(1 if k < 2 else 0, *[value] * dims) for k, value in enumerate(options)]
+            assert np.array_equal(of(name, dims + 1)(x[:, :, None], K, S, P), y[:, :, None])
+
+
+def test_separable():
+    """A maximum over a box is one along each axis after the other; so is a sum."""
+    x = distinct(0, (2, 2, 5, 6, 4))
+    y = max_pool2d(x.reshape(2, 10, 6, 4), (3, 2), 1).reshape(2, 2, 5, 4, 3)
+    y = max_pool1d(np.moveaxis(y, 2, -1).reshape(2, -1, 5), 2, 1)
+    assert np.array_equal(max_pool3d(x, (2, 3, 2), 1), np.moveaxis(y.reshape(2, 2, 4, 3, 4), -1, 2))
 
 
 def test_the_input_is_not_kept_for_max_pooling():
@@ -306,45 +240,81 @@ def test_errors(error, text, call):
 # ---------------------------------------------------------------------- parity
 
 
-def same(ours, theirs, x, tolerance):
-    torch = pytest.importorskip("torch")
-    tx, cx = leaf(0), torch.tensor(x, requires_grad=True)
-    tx.array = x
-    y, ty = ours(tx), theirs(cx)
-    if isinstance(y, tuple):
-        assert np.array_equal(y[1].array, ty[1].numpy())
-        y, ty = y[0], ty[0]
-    g = np.random.default_rng(5).normal(size=y.shape).astype(x.dtype)
-    y.backward(Tensor(g))
-    ty.backward(torch.tensor(g))
-    for a, b in ((y.detach(), ty.detach()), (tx.grad, cx.grad)):
-        np.testing.assert_allclose(a.array, b.numpy(), rtol=tolerance, atol=tolerance, strict=True)
-
-
 @few
 @given(problems(), problems(dilation=False), st.booleans(), st.sampled_from([1, 0]))
-def test_parity_with_pytorch(max_problem, avg_problem, include, single):
-    torch = pytest.importorskip("torch")
-    F = torch.nn.functional
-    dtype, tolerance = (np.float32, 1e-5) if single else (np.float64, 1e-10)
+def test_parity(parity, max_problem, avg_problem, include, single):
+    dtype, rtol = (np.float32, 1e-5) if single else (np.float64, 1e-10)
     shape, options = max_problem
+    dims = len(shape) - 2
     x = np.random.default_rng(0).integers(-3, 4, shape).astype(dtype)  # with ties
     options["return_indices"] = True
-    same(lambda x: max_pool2d(x, **options), lambda x: F.max_pool2d(x, **options), x, tolerance)
+
+    def call(name, **options):
+        return lambda lib, x: getattr(lib.nn.functional, name)(x, **options)
+
+    parity(call(f"max_pool{dims}d", **options), x, rtol=rtol)
     shape, options = avg_problem
+    dims = len(shape) - 2
     x = np.random.default_rng(0).normal(size=shape).astype(dtype)
     options["count_include_pad"] = include
-    same(lambda x: avg_pool2d(x, **options), lambda x: F.avg_pool2d(x, **options), x, tolerance)
-    size = (avg_problem[1]["kernel_size"][0] + 1, None)
-    same(
-        lambda x: adaptive_avg_pool2d(x, size),
-        lambda x: F.adaptive_avg_pool2d(x, size),
-        x,
-        tolerance,
-    )
-    same(
-        lambda x: adaptive_max_pool2d(x, size, True),
-        lambda x: F.adaptive_max_pool2d(x, size, True),
-        x,
-        tolerance,
-    )
+    parity(call(f"avg_pool{dims}d", **options), x, rtol=rtol)
+    size = tuple([k + 1 for k in options["kernel_size"]])
+    parity(call(f"adaptive_avg_pool{dims}d", output_size=size), x, rtol=rtol)
+    x = np.round(2 * x)
+    options = {"output_size": size, "return_indices": True}
+    parity(call(f"adaptive_max_pool{dims}d", **options), x, rtol=rtol)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_parity_of_special_values(parity, dims, special):
+    rng = np.random.default_rng(0)
+    for share in (0.2, 0.6):
+        x = rng.normal(size=(2, 2, *(7, 6, 5)[:dims]))
+        x[rng.random(x.shape) < share] = special
+        for name, options in (
+            ("max_pool", (3, 2, 1)),
+            ("max_pool", (2, 1, 1, 2, True)),
+            ("adaptive_max_pool", (4,)),
+            ("adaptive_max_pool", (1,)),
+        ):
+            name = f"{name}{dims}d_with_indices"
+            parity(lambda lib, x: getattr(lib.nn.functional, name)(x, *options), x)  # noqa: B023
+
+
+def test_signatures_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    for name in ("max_pool#_with_indices", "adaptive_max_pool#_with_indices"):
+        for dims in (1, 2, 3):
+            theirs = getattr(torch.nn.functional, name.replace("#", f"{dims}d"))
+            ours = inspect.signature(of(name, dims)).parameters.values()
+            wanted = inspect.signature(theirs).parameters.values()
+            assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in wanted]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_refused_here_and_in_pytorch(refuses, dims):
+    x = np.zeros((1, 1, *[4] * dims))
+
+    def call(name, *args, **options):
+        name = name.replace("#", f"{dims}d")
+        return lambda lib, x: getattr(lib.nn.functional, name)(x, *args, **options)
+
+    for name in ("max_pool#", "avg_pool#"):
+        refuses(call(name, 2, 1, 2), x, match=f"^{name[:3]}_pool{dims}d: padding expects at most")
+        refuses(call(name, 5), x, match="more than the padded input")
+        refuses(call(name, 2, 0), x, match="stride expects positive")
+        refuses(call(name, 2, padding=-1), x, match="padding expects non-negative")
+        refuses(call(name, (2, 2, 2, 2)), x, match="kernel_size expects")
+        refuses(call(name, 2, ceil_mode=2), x, match="ceil_mode expects True or False")
+        refuses(call(name, 2), np.zeros((1, 0, *[4] * dims)), match="no empty axis but the batch")
+        refuses(call(name, 2), np.zeros((1, 1, 1, *[4] * dims)), match="x expects")
+    refuses(call("max_pool#", 2, dilation=0), x, match="dilation expects positive")
+    # Half of the kernel, not of what it spans.
+    wide = np.zeros((1, 1, *[9] * dims))
+    refuses(call("max_pool#", 3, 1, 2, 2), wide, match="padding expects at most half")
+    for name in ("adaptive_avg_pool#", "adaptive_max_pool#"):
+        refuses(call(name, (2,) * (dims + 1)), x, match="output_size expects")
+        refuses(call(name, -1), x, match="output_size expects positive")
+        refuses(call(name, 1.5), x, match="output_size expects")
+        refuses(call(name, 2), np.zeros((1, 1, 0, *[4] * (dims - 1))), match="no empty axis")

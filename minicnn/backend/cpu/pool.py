@@ -242,11 +242,6 @@ def _divides(out_size: Ints, size: Ints) -> bool:
 def _tiling(size: Ints, out_size: Ints) -> PoolGeometry:
     """The pooling whose equal windows, side by side, adaptive pooling is where OH divides H."""
     kernel = tuple([H // OH for H, OH in zip(size, out_size, strict=True)])
-    return _windows_of(size, kernel)
-
-
-def _windows_of(size: Ints, kernel: Ints) -> PoolGeometry:
-    """Windows side by side, without padding."""
     dims = len(size)
     return PoolGeometry(size, kernel, kernel, (0,) * dims, (1,) * dims, False)
 
@@ -259,20 +254,33 @@ def adaptive_max_pool_forward(x: ndarray, out_size: Ints) -> tuple[ndarray, ndar
     size = x.shape[2:]
     if _divides(out_size, size):
         return max_pool_forward(x, _tiling(size, out_size))
-    y = np.empty((*x.shape[:2], *out_size), x.dtype)
-    indices = np.empty(y.shape, np.int64)
+    dims = len(size)
+    best = x
+    indices = np.broadcast_to(np.arange(prod(size)).reshape(size), x.shape)
+    for axis in reversed(range(dims)):
+        shape = (*best.shape[: 2 + axis], *out_size[axis:])
+        maxima, winners = np.empty(shape, x.dtype), np.empty(shape, np.int64)
+        for i, (start, stop) in enumerate(adaptive_windows(size[axis], out_size[axis])):
+            o, h = _at(slice(i, i + 1), axis, dims), _at(slice(start, stop), axis, dims)
+            first = best[h].argmax(axis=2 + axis, keepdims=True)
+            maxima[o] = np.take_along_axis(best[h], first, 2 + axis)
+            winners[o] = np.take_along_axis(indices[h], first, 2 + axis)
+        best, indices = maxima, winners
+    if best.dtype.kind == "f" and np.isnan(best.max(initial=-np.inf)):
+        _find_last_nans_adaptive(x, indices)
+    return best, indices
+
+
+def _find_last_nans_adaptive(x: ndarray, indices: ndarray) -> None:
+    """Makes the last NaN of each window that holds one its winner. Rare, so it may be slow."""
+    size, out_size = x.shape[2:], indices.shape[2:]
     axes = [list(enumerate(adaptive_windows(H, OH))) for H, OH in zip(size, out_size, strict=True)]
     for window in product(*axes):
-        output: tuple[Any, ...] = (..., *[i for i, _ in window])
-        starts = [start for _, (start, _) in window]
-        spans = tuple([stop - start for _, (start, stop) in window])
-        inputs: tuple[Any, ...] = (..., *[slice(*rows) for _, rows in window])
-        best, winner = max_pool_forward(x[inputs], _windows_of(spans, spans))
-        y[output] = best.reshape(x.shape[:2])
-        places = np.unravel_index(winner.reshape(x.shape[:2]), spans)
-        inside = [start + p for start, p in zip(starts, places, strict=True)]
-        indices[output] = np.ravel_multi_index(inside, size)
-    return y, indices
+        output: Any = (..., *[i for i, _ in window])
+        inputs: Any = (..., *[slice(*rows) for _, rows in window])
+        numbers = np.arange(prod(size)).reshape(size)[inputs]
+        last = np.where(np.isnan(x[inputs]), numbers, -1).reshape(*x.shape[:2], -1).max(axis=2)
+        indices[output] = np.where(last < 0, indices[output], last)
 
 
 # Average pooling
