@@ -173,7 +173,7 @@ def _max_unpool(input: Any, indices: Any, windows: list[Any], dims: int) -> Any:
     if wrong.size:
         raise IndexError(
             f"{function}: indices expects 0 to {plane - 1} in an output of {out_size}, "
-            f"got {wrong[0]}"
+            f"got {wrong[0]}; if what was pooled was larger, say so by output_size"
         )
     y = MaxUnpool.apply(x, places, out_size=out_size)
     return y if x is input else without_batch(y)

@@ -53,19 +53,19 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window of (N, C, L); with return_indices also where it stood."""
+    """The largest element of each window of (N, C, L); with return_indices also its place."""
 
     pool = F.max_pool1d
 
 
 class MaxPool2d(_MaxPool):
-    """The largest element of each window of (N, C, H, W); with return_indices also where it was."""
+    """The largest element of each window of (N, C, H, W); with return_indices also its place."""
 
     pool = F.max_pool2d
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window of (N, C, D, H, W); with return_indices also where."""
+    """The largest element of each window of (N, C, D, H, W); with return_indices also its place."""
 
     pool = F.max_pool3d
 

@@ -90,7 +90,7 @@ def test_refused_here_and_in_pytorch(refuses, dims):
     for wrong in (plane, -1):
         bad = indices * 0
         bad[1, 1, ..., -1] = wrong
-        match = name + rf"indices expects 0 to {plane - 1} in an output of .*, got {wrong}$"
+        match = name + rf"indices expects 0 to {plane - 1} in an output of .*, got {wrong};"
         refuses(unpool(dims), y, bad, 2, match=match)
     refuses(unpool(dims), y, indices.astype(np.int32), 2, match=name + "indices expects int64")
     refuses(unpool(dims), y, indices[:1], 2, match=name + "indices expects the shape of x")
