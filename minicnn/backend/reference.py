@@ -141,39 +141,40 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
 
 # Pooling
 #
-# The formulas are those of two dimensions, y[n,c,i,j] of x[n,c,h,k]. The loops are for any number:
-# `o` is the output's place, (i, j) there, and `place` the input's, (h, k). With axes D, H, W they
-# are (e, i, j) and (d, h, k), and the place has the number (d*H + h)*W + k where it says h*W + k.
+# The formulas are those of two dimensions, y[n,c,i,j] of x[n,c,h,k]; the loops are for any number.
+# They take a place in an image as one: ij is (i, j), pq is (p, q), hk is (h, k), and y[n, c, *ij]
+# is y[n, c, i, j]. With axes D, H, W each of them is three numbers, and a place (d, h, k) has the
+# number (d*H + h)*W + k where the formulas say h*W + k.
 
 
 def _pool_taps(geometry: PoolGeometry):
-    """Every (o, place) where window o reads a place inside the image, not in the padding.
+    """Every (ij, hk) where window ij reads a place inside the image, not in the padding.
 
     Along each axis h = i*S + p*D - P.
     """
     S, P, D = geometry.stride, geometry.padding, geometry.dilation
     axes = range(len(geometry.size))
-    for o in np.ndindex(*geometry.out_size):
-        for p in np.ndindex(*geometry.kernel):
-            place = tuple([o[a] * S[a] + p[a] * D[a] - P[a] for a in axes])
-            if all(0 <= place[a] < geometry.size[a] for a in axes):
-                yield o, place
+    for ij in np.ndindex(*geometry.out_size):
+        for pq in np.ndindex(*geometry.kernel):
+            hk = tuple([ij[a] * S[a] + pq[a] * D[a] - P[a] for a in axes])
+            if all(0 <= hk[a] < geometry.size[a] for a in axes):
+                yield ij, hk
 
 
 def _adaptive_taps(size: Ints, out_size: Ints):
-    """Every (o, place) where window o, rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, reads a place.
+    """Every (ij, hk) where window ij, rows floor(i*H/OH) .. ceil((i+1)*H/OH) - 1, reads a place.
 
     Columns likewise.
     """
-    for o in np.ndindex(*out_size):
-        window = [adaptive_windows(H, OH)[i] for H, OH, i in zip(size, out_size, o, strict=True)]
-        for p in np.ndindex(*[stop - start for start, stop in window]):
-            yield o, tuple([start + step for (start, _), step in zip(window, p, strict=True)])
+    for ij in np.ndindex(*out_size):
+        window = [adaptive_windows(H, OH)[i] for H, OH, i in zip(size, out_size, ij, strict=True)]
+        for pq in np.ndindex(*[stop - start for start, stop in window]):
+            yield ij, tuple([start + step for (start, _), step in zip(window, pq, strict=True)])
 
 
-def _number(place: Ints, size: Ints) -> int:
+def _number(hk: Ints, size: Ints) -> int:
     """h*W + k."""
-    return int(np.ravel_multi_index(place, size))
+    return int(np.ravel_multi_index(hk, size))
 
 
 def _place(number: int, size: Ints) -> Ints:
@@ -190,13 +191,13 @@ def _maxima(x: ndarray, out_size: Ints, taps) -> tuple[ndarray, ndarray]:
     size = x.shape[2:]
     y = np.empty((N, C, *out_size), x.dtype)
     indices = np.full(y.shape, -1, np.int64)
-    for o, place in taps:
+    for ij, hk in taps:
         for n, c in np.ndindex(N, C):
-            first = indices[n, c, *o] < 0
-            value = x[n, c, *place]
-            if first or value > y[n, c, *o] or value != value:
-                y[n, c, *o] = value
-                indices[n, c, *o] = _number(place, size)
+            first = indices[n, c, *ij] < 0
+            value = x[n, c, *hk]
+            if first or value > y[n, c, *ij] or value != value:
+                y[n, c, *ij] = value
+                indices[n, c, *ij] = _number(hk, size)
     return y, indices
 
 
@@ -218,9 +219,9 @@ def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: Ints) -> ndarr
     """
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
-    for n, c, *o in np.ndindex(*grad_y.shape):
-        place = _place(indices[n, c, *o], x_shape[2:])
-        grad_x[n, c, *place] += GY[n, c, *o]
+    for n, c, *ij in np.ndindex(*grad_y.shape):
+        hk = _place(indices[n, c, *ij], x_shape[2:])
+        grad_x[n, c, *hk] += GY[n, c, *ij]
     return grad_x.astype(grad_y.dtype)
 
 
@@ -230,9 +231,9 @@ def max_pool_gather(x: ndarray, indices: ndarray) -> ndarray:
     x (N,C,H,W), indices (N,C,OH,OW); result (N,C,OH,OW).
     """
     y = np.empty(indices.shape, x.dtype)
-    for n, c, *o in np.ndindex(*indices.shape):
-        place = _place(indices[n, c, *o], x.shape[2:])
-        y[n, c, *o] = x[n, c, *place]
+    for n, c, *ij in np.ndindex(*indices.shape):
+        hk = _place(indices[n, c, *ij], x.shape[2:])
+        y[n, c, *ij] = x[n, c, *hk]
     return y
 
 
@@ -252,9 +253,9 @@ def max_unpool_forward(x: ndarray, indices: ndarray, out_size: Ints) -> ndarray:
     result (N,C,H,W) with out_size (H,W).
     """
     y = np.zeros((*x.shape[:2], *out_size), x.dtype)
-    for n, c, *o in np.ndindex(*x.shape):
-        place = _place(indices[n, c, *o], out_size)
-        y[n, c, *place] = x[n, c, *o]
+    for n, c, *ij in np.ndindex(*x.shape):
+        hk = _place(indices[n, c, *ij], out_size)
+        y[n, c, *hk] = x[n, c, *ij]
     return y
 
 
@@ -264,12 +265,12 @@ def max_unpool_backward(grad_y: ndarray, indices: ndarray) -> ndarray:
     What was written over did not reach y. grad_y (N,C,H,W), indices (N,C,OH,OW); result like those.
     """
     last = {}
-    for n, c, *o in np.ndindex(*indices.shape):
-        last[n, c, int(indices[n, c, *o])] = o
+    for n, c, *ij in np.ndindex(*indices.shape):
+        last[n, c, int(indices[n, c, *ij])] = ij
     grad_x = np.zeros(indices.shape, grad_y.dtype)
-    for (n, c, number), o in last.items():
-        place = _place(number, grad_y.shape[2:])
-        grad_x[n, c, *o] = grad_y[n, c, *place]
+    for (n, c, number), ij in last.items():
+        hk = _place(number, grad_y.shape[2:])
+        grad_x[n, c, *ij] = grad_y[n, c, *hk]
     return grad_x
 
 
@@ -293,19 +294,19 @@ def stochastic_pool_forward(
     [X] = _wide(x)
     s = np.zeros(u.shape)
     indices = np.full(u.shape, -1, np.int64)
-    for o, place in _pool_taps(geometry):
+    for ij, hk in _pool_taps(geometry):
         for n, c in np.ndindex(N, C):
-            s[n, c, *o] += X[n, c, *place]
-            if indices[n, c, *o] < 0:
-                indices[n, c, *o] = _number(place, size)
+            s[n, c, *ij] += X[n, c, *hk]
+            if indices[n, c, *ij] < 0:
+                indices[n, c, *ij] = _number(hk, size)
     running = np.zeros(u.shape)
     drawn = np.zeros(u.shape, bool)
-    for o, place in _pool_taps(geometry):
+    for ij, hk in _pool_taps(geometry):
         for n, c in np.ndindex(N, C):
-            running[n, c, *o] += X[n, c, *place]
-            if not drawn[n, c, *o] and running[n, c, *o] > u[n, c, *o] * s[n, c, *o]:
-                drawn[n, c, *o] = True
-                indices[n, c, *o] = _number(place, size)
+            running[n, c, *ij] += X[n, c, *hk]
+            if not drawn[n, c, *ij] and running[n, c, *ij] > u[n, c, *ij] * s[n, c, *ij]:
+                drawn[n, c, *ij] = True
+                indices[n, c, *ij] = _number(hk, size)
     return max_pool_gather(x, indices), indices
 
 
@@ -313,16 +314,16 @@ def stochastic_pool_forward(
 
 
 def _divisor(
-    o: Sequence[int], geometry: PoolGeometry, count_include_pad: bool, override: int | None
+    ij: Sequence[int], geometry: PoolGeometry, count_include_pad: bool, override: int | None
 ) -> int:
-    """What the sum of window o is divided by.
+    """What the sum of window ij is divided by.
 
     The padding counts or not; what a `ceil_mode` window has beyond the padding never counts.
     """
     if override is not None:
         return override
     count = 1
-    for axis, i in enumerate(o):
+    for axis, i in enumerate(ij):
         H, K = geometry.size[axis], geometry.kernel[axis]
         S, P = geometry.stride[axis], geometry.padding[axis]
         start = i * S - P
@@ -343,11 +344,11 @@ def avg_pool_forward(
     N, C = x.shape[:2]
     [X] = _wide(x)
     y = np.zeros((N, C, *geometry.out_size), X.dtype)
-    for o, place in _pool_taps(geometry):
+    for ij, hk in _pool_taps(geometry):
         for n, c in np.ndindex(N, C):
-            y[n, c, *o] += X[n, c, *place]
-    for n, c, *o in np.ndindex(*y.shape):
-        y[n, c, *o] /= _divisor(o, geometry, count_include_pad, divisor_override)
+            y[n, c, *ij] += X[n, c, *hk]
+    for n, c, *ij in np.ndindex(*y.shape):
+        y[n, c, *ij] /= _divisor(ij, geometry, count_include_pad, divisor_override)
     return y.astype(x.dtype)
 
 
@@ -365,17 +366,17 @@ def avg_pool_backward(
     N, C = x_shape[:2]
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
-    for o, place in _pool_taps(geometry):
-        divisor = _divisor(o, geometry, count_include_pad, divisor_override)
+    for ij, hk in _pool_taps(geometry):
+        divisor = _divisor(ij, geometry, count_include_pad, divisor_override)
         for n, c in np.ndindex(N, C):
-            grad_x[n, c, *place] += GY[n, c, *o] / divisor
+            grad_x[n, c, *hk] += GY[n, c, *ij] / divisor
     return grad_x.astype(grad_y.dtype)
 
 
-def _adaptive_divisor(o: Sequence[int], size: Ints, out_size: Ints) -> int:
-    """How many pixels the adaptive window o covers."""
+def _adaptive_divisor(ij: Sequence[int], size: Ints, out_size: Ints) -> int:
+    """How many pixels the adaptive window ij covers."""
     count = 1
-    for H, OH, i in zip(size, out_size, o, strict=True):
+    for H, OH, i in zip(size, out_size, ij, strict=True):
         start, stop = adaptive_windows(H, OH)[i]
         count *= stop - start
     return count
@@ -390,11 +391,11 @@ def adaptive_avg_pool_forward(x: ndarray, out_size: Ints) -> ndarray:
     size = x.shape[2:]
     [X] = _wide(x)
     y = np.zeros((N, C, *out_size), X.dtype)
-    for o, place in _adaptive_taps(size, out_size):
+    for ij, hk in _adaptive_taps(size, out_size):
         for n, c in np.ndindex(N, C):
-            y[n, c, *o] += X[n, c, *place]
-    for n, c, *o in np.ndindex(*y.shape):
-        y[n, c, *o] /= _adaptive_divisor(o, size, out_size)
+            y[n, c, *ij] += X[n, c, *hk]
+    for n, c, *ij in np.ndindex(*y.shape):
+        y[n, c, *ij] /= _adaptive_divisor(ij, size, out_size)
     return y.astype(x.dtype)
 
 
@@ -407,10 +408,10 @@ def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: Ints) -> ndarray:
     size, out_size = x_shape[2:], grad_y.shape[2:]
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
-    for o, place in _adaptive_taps(size, out_size):
-        divisor = _adaptive_divisor(o, size, out_size)
+    for ij, hk in _adaptive_taps(size, out_size):
+        divisor = _adaptive_divisor(ij, size, out_size)
         for n, c in np.ndindex(N, C):
-            grad_x[n, c, *place] += GY[n, c, *o] / divisor
+            grad_x[n, c, *hk] += GY[n, c, *ij] / divisor
     return grad_x.astype(grad_y.dtype)
 
 
