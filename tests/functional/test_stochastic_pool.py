@@ -90,7 +90,8 @@ def test_the_same_seed_draws_the_same_on_every_backend_and_in_every_memory_order
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("training", [True, False])
 def test_derivatives(training, backend):
-    x = Tensor(positive(1, (2, 1, 4, 4)), requires_grad=True)
+    shape = (2, 1, 4, 4) if backend == "cpu" else (1, 1, 3, 3)
+    x = Tensor(positive(1, shape), requires_grad=True)
 
     def fn(x):
         return drawn(x, 3, 1, 1, True, training)
