@@ -157,7 +157,8 @@ class _Frozen:
 class ConvGeometry(_Frozen):
     """The geometry of y[n,f,i,j] = b[f] + sum_cpq w[f,c,p,q] x[n,c,i*S+p*D-P,j*S+q*D-P].
 
-    Made by `of`, which checks it; `padding` holds a (low, high) pair for each spatial axis.
+    Made by `of`, `of_transposed` or `of_windows`, which check it. `padding` holds a (low, high)
+    pair for each spatial axis; a negative high one keeps the windows off the last inputs.
     """
 
     batch: int
@@ -205,6 +206,74 @@ class ConvGeometry(_Frozen):
             _padding_option(function, padding, dims),
             _per_axis(function, "dilation", dilation, dims),
             _integer(function, "groups", groups, "an integer"),
+            function,
+        )
+
+    @classmethod
+    def of_transposed(
+        cls,
+        x_shape: Sequence[int],
+        w_shape: Sequence[int],
+        b_shape: Sequence[int] | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: Any = 1,
+        dilation: Any = 1,
+        function: str = "conv_transpose2d",
+    ) -> ConvGeometry:
+        """The convolution whose input gradient is the transposed convolution of x with w.
+
+        x (N, C, *size) is its output and w (C, F/groups, *kernel) its weight; its `x_shape` is
+        the shape of the result, (N, F, *out). The derivation stands in functional/conv_transpose.
+
+        Args:
+            stride, dilation: a positive integer, or one for each spatial axis.
+            padding: an integer or one for each axis: so much is cut off on either side.
+            output_padding: an integer or one for each axis, less than stride or dilation there:
+                so much is added behind.
+            groups: a divisor of C.
+            function: the name that error messages begin with.
+
+        Raises:
+            ValueError: shapes or options that no transposed convolution has.
+            TypeError: an option that is not an integer (a bool or a float, say).
+        """
+        dims = _spatial_dims(function, w_shape)
+        return _transposed_geometry(
+            tuple(x_shape),
+            tuple(w_shape),
+            None if b_shape is None else tuple(b_shape),
+            _per_axis(function, "stride", stride, dims),
+            _per_axis(function, "padding", padding, dims),
+            _per_axis(function, "output_padding", output_padding, dims),
+            _integer(function, "groups", groups, "an integer"),
+            _per_axis(function, "dilation", dilation, dims),
+            function,
+        )
+
+    @classmethod
+    def of_windows(
+        cls,
+        x_shape: Sequence[int],
+        kernel_size: Any,
+        dilation: Any = 1,
+        padding: Any = 0,
+        stride: Any = 1,
+        function: str = "unfold",
+    ) -> ConvGeometry:
+        """The windows of x (N, C, *size) alone, without a weight (one channel stands in its place).
+
+        Args: integers, or one for each spatial axis. Raises ValueError for windows that do not fit
+        the padded input, TypeError for an option that is not an integer.
+        """
+        dims = len(x_shape) - 2
+        return _windows_geometry(
+            tuple(map(int, x_shape)),
+            _per_axis(function, "kernel_size", kernel_size, dims),
+            _per_axis(function, "dilation", dilation, dims),
+            _per_axis(function, "padding", padding, dims),
+            _per_axis(function, "stride", stride, dims),
             function,
         )
 
@@ -293,6 +362,96 @@ def _conv_geometry(
         raise ValueError(
             f"{function}: kernel {geometry.kernel} with dilation {dilation} spans {geometry.span}, "
             f"more than the padded input {geometry.padded_size}: {shapes}, padding {padding}"
+        )
+    return geometry
+
+
+@lru_cache(maxsize=4096)
+def _transposed_geometry(
+    x_shape: Ints,
+    w_shape: Ints,
+    b_shape: Ints | None,
+    stride: Ints,
+    padding: Ints,
+    output_padding: Ints,
+    groups: int,
+    dilation: Ints,
+    function: str,
+) -> ConvGeometry:
+    dims = len(stride)
+    _check_rank(function, "x", x_shape, ("N", "C"), dims)
+    _check_rank(function, "weight", w_shape, ("C", "F/groups"), dims)
+    batch, channels, *size = map(int, x_shape)
+    w_channels, group_features, *kernel = map(int, w_shape)
+    shapes = f"x {x_shape}, weight {w_shape}"
+    for name, values, minimum in (
+        ("stride", stride, 1),
+        ("dilation", dilation, 1),
+        ("groups", (groups,), 1),
+        ("padding", padding, 0),
+        ("output_padding", output_padding, 0),
+    ):
+        _at_least(function, name, values, minimum)
+    if min(x_shape[1:]) < 1:
+        raise ValueError(f"{function}: x expects no empty axis but the batch, got {x_shape}")
+    if min(w_shape) < 1:
+        raise ValueError(f"{function}: weight expects no empty axis, got {w_shape}")
+    if w_channels != channels:
+        raise ValueError(
+            f"{function}: weight expects {w_channels} input channels, x has {channels}: {shapes}"
+        )
+    if channels % groups:
+        raise ValueError(
+            f"{function}: groups={groups} does not divide the {channels} input channels: {shapes}"
+        )
+    features = group_features * groups
+    if b_shape is not None and b_shape != (features,):
+        raise ValueError(f"{function}: bias expects shape ({features},), got {b_shape}: {shapes}")
+    axes = list(zip(size, kernel, stride, padding, output_padding, dilation, strict=True))
+    if any(R >= S and R >= D for _, _, S, _, R, D in axes):
+        raise ValueError(
+            f"{function}: output_padding expects less than stride {stride} or dilation {dilation}, "
+            f"got {output_padding}"
+        )
+    out_size = tuple(
+        [(H - 1) * S - 2 * P + window_span(K, D) + R for H, K, S, P, R, D in axes],
+    )
+    if min(out_size) < 1:
+        raise ValueError(
+            f"{function}: padding {padding} leaves an output of size {out_size}: {shapes}"
+        )
+    # R rows left over are less than S, or one more window would fit: it is kept out from behind.
+    pairs = tuple([(P, P - R // S * S) for _, _, S, P, R, _ in axes])
+    return ConvGeometry(
+        batch, features, channels, out_size, tuple(kernel), stride, pairs, dilation, groups
+    )
+
+
+@lru_cache(maxsize=4096)
+def _windows_geometry(
+    x_shape: Ints,
+    kernel: Ints,
+    dilation: Ints,
+    padding: Ints,
+    stride: Ints,
+    function: str,
+) -> ConvGeometry:
+    for name, values, minimum in (
+        ("kernel_size", kernel, 1),
+        ("dilation", dilation, 1),
+        ("padding", padding, 0),
+        ("stride", stride, 1),
+    ):
+        _at_least(function, name, values, minimum)
+    batch, channels, *size = x_shape
+    if min(x_shape[1:]) < 1:
+        raise ValueError(f"{function}: x expects no empty axis but the batch, got {x_shape}")
+    pairs = tuple([(p, p) for p in padding])
+    geometry = ConvGeometry(batch, channels, 1, tuple(size), kernel, stride, pairs, dilation, 1)
+    if min(geometry.out_size) < 1:
+        raise ValueError(
+            f"{function}: kernel_size {kernel} with dilation {dilation} spans {geometry.span}, "
+            f"more than the padded input {geometry.padded_size}: x {x_shape}, padding {padding}"
         )
     return geometry
 

@@ -14,6 +14,7 @@ changed. The faster versions with the same names stand in the folders beside thi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy import ndarray
@@ -36,6 +37,10 @@ def _wide(*arrays: ndarray) -> list[ndarray]:
 #
 # With G groups the channels are cut into G equal runs, and output channel f of group
 # g = f // (F/G) sees the input channels g*(C/G) + c for c = 0 .. C/G - 1 alone.
+#
+# A place in an image is a pair, and the loops take it as one: ij is (i, j), pq is (p, q), hk is
+# (h, k), and y[n, f, *ij] is y[n, f, i, j]. So the same loops serve conv1d, where each of them is a
+# single number, and conv3d, where it is three.
 
 
 def _taps(geometry: ConvGeometry | PoolGeometry):
@@ -53,19 +58,28 @@ def _taps(geometry: ConvGeometry | PoolGeometry):
             yield i, j, p, q, h, k
 
 
+def _conv_taps(geometry: ConvGeometry):
+    """Every (ij, pq, hk) whose input hk is inside the image, not in the padding."""
+    lows = [low for low, _ in geometry.padding]  # only the low side moves windows
+    axes = list(zip(geometry.size, geometry.stride, geometry.dilation, lows, strict=True))
+    for ij in np.ndindex(*geometry.out_size):
+        for pq in np.ndindex(*geometry.kernel):
+            hk = tuple([i * S + p * D - P for i, p, (_, S, D, P) in zip(ij, pq, axes, strict=True)])
+            if all(0 <= h < H for h, (H, *_) in zip(hk, axes, strict=True)):
+                yield ij, pq, hk
+
+
 def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
     """cols[n, (c,p,q), (i,j)] = x[n,c,h,k], zero in the padding.
 
     Every window, laid out as a column. x (N,C,H,W); result (N, C*KH*KW, OH*OW).
     """
     N, C = x.shape[:2]
-    KH, KW = geometry.kernel
-    OH, OW = geometry.out_size
-    cols = np.zeros((N, C, KH, KW, OH, OW), x.dtype)
-    for i, j, p, q, h, k in _taps(geometry):
+    cols = np.zeros((N, C, *geometry.kernel, *geometry.out_size), x.dtype)
+    for ij, pq, hk in _conv_taps(geometry):
         for n, c in np.ndindex(N, C):
-            cols[n, c, p, q, i, j] = x[n, c, h, k]
-    return cols.reshape(N, C * KH * KW, OH * OW)
+            cols[n, c, *pq, *ij] = x[n, c, *hk]
+    return cols.reshape(N, C * prod(geometry.kernel), prod(geometry.out_size))
 
 
 def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
@@ -74,15 +88,13 @@ def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
     The adjoint of `im2col`, not its inverse: a pixel that several windows read gets their sum, and
     a pixel that none reads gets zero. cols (N, C*KH*KW, OH*OW); result (N,C,H,W).
     """
-    N, C, H, W = geometry.x_shape
-    KH, KW = geometry.kernel
-    OH, OW = geometry.out_size
+    N, C = geometry.x_shape[:2]
     [entries] = _wide(cols)
-    entries = entries.reshape(N, C, KH, KW, OH, OW)
-    x = np.zeros((N, C, H, W), entries.dtype)
-    for i, j, p, q, h, k in _taps(geometry):
+    entries = entries.reshape(N, C, *geometry.kernel, *geometry.out_size)
+    x = np.zeros(geometry.x_shape, entries.dtype)
+    for ij, pq, hk in _conv_taps(geometry):
         for n, c in np.ndindex(N, C):
-            x[n, c, h, k] += entries[n, c, p, q, i, j]
+            x[n, c, *hk] += entries[n, c, *pq, *ij]
     return x.astype(cols.dtype)
 
 
@@ -96,11 +108,12 @@ def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeomet
     X, Wt = _wide(x, w)
     y = np.zeros(geometry.y_shape, np.result_type(X, Wt))
     if b is not None:
-        y += b.reshape(1, F, 1, 1)
-    for i, j, p, q, h, k in _taps(geometry):
+        for f in range(F):
+            y[:, f] = b[f]
+    for ij, pq, hk in _conv_taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
-            y[n, f, i, j] += Wt[f, c, p, q] * X[n, g * (C // G) + c, h, k]
+            y[n, f, *ij] += Wt[f, c, *pq] * X[n, g * (C // G) + c, *hk]
     return y.astype(np.result_type(x, w))
 
 
@@ -115,10 +128,10 @@ def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndar
     F, G = geometry.out_channels, geometry.groups
     GY, Wt = _wide(grad_y, w)
     grad_x = np.zeros(geometry.x_shape, np.result_type(GY, Wt))
-    for i, j, p, q, h, k in _taps(geometry):
+    for ij, pq, hk in _conv_taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
-            grad_x[n, g * (C // G) + c, h, k] += Wt[f, c, p, q] * GY[n, f, i, j]
+            grad_x[n, g * (C // G) + c, *hk] += Wt[f, c, *pq] * GY[n, f, *ij]
     return grad_x.astype(np.result_type(grad_y, w))
 
 
@@ -132,10 +145,10 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
     F, G = geometry.out_channels, geometry.groups
     X, GY = _wide(x, grad_y)
     grad_w = np.zeros(geometry.w_shape, np.result_type(X, GY))
-    for i, j, p, q, h, k in _taps(geometry):
+    for ij, pq, hk in _conv_taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
-            grad_w[f, c, p, q] += X[n, g * (C // G) + c, h, k] * GY[n, f, i, j]
+            grad_w[f, c, *pq] += X[n, g * (C // G) + c, *hk] * GY[n, f, *ij]
     return grad_w.astype(np.result_type(x, grad_y))
 
 

@@ -6,7 +6,9 @@
     y  (N, F, OH, OW)       output             OH = floor((H + P + P' - D*(KH-1) - 1) / S) + 1
 
 P is the padding in front (above, left) and P' behind; they differ only for padding='same' with an
-even span. Everything is written for G = 1 first; h, k count rows and columns of x.
+even span. Everything is written for G = 1 first; h, k count rows and columns of x. The axes of an
+image never mix: conv1d has the first of each pair (i,j), (p,q), (h,k) alone, conv3d has a third
+beside them, and every formula holds as it stands.
 
 
 Forward
@@ -132,7 +134,7 @@ from ..backend.geometry import ConvGeometry
 from .checks import check_floating, with_batch, without_batch
 from .reduce import sum
 
-__all__ = ["conv2d"]
+__all__ = ["conv1d", "conv2d", "conv3d"]
 
 
 class Conv(Function):
@@ -196,6 +198,31 @@ class ConvGradWeight(Function):
         return by_x, by_grad_y
 
 
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """y[n,f,i] = b[f] + sum over c,p of w[f,c,p] * x[n,c,i*S+p*D-P].
+
+    Args:
+        input: (N, C, L), or a single sequence (C, L). N may be 0.
+        weight: (F, C/groups, K), of the input's dtype.
+        bias, stride, padding, dilation, groups: as in conv2d, for one axis.
+
+    Returns:
+        (N, F, OL), or (F, OL) for a single sequence, of the input's dtype.
+
+    Raises:
+        ValueError, TypeError: as conv2d.
+    """
+    return _convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
 def conv2d(
     input: Any,
     weight: Any,
@@ -225,23 +252,59 @@ def conv2d(
             that no convolution has.
         TypeError: dtypes that differ or are not floating; options that are not integers.
     """
-    _check_dtypes("conv2d", input, weight, bias)
-    x = with_batch(input, 2)
+    return _convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """y[n,f,o,i,j] = b[f] + sum over c,r,p,q of w[f,c,r,p,q] * x[n,c,d,h,k], d = o*S + r*D - P.
+
+    h = i*S + p*D - P and k = j*S + q*D - P as in conv2d.
+
+    Args:
+        input: (N, C, D, H, W), or a single volume (C, D, H, W). N may be 0.
+        weight: (F, C/groups, KD, KH, KW), of the input's dtype.
+        bias, stride, padding, dilation, groups: as in conv2d, for three axes.
+
+    Returns:
+        (N, F, OD, OH, OW), or (F, OD, OH, OW) for a single volume, of the input's dtype.
+
+    Raises:
+        ValueError, TypeError: as conv2d.
+    """
+    return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolve(
+    function: str,
+    dims: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    check_operands(function, input, weight, bias)
+    x = with_batch(input, dims)
+    b_shape = None if bias is None else bias.shape
     geometry = ConvGeometry.of(
-        x.shape,
-        weight.shape,
-        None if bias is None else bias.shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        "conv2d",
+        x.shape, weight.shape, b_shape, stride, padding, dilation, groups, function
     )
     y = Conv.apply(x, weight, bias, geometry=geometry)
     return y if x is input else without_batch(y)
 
 
-def _check_dtypes(function: str, x: Any, weight: Any, bias: Any) -> None:
+def check_operands(function: str, x: Any, weight: Any, bias: Any) -> None:
+    """TypeError unless x, weight and bias (or None) are floating and of one type."""
     check_floating(function, "x", x)
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None and name == "bias":

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.backend import cpu, reference
-from minicnn.backend.cpu import conv, depthwise, norm, pool
+from minicnn.backend.cpu import conv, depthwise, norm, pool, scratch
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 
@@ -39,6 +39,7 @@ def cut_into(pieces):
         if pieces is not None:
             patch.setattr(conv, "_THIN_CHUNK", pieces)
             patch.setattr(conv, "_LARGE_CHUNK", pieces)
+            patch.setattr(scratch, "COLUMN_LIMIT", 8 * pieces)
             patch.setattr(conv, "SMALL_PRODUCT", 1024)
             patch.setattr(depthwise, "_BLOCK", pieces)
             patch.setattr(pool, "_SLAB", pieces)
@@ -52,17 +53,17 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def convolutions(draw):
+def convolutions(draw, dims=2):
     groups = draw(st.integers(1, 3))
     # Now and then enough channels for N,H,W,C order.
-    per_group = draw(st.sampled_from([1, 2, 3, 33]))
+    per_group = draw(st.sampled_from([1, 2, 3, 33] if dims < 3 else [1, 2]))
     features = groups * draw(st.integers(1, 3))
     options = []
-    for _ in "HW":
+    for _ in range(dims):
         kernel, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
         low, high = draw(st.integers(0, 3)), draw(st.integers(0, 3))
         smallest = max(1, dilation * (kernel - 1) + 1 - low - high)
-        size = draw(st.integers(smallest, smallest + 5))
+        size = draw(st.integers(smallest, smallest + (5 if dims < 3 else 2)))
         options.append((size, kernel, draw(st.integers(1, 3)), (low, high), dilation))
     sizes, kernels, strides, paddings, dilations = zip(*options, strict=True)
     return ConvGeometry.of(
@@ -73,6 +74,32 @@ def convolutions(draw):
         paddings,
         dilations,
         groups,
+        f"conv{dims}d",
+    )
+
+
+@st.composite
+def transposed(draw, dims=2):
+    """The geometries of transposed convolutions: more rows may be left over than a stride."""
+    groups = draw(st.integers(1, 2))
+    options = []
+    for _ in range(dims):
+        kernel, stride, dilation = (draw(st.integers(1, 3)) for _ in range(3))
+        rest, size = draw(st.integers(0, max(stride, dilation) - 1)), draw(st.integers(1, 4))
+        out = (size - 1) * stride + dilation * (kernel - 1) + 1 + rest
+        options.append((size, kernel, stride, draw(st.integers(0, (out - 1) // 2)), rest, dilation))
+    sizes, kernels, strides, paddings, rests, dilations = zip(*options, strict=True)
+    channels = groups * draw(st.integers(1, 2))
+    return ConvGeometry.of_transposed(
+        (draw(st.integers(0, 2)), channels, *sizes),
+        (channels, draw(st.integers(1, 2)), *kernels),
+        None,
+        strides,
+        paddings,
+        rests,
+        groups,
+        dilations,
+        f"conv_transpose{dims}d",
     )
 
 
@@ -106,9 +133,7 @@ def pools(draw, dilated):
 orders = st.sampled_from(["NCHW", "NHWC", "CHWN", "reversed", "gaps"])
 
 
-@settings(max_examples=120)
-@given(convolutions() | pointwise(), st.booleans(), dtypes, orders, orders, pieces, seeds)
-def test_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed):
+def check_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed):
     rng = np.random.default_rng(seed)
     x, grad_y = (integers(rng, shape, dtype) for shape in (g.x_shape, g.y_shape))
     w, b = integers(rng, g.w_shape, dtype), integers(rng, (g.out_channels,), dtype)
@@ -120,6 +145,31 @@ def test_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed
         assert_same(cpu.conv_grad_input(grad_y2, w2, g), wanted)
         wanted = reference.conv_grad_weight(x, grad_y, g)
         assert_same(cpu.conv_grad_weight(x2, grad_y2, g), wanted)
+
+
+@settings(max_examples=120)
+@given(
+    convolutions() | pointwise() | transposed() | convolutions(1),
+    st.booleans(),
+    dtypes,
+    orders,
+    orders,
+    pieces,
+    seeds,
+)
+def test_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed):
+    check_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed)
+
+
+@given(convolutions(3) | transposed(3), st.booleans(), dtypes, orders, orders, pieces, seeds)
+def test_convolution_of_volumes(laid_out, g, with_bias, dtype, order_x, order_y, size, seed):
+    check_convolution(laid_out, g, with_bias, dtype, order_x, order_y, size, seed)
+    rng = np.random.default_rng(seed)
+    x = integers(rng, g.x_shape, dtype)
+    cols = reference.im2col(x, g)
+    with cut_into(size):
+        assert_same(cpu.im2col(laid_out(x, order_x), g), cols)
+        assert_same(cpu.col2im(cols, g), reference.col2im(cols, g))
 
 
 @settings(max_examples=40)

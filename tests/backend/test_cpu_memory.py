@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import cpu
-from minicnn.backend.cpu import conv, scratch
+from minicnn.backend.cpu import axes, conv, scratch
 from minicnn.backend.geometry import ConvGeometry
 
 LIMIT = 64 * 2**20
@@ -129,3 +129,19 @@ def test_threads_do_not_disturb_each_other():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((10_000, 3, 16, 64, 64), (8, 3, 3, 3, 3)),  # many clips
+        ((2, 8, 3000, 112, 112), (8, 8, 5, 3, 3)),  # long ones
+    ],
+    ids=["batch", "depths"],
+)
+def test_no_piece_of_volumes_exceeds_the_limit_and_all_are_covered(x, w):
+    g = ConvGeometry.of(x, w, None, (2, 1, 1), 1, function="conv3d")
+    pieces = list(axes._pieces(g, 4))
+    assert all(np.prod(piece.geometry.x_shape) * 4 <= LIMIT for piece in pieces)
+    assert sum(piece.geometry.batch for piece in pieces) == g.batch * g.out_size[0]
+    assert len({(piece.n.start, piece.o.start) for piece in pieces}) == len(pieces)

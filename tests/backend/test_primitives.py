@@ -22,6 +22,10 @@ CONVOLUTIONS = [
     ((4, 5), (1, 1), 1, 0, 1, 2),
     ((5, 4), (1, 1), 2, 0, 1, 1),
     ((1, 9), (1, 3), 1, "same", 3, 1),
+    ((9,), (3,), 2, ((1, 0),), 1, 1),  # rows left over
+    ((8,), (2,), 1, 1, 3, 2),
+    ((4, 5, 6), (2, 3, 2), (2, 1, 3), ((0, 1), (2, 0), (1, 1)), (1, 2, 1), 1),
+    ((3, 2, 4), (3, 1, 2), 1, "same", 1, 2),
 ]
 
 
@@ -38,7 +42,9 @@ def tensors(seed, *shapes, dtype=np.float64):
 def convolution(request):
     size, kernel, stride, padding, dilation, groups = request.param
     x_shape, w_shape = (2, C, *size), (F, C // groups, *kernel)
-    return ConvGeometry.of(x_shape, w_shape, (F,), stride, padding, dilation, groups)
+    return ConvGeometry.of(
+        x_shape, w_shape, (F,), stride, padding, dilation, groups, f"conv{len(size)}d"
+    )
 
 
 def test_convolution_gradients_are_its_adjoints(primitives, convolution):
@@ -224,7 +230,16 @@ def calls(p, dtype, n=2):
     def make(*shapes):
         return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
-    for name, g in (("", conv), (" strided", strided), (" 1x1", point), (" depthwise", depth)):
+    line = ConvGeometry.of((n, 2, 5), (4, 2, 3), (4,), 1, 1, function="conv1d")
+    volume = ConvGeometry.of((n, 2, 3, 4, 2), (4, 2, 2, 3, 2), (4,), 1, 1, function="conv3d")
+    for name, g in (
+        ("", conv),
+        (" strided", strided),
+        (" 1x1", point),
+        (" depthwise", depth),
+        (" 1d", line),
+        (" 3d", volume),
+    ):
         x, w, b, grad_y = make(g.x_shape, g.w_shape, (4,), g.y_shape)
         yield "conv_forward" + name, lambda x, w, b, g=g: p.conv_forward(x, w, b, g), (x, w, b)
         yield "conv_grad_input" + name, lambda d, w, g=g: p.conv_grad_input(d, w, g), (grad_y, w)
@@ -233,6 +248,9 @@ def calls(p, dtype, n=2):
     _, indices = p.max_pool_forward(x, pool)
     yield "im2col", lambda x: p.im2col(x, conv), (x,)
     yield "col2im", lambda c: p.col2im(c, conv), (cols,)
+    wide, wide_cols = make(volume.x_shape, (n, 24, 48))
+    yield "im2col 3d", lambda x: p.im2col(x, volume), (wide,)
+    yield "col2im 3d", lambda c: p.col2im(c, volume), (wide_cols,)
     yield "max_pool_forward", lambda x: p.max_pool_forward(x, pool)[0], (x,)
     yield "max_pool_backward", lambda d: p.max_pool_backward(d, indices, x.shape), (grad_y,)
     yield "max_pool_gather", lambda x: p.max_pool_gather(x, indices), (x,)
@@ -288,7 +306,7 @@ def test_dtypes_are_kept_and_half_precision_is_summed_in_single(primitives, dtyp
 def test_inputs_are_not_changed(primitives, laid_out, memory_orders):
     for order in memory_orders:
         for name, function, arrays in calls(primitives, np.float32):
-            arrays = [laid_out(a, order) if a.ndim == 4 else a for a in arrays]
+            arrays = [laid_out(a, order) if a.ndim >= 3 else a for a in arrays]
             copies = [a.copy() for a in arrays]
             for a in arrays:
                 a.setflags(write=False)

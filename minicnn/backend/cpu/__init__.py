@@ -1,6 +1,6 @@
 """The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
 
-from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .dropout import dropout
 from .matmul import matmul
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
