@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from math import prod
 from operator import index
 from typing import Any, dataclass_transform
 
@@ -157,8 +158,8 @@ class _Frozen:
 class ConvGeometry(_Frozen):
     """The geometry of y[n,f,i,j] = b[f] + sum_cpq w[f,c,p,q] x[n,c,i*S+p*D-P,j*S+q*D-P].
 
-    Made by `of`, `of_transposed` or `of_windows`, which check it. `padding` holds a (low, high)
-    pair for each spatial axis; a negative high one keeps the windows off the last inputs.
+    Made by `of`, `of_transposed`, `of_windows` or `of_columns`, which check it. `padding` holds a
+    (low, high) pair for each spatial axis; a negative high one keeps windows off the last inputs.
     """
 
     batch: int
@@ -276,6 +277,43 @@ class ConvGeometry(_Frozen):
             _per_axis(function, "stride", stride, dims),
             function,
         )
+
+    @classmethod
+    def of_columns(
+        cls,
+        cols_shape: Sequence[int],
+        output_size: Any,
+        kernel_size: Any,
+        dilation: Any = 1,
+        padding: Any = 0,
+        stride: Any = 1,
+        function: str = "fold",
+    ) -> ConvGeometry:
+        """The windows of images (N, C, *output_size) that were written out as columns.
+
+        `cols_shape` is (N, C*KH*KW, OH*OW). Args and errors as of_windows; ValueError also for rows
+        that KH*KW does not divide and for columns that are not one for each window.
+        """
+        N, rows, columns = cols_shape
+        kernel = _per_axis(function, "kernel_size", kernel_size, 2)
+        _at_least(function, "kernel_size", kernel, 1)
+        size = _per_axis(function, "output_size", output_size, 2)
+        _at_least(function, "output_size", size, 1)
+        channels, rest = divmod(rows, prod(kernel))
+        if rest:
+            raise ValueError(
+                f"{function}: x expects a multiple of {prod(kernel)} rows for kernel_size "
+                f"{kernel}, got {rows}: x {tuple(cols_shape)}"
+            )
+        images = (N, channels, *size)
+        geometry = cls.of_windows(images, kernel, dilation, padding, stride, function)
+        if prod(geometry.out_size) != columns:
+            raise ValueError(
+                f"{function}: x expects {prod(geometry.out_size)} columns, one for each of "
+                f"{geometry.out_size} windows of an image of output_size {size}, got {columns}: "
+                f"x {tuple(cols_shape)}"
+            )
+        return geometry
 
     @cached_property
     def span(self) -> Ints:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "pad", "pool", "resize")
+FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle")
 
 
 class Draw:

@@ -10,9 +10,11 @@ from .activation import *
 from .adaptive_pool import *
 from .arithmetic import *
 from .conv import *
+from .conv_transpose import *
 from .creation import *
 from .dropout import *
 from .entropy import *
+from .fold import *
 from .gate import *
 from .index import *
 from .linear import *
@@ -28,6 +30,7 @@ from .sample_norm import *
 from .robust import *
 from .shape import *
 from .shrink import *
+from .shuffle import *
 from .similarity import *
 from .special import *
 from .stochastic_pool import *
