@@ -1,9 +1,11 @@
 """The layers of a network: output shapes, parameters, multiply-adds.
 
 A multiply-add is one product and one addition, `sum += w * x`. A convolution needs, for each
-element of its output, one for each tap that it reads, and a dense layer one for each input:
+element of its output, one for each tap that it reads; a transposed one, for each element of its
+input, one for each place it is laid on; and a dense layer one for each input:
 
-    conv     N*F*OH*OW * (C/G * KH*KW)          linear     (elements of y) * in_features
+    conv       N*F*OH*OW * (C/G * KH*KW)        linear     (elements of y) * in_features
+    transposed N*C*H*W * (F/G * KH*KW)
 
 Bias, normalisation, activation and pooling are left out, as is usual: they are not where time goes.
 """
@@ -178,16 +180,17 @@ def _listener(layer: LayerSummary) -> Any:
             output = output[0]
         if isinstance(output, Tensor):
             layer.output_shape = tuple(output.shape)
-            layer.multiply_adds += _multiply_adds(module, output)
+            layer.multiply_adds += _multiply_adds(module, inputs, output)
 
     return listen
 
 
-def _multiply_adds(module: Any, output: Tensor) -> int:
+def _multiply_adds(module: Any, inputs: Any, output: Tensor) -> int:
     """By what the module has, not by its class: layers of the user's own count too."""
     weight = getattr(module, "weight", None)
     if hasattr(module, "kernel_size") and hasattr(module, "groups") and weight is not None:
-        return output.numel() * math.prod(weight.shape[1:])
+        elements = inputs[0] if getattr(module, "transposed", False) and inputs else output
+        return elements.numel() * math.prod(weight.shape[1:])
     if hasattr(module, "in_features") and weight is not None:
         return output.numel() * module.in_features
     return 0

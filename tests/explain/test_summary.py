@@ -22,6 +22,11 @@ def test_lenet_by_hand():
     assert [layer.depth for layer in found.layers[:3]] == [0, 1, 2]
 
 
+def test_a_transposed_convolution_lays_its_kernel_on_every_input():
+    net = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2))
+    assert summary(net, (4, 5, 7)).total_multiply_adds == 4 * 5 * 7 * (3 * 3 * 3)
+
+
 def test_vgg11s_published_multiply_adds():
     # The paper's network at 224x224 needs 7.6 billion; a quarter of the side, a sixteenth of them.
     net = models.vgg11(image_size=64)

@@ -23,6 +23,25 @@ LAYERS = [  # (how to build it from either nn, the shape of its input)
     (lambda nn: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), X),
     (lambda nn: nn.Conv2d(4, 6, (2, 3), padding="same", padding_mode="replicate"), X),
     (lambda nn: nn.Conv2d(4, 6, 3, stride=2, padding=(2, 1), padding_mode="circular"), X),
+    (lambda nn: nn.Conv1d(4, 6, 3, 2, padding=1, groups=2), (2, 4, 9)),
+    (lambda nn: nn.Conv1d(4, 6, 3, padding=2, dilation=2, padding_mode="reflect"), (2, 4, 9)),
+    (lambda nn: nn.Conv1d(4, 6, 2, padding="same", padding_mode="circular", bias=False), (4, 9)),
+    (lambda nn: nn.Conv3d(2, 3, (1, 2, 3), padding=1), (2, 2, 3, 4, 5)),
+    (lambda nn: nn.Conv3d(2, 4, 2, groups=2, padding="same"), (2, 3, 4, 5)),
+    (lambda nn: nn.Conv3d(2, 3, 3, 2, (1, 0, 1), padding_mode="replicate"), (1, 2, 3, 4, 5)),
+    (lambda nn: nn.Conv3d(2, 3, 2, padding=1, padding_mode="circular"), (1, 2, 3, 4, 5)),
+    (lambda nn: nn.ConvTranspose1d(4, 6, 3, 2, output_padding=1), (2, 4, 5)),
+    (lambda nn: nn.ConvTranspose2d(4, 6, 3), X),
+    (lambda nn: nn.ConvTranspose2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 0), 2, False), X),
+    (lambda nn: nn.ConvTranspose2d(4, 4, 2, 2, output_padding=2, dilation=3, groups=4), X[1:]),
+    (lambda nn: nn.ConvTranspose3d(2, 3, 2, 2, padding=(0, 1, 0)), (1, 2, 3, 2, 3)),
+    (lambda nn: nn.Unfold((2, 3), dilation=2, padding=1, stride=(1, 2)), X),
+    (lambda nn: nn.Unfold(3), X[1:]),
+    (lambda nn: nn.Fold((5, 4), 2, padding=1, stride=(2, 1)), (2, 12, 15)),
+    (lambda nn: nn.Fold(4, (2, 1)), (4, 12)),
+    (lambda nn: nn.ChannelShuffle(2), X),
+    (lambda nn: nn.PixelShuffle(2), X),
+    (lambda nn: nn.PixelUnshuffle(2), (2, 3, 6, 4)),
     (lambda nn: nn.MaxPool2d(2), X),
     (lambda nn: nn.MaxPool2d((3, 2), stride=2, padding=1, dilation=(1, 2), ceil_mode=True), X),
     (lambda nn: nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False), X),
@@ -259,7 +278,18 @@ def test_messages_have_pytorchs_layout():
 
 
 @pytest.mark.parametrize(
-    "name", ["LazyLinear(3)", "LazyConv2d(3, 2)", "LazyBatchNorm2d()", "LazyLinear(3, bias=False)"]
+    "name",
+    [
+        "LazyLinear(3)",
+        "LazyConv2d(3, 2)",
+        "LazyBatchNorm2d()",
+        "LazyLinear(3, bias=False)",
+        "LazyConv1d(4, 3, padding='same')",
+        "LazyConv3d(4, (1, 2, 3), groups=2, bias=False)",
+        "LazyConvTranspose1d(4, 3, 2, output_padding=1)",
+        "LazyConvTranspose2d(4, 3, dilation=2)",
+        "LazyConvTranspose3d(4, 3, groups=2, bias=False)",
+    ],
 )
 def test_lazy_texts(name):
     ours, theirs = eval(f"nn.{name}"), eval(f"tnn.{name}")
@@ -286,7 +316,11 @@ def test_losses_of_pairs(i, dtype, tolerance):
 
 
 def test_default_initialisation_has_pytorchs_distribution():
-    for build in (lambda nn: nn.Linear(300, 200), lambda nn: nn.Conv2d(30, 40, 5, groups=2)):
+    for build in (
+        lambda nn: nn.Linear(300, 200),
+        lambda nn: nn.Conv2d(30, 40, 5, groups=2),
+        lambda nn: nn.ConvTranspose2d(20, 60, 5, groups=2),
+    ):
         p = np.sort(build(nn).weight.array.ravel())
         q = np.sort(build(tnn).weight.detach().numpy().ravel())
         assert abs(p - q).max() < 0.05 * q.max()  # quantile by quantile
