@@ -1,4 +1,7 @@
-"""conv2d: every formula of its derivation against the code, derivatives, parity, errors."""
+"""conv1d, conv2d, conv3d over many geometries: derivatives, parity, memory, errors.
+
+The formulas of the derivation are evaluated one by one in tests/formulas/test_conv.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ from hypothesis import strategies as st
 import minicnn
 from minicnn.autograd import Tensor, gradcheck, gradgradcheck
 from minicnn.backend import ConvGeometry, cpu, reference
-from minicnn.functional.conv import Conv, ConvGradInput, ConvGradWeight, conv2d
+from minicnn.functional.conv import (
+    Conv,
+    ConvGradInput,
+    ConvGradWeight,
+    conv1d,
+    conv2d,
+    conv3d,
+)
 
 BACKENDS = {"cpu": cpu, "reference": reference}
 few = settings(max_examples=20, deadline=None, derandomize=True)
@@ -30,20 +40,23 @@ def integers(seed, *shape):
     return rng(seed).integers(-4, 5, shape).astype(np.float64)
 
 
+CONVOLVE = {3: conv1d, 4: conv2d, 5: conv3d}  # by the axes of x
+
+
 @st.composite
-def problems(draw, groups=(1, 2, 3)):
+def problems(draw, groups=(1, 2, 3), dims=(2,)):
     """x, w, b shapes and options of a small convolution."""
-    G = draw(st.sampled_from(groups))
+    G, axes = draw(st.sampled_from(groups)), range(draw(st.sampled_from(dims)))
     C, F = G * draw(st.integers(1, 2)), G * draw(st.integers(1, 2))
-    kernel = [draw(st.integers(1, 3)) for _ in "hw"]
-    dilation = [draw(st.integers(1, 2)) for _ in "hw"]
-    stride = [draw(st.integers(1, 3)) for _ in "hw"]
+    kernel = [draw(st.integers(1, 3)) for _ in axes]
+    dilation = [draw(st.integers(1, 2)) for _ in axes]
+    stride = [draw(st.integers(1, 3)) for _ in axes]
     if draw(st.booleans()):
-        padding, stride = draw(st.sampled_from(["same", "valid"])), [1, 1]
+        padding, stride = draw(st.sampled_from(["same", "valid"])), [1 for _ in axes]
     else:
-        padding = tuple(draw(st.integers(0, 2)) for _ in "hw")
+        padding = tuple(draw(st.integers(0, 2)) for _ in axes)
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    size = [span + draw(st.integers(0, 3)) for span in spans]
+    size = [span + draw(st.integers(0, 3 if len(axes) < 3 else 1)) for span in spans]
     N = draw(st.integers(1, 2))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": G}
     return (N, C, *size), (F, C // G, *kernel), options
@@ -72,21 +85,6 @@ def terms(g):
 # ---------------------------------------------------------------------- the derivation
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_example_by_hand(backend):
-    x = leaf(np.arange(1.0, 10).reshape(1, 1, 3, 3))
-    w = leaf([[[[1.0, 0], [0, -1]]]])
-    b = leaf([0.0])
-    w.array, b.array = w.array.astype(float), b.array.astype(float)
-    with minicnn.use_backend(backend):
-        y = conv2d(x, w, b)
-        y.backward(Tensor(np.array([[[[1.0, 2], [3, 4]]]])))
-    assert y.detach().array.tolist() == [[[[-4, -4], [-4, -4]]]]
-    assert b.grad.array.tolist() == [10]
-    assert w.grad.array.tolist() == [[[[37, 47], [67, 77]]]]
-    assert x.grad.array.tolist() == [[[[1, 2, 0], [3, 3, -2], [0, -3, -4]]]]
-
-
 @few
 @given(problems())
 def test_formulas_1_to_5_term_by_term(problem):
@@ -110,36 +108,6 @@ def test_formulas_1_to_5_term_by_term(problem):
     assert (Conv.apply(x, w, geometry=g) * grad_y).sum() == T
     assert (x * ConvGradInput.apply(grad_y, w, geometry=g)).sum() == T
     assert (w * ConvGradWeight.apply(x, grad_y, geometry=g)).sum() == T
-
-
-@few
-@given(problems(groups=(1,)))
-def test_formula_6_im2col_makes_it_a_matrix_product(problem):
-    g = geometry_of(problem)
-    x, w, grad_y = integers(0, *g.x_shape), integers(1, *g.w_shape), integers(2, *g.y_shape)
-    W, cols = w.reshape(g.out_channels, -1), cpu.im2col(x, g)
-    rows = grad_y.reshape(g.batch, g.out_channels, -1)
-    assert np.array_equal(
-        np.einsum("fe,nel->nfl", W, cols).reshape(g.y_shape), conv2d(x, w, **problem[2])
-    )
-    grad_w = np.einsum("nfl,nel->fe", rows, cols).reshape(g.w_shape)
-    assert np.array_equal(grad_w, ConvGradWeight.apply(x, grad_y, geometry=g))
-    grad_x = cpu.col2im(np.einsum("fe,nfl->nel", W, rows), g)
-    assert np.array_equal(grad_x, ConvGradInput.apply(grad_y, w, geometry=g))
-
-
-def test_col2im_is_the_transpose_of_im2col_and_not_its_inverse():
-    g = ConvGeometry.of((1, 2, 4, 5), (1, 2, 3, 2), None, (2, 1), 1)
-    pixels = np.eye(40).reshape(40, 1, 2, 4, 5)
-    E = np.stack([cpu.im2col(pixel, g).ravel() for pixel in pixels], axis=1)
-    assert set(np.unique(E)) == {0, 1}
-    assert E.sum(axis=1).max() == 1  # a row copies one pixel
-    assert E.sum(axis=0).max() > 1  # a pixel is read by several windows
-    c = integers(0, E.shape[0])
-    assert np.array_equal(cpu.col2im(c.reshape(1, 12, -1), g).ravel(), E.T @ c)
-    x = integers(1, 1, 2, 4, 5)
-    count = E.sum(axis=0).reshape(x.shape)
-    assert np.array_equal(cpu.col2im(cpu.im2col(x, g), g), count * x)
 
 
 @few
@@ -173,36 +141,27 @@ def test_stride_in_the_forward_is_dilation_in_the_backward(problem):
     assert np.array_equal(grad_x, ConvGradInput.apply(grad_y, w, geometry=g))
 
 
-def test_rows_left_over_have_gradient_zero():
-    x, w = leaf(rng().normal(size=(1, 1, 8, 7))), leaf(rng(1).normal(size=(1, 1, 3, 3)))
-    y = conv2d(x, w, stride=3)
-    assert y.shape == (1, 1, 2, 2)
-    y.backward(Tensor(np.ones(y.shape)))
-    assert np.all(x.grad.array[:, :, 6:] == 0) and np.all(x.grad.array[:, :, :, 6:] == 0)
-    assert np.all(x.grad.array[:, :, :6, :6] != 0)
-
-
 # ---------------------------------------------------------------------- derivatives
 
 
 @few
-@given(problems(), st.booleans())
+@given(problems(dims=(1, 2, 3)), st.booleans())
 def test_gradcheck(problem, with_bias):
     x, w, options = problem
     r = rng()
     inputs = [leaf(r.normal(size=x)), leaf(r.normal(size=w))]
     if with_bias:
         inputs.append(leaf(r.normal(size=w[0])))
-    assert gradcheck(lambda *a: conv2d(*a, **options), inputs)
+    assert gradcheck(lambda *a: CONVOLVE[len(x)](*a, **options), inputs)
 
 
 @settings(few, max_examples=8)
-@given(problems(groups=(1, 2)))
+@given(problems(groups=(1, 2), dims=(1, 2, 3)))
 def test_second_derivatives(problem):
     x, w, options = problem
     r = rng()
     inputs = [leaf(r.normal(size=s)) for s in (x, w, w[:1])]
-    assert gradgradcheck(lambda *a: conv2d(*a, **options), inputs)
+    assert gradgradcheck(lambda *a: CONVOLVE[len(x)](*a, **options), inputs)
 
 
 @pytest.mark.parametrize("function", [ConvGradInput, ConvGradWeight])
@@ -275,6 +234,14 @@ def test_a_single_image_needs_no_batch_axis():
     x, w, b = rng().normal(size=(3, 6, 5)), rng(1).normal(size=(4, 3, 3, 3)), np.ones(4)
     assert gradcheck(lambda *a: conv2d(*a, padding=1), (leaf(x), leaf(w), leaf(b)))
     assert np.array_equal(conv2d(x, w, b), conv2d(x[None], w, b)[0])
+
+
+def test_a_single_sequence_and_a_single_volume():
+    for convolve, size in ((conv1d, (5,)), (conv3d, (3, 4, 5))):
+        x, w = rng().normal(size=(2, *size)), rng(1).normal(size=(4, 2, *[2 for _ in size]))
+        y = convolve(x, w, np.ones(4), padding=1)
+        assert y.ndim == len(size) + 1
+        assert np.array_equal(y, convolve(x[None], w, np.ones(4), padding=1)[0])
 
 
 def test_an_empty_batch():
@@ -354,11 +321,28 @@ F64, F32 = np.float64, np.float32
             "conv2d: weight expects a Tensor or an array, got NoneType",
             (np.zeros((1, 1, 4, 4)), None),
         ),
+        (
+            ValueError,
+            r"conv1d: x expects 3 axes \(N, C, L\), got 4",
+            (np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 2))),
+        ),
+        (
+            ValueError,
+            r"conv3d: kernel \(3, 1, 1\).* more than the padded input \(2, 4, 4\)",
+            (np.zeros((1, 1, 2, 4, 4)), np.zeros((2, 1, 3, 1, 1))),
+        ),
+        (
+            ValueError,
+            r"conv3d: stride expects an integer or a tuple of 3 integers, got \(1, 2\)",
+            (np.zeros((1, 1, 2, 4, 4)), np.zeros((2, 1, 1, 1, 1)), None, (1, 2)),
+        ),
     ],
 )
-def test_errors_say_what_came_and_what_would_be_right(error, text, args):
+def test_errors_say_what_came_and_what_would_be_right(refuses, error, text, args):
+    convolve = {"conv1d": conv1d, "conv2d": conv2d, "conv3d": conv3d}[text[:6]]
     with pytest.raises(error, match=text):
-        conv2d(*args)
+        convolve(*args)
+    refuses(lambda lib, *a: getattr(lib.nn.functional, text[:6])(*a), *args, match=text)
 
 
 # ---------------------------------------------------------------------- parity
@@ -366,14 +350,16 @@ def test_errors_say_what_came_and_what_would_be_right(error, text, args):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")  # PyTorch's own, on speed
 @settings(few, max_examples=15)
-@given(problems(), st.sampled_from(["float64", "float32"]), st.booleans())
+@given(problems(dims=(1, 2, 3)), st.sampled_from(["float64", "float32"]), st.booleans())
 def test_parity_with_pytorch(problem, dtype, with_bias):
     torch = pytest.importorskip("torch")
     xs, ws, options = problem
     r = rng()
     arrays = [r.normal(size=s).astype(dtype) for s in (xs, ws, ws[:1])][: 2 + with_bias]
     ours, theirs = [leaf(a) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
-    y, ty = conv2d(*ours, **options), torch.nn.functional.conv2d(*theirs, **options)
+    convolve = CONVOLVE[len(xs)]
+    y = convolve(*ours, **options)
+    ty = getattr(torch.nn.functional, convolve.__name__)(*theirs, **options)
     g = r.normal(size=tuple(ty.shape)).astype(dtype)
     y.backward(Tensor(g))
     ty.backward(torch.tensor(g))
