@@ -138,6 +138,15 @@ OPS = {
         lambda lib, x, w: F(lib).conv2d(x, w, padding="same"),
         [(1, 2, 4, 4), (3, 2, 2, 3)],
     ),
+    "conv_transpose2d": (
+        lambda lib, x, w, b: F(lib).conv_transpose2d(x, w, b, 2, 1, 1, 2),
+        [(2, 4, 3, 2), (4, 3, 3, 3), (6,)],
+    ),
+    "unfold": (lambda lib, x: F(lib).unfold(x, (2, 3), padding=1), [(2, 2, 4, 3)]),
+    "fold": (lambda lib, x: F(lib).fold(x, (4, 3), 2), [(2, 8, 6)]),
+    "channel_shuffle": (lambda lib, x: F(lib).channel_shuffle(x, 2), [(2, 6, 3)]),
+    "pixel_shuffle": (lambda lib, x: F(lib).pixel_shuffle(x, 2), [(2, 4, 3, 2)]),
+    "pixel_unshuffle": (lambda lib, x: F(lib).pixel_unshuffle(x, 2), [(2, 2, 4, 2)]),
     "max_pool2d": (lambda lib, x: F(lib).max_pool2d(x, 3, 2, 1, ceil_mode=True), [(2, 2, 6, 5)]),
     "avg_pool2d": (
         lambda lib, x: F(lib).avg_pool2d(x, 3, 2, 1, count_include_pad=False),
