@@ -109,6 +109,28 @@ def test_one_and_three_dimensions():
     assert PoolGeometry.of((2, 3, 10), 3, function="max_pool1d").out_size == (3,)
 
 
+@pytest.mark.parametrize("rest", range(4))
+def test_the_geometry_of_a_transposed_convolution_is_the_convolutions(rest):
+    """Up to one row less than the stride is left over; from there on a window is kept out."""
+    x, w = (2, 6, 5, 7), (6, 4, 3, 1)
+    g = ConvGeometry.of_transposed(x, w, (8,), 2, (2, 0), (rest, 0), 2, (4, 1))
+    assert g.x_shape == (2, 8, 4 * 2 - 4 + 9 + rest, 13)
+    assert g.w_shape == w and g.y_shape == x
+    assert g.padding == ((2, 2 - rest // 2 * 2), (0, 0))
+    if rest < 2:
+        assert g == ConvGeometry.of(g.x_shape, w, None, 2, (2, 0), (4, 1), 2)
+    else:
+        longer = ConvGeometry.of(g.x_shape, w, None, 2, (2, 0), (4, 1), 2)
+        assert longer.out_size == (6, 7)
+
+
+def test_windows_and_columns_agree():
+    g = ConvGeometry.of_windows((2, 3, 7, 6), (2, 3), (3, 1), (1, 0), (2, 1))
+    assert g.w_shape == (1, 3, 2, 3) and g.out_size == (3, 4)
+    assert g == ConvGeometry.of((2, 3, 7, 6), (1, 3, 2, 3), None, (2, 1), (1, 0), (3, 1))
+    assert g == ConvGeometry.of_columns((2, 18, 12), (7, 6), (2, 3), (3, 1), (1, 0), (2, 1))
+
+
 X, W = (8, 4, 32, 32), (16, 4, 5, 5)
 CONV_ERRORS = [
     # x, weight, bias, options, the error, its text
