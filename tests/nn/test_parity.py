@@ -202,6 +202,32 @@ def test_layer(i, dtype, tolerance):
         equal(p, q, tolerance)
 
 
+@pytest.mark.parametrize(
+    "name, x_shape, size",
+    [
+        ("ConvTranspose1d", (2, 3, 5), (19,)),
+        ("ConvTranspose1d", (3, 5), (3, 18)),
+        ("ConvTranspose2d", (2, 3, 5, 4), (19, 17)),  # too large
+        ("ConvTranspose2d", (2, 3, 5, 4), (18, 15)),
+        ("ConvTranspose2d", (2, 3, 5, 4), (2, 9, 17, 16)),
+        ("ConvTranspose3d", (3, 2, 1, 3), (10, 5, 12)),
+    ],
+)
+def test_output_size_of_transposed_convolutions(name, x_shape, size):
+    options = {"stride": 3, "padding": 1, "dilation": 2}
+    ours, theirs = (getattr(m, name)(3, 4, 4, **options) for m in (nn, tnn))
+    copied(theirs, ours, "float64")
+    x = torch.randn(x_shape, dtype=torch.float64)
+    ours_x = minicnn.tensor(x.numpy())
+    try:
+        y = theirs(x, output_size=size)
+    except ValueError:
+        with pytest.raises(ValueError, match="output_size"):
+            ours(ours_x, output_size=size)
+    else:
+        equal(ours(ours_x, output_size=size), y, 1e-10)
+
+
 @pytest.mark.parametrize("i", range(len(LOSSES)))
 def test_classification_loss(i):
     x = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
