@@ -43,29 +43,18 @@ def _wide(*arrays: ndarray) -> list[ndarray]:
 # single number, and conv3d, where it is three.
 
 
-def _taps(geometry: ConvGeometry | PoolGeometry):
-    """Every (i, j, p, q, h, k) whose input (h, k) is inside the image, not in the padding."""
-    H, W = geometry.size
-    KH, KW = geometry.kernel
-    OH, OW = geometry.out_size
+def _taps(geometry: ConvGeometry):
+    """Every (ij, pq, hk) whose place hk is inside the image, not in the padding.
+
+    Along each axis h = i*S + p*D - P.
+    """
     S, D = geometry.stride, geometry.dilation
-    # A convolution's padding is a (low, high) pair for each axis; only the low side moves windows.
-    P = [low if isinstance(low, int) else low[0] for low in geometry.padding]
-    for i, j, p, q in np.ndindex(OH, OW, KH, KW):
-        h = i * S[0] + p * D[0] - P[0]
-        k = j * S[1] + q * D[1] - P[1]
-        if 0 <= h < H and 0 <= k < W:
-            yield i, j, p, q, h, k
-
-
-def _conv_taps(geometry: ConvGeometry):
-    """Every (ij, pq, hk) whose input hk is inside the image, not in the padding."""
-    lows = [low for low, _ in geometry.padding]  # only the low side moves windows
-    axes = list(zip(geometry.size, geometry.stride, geometry.dilation, lows, strict=True))
+    P = [low for low, _ in geometry.padding]  # only the padding in front moves windows
+    axes = range(len(geometry.size))
     for ij in np.ndindex(*geometry.out_size):
         for pq in np.ndindex(*geometry.kernel):
-            hk = tuple([i * S + p * D - P for i, p, (_, S, D, P) in zip(ij, pq, axes, strict=True)])
-            if all(0 <= h < H for h, (H, *_) in zip(hk, axes, strict=True)):
+            hk = tuple([ij[a] * S[a] + pq[a] * D[a] - P[a] for a in axes])
+            if all(0 <= hk[a] < geometry.size[a] for a in axes):
                 yield ij, pq, hk
 
 
@@ -76,7 +65,7 @@ def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
     """
     N, C = x.shape[:2]
     cols = np.zeros((N, C, *geometry.kernel, *geometry.out_size), x.dtype)
-    for ij, pq, hk in _conv_taps(geometry):
+    for ij, pq, hk in _taps(geometry):
         for n, c in np.ndindex(N, C):
             cols[n, c, *pq, *ij] = x[n, c, *hk]
     return cols.reshape(N, C * prod(geometry.kernel), prod(geometry.out_size))
@@ -92,7 +81,7 @@ def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
     [entries] = _wide(cols)
     entries = entries.reshape(N, C, *geometry.kernel, *geometry.out_size)
     x = np.zeros(geometry.x_shape, entries.dtype)
-    for ij, pq, hk in _conv_taps(geometry):
+    for ij, pq, hk in _taps(geometry):
         for n, c in np.ndindex(N, C):
             x[n, c, *hk] += entries[n, c, *pq, *ij]
     return x.astype(cols.dtype)
@@ -110,7 +99,7 @@ def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeomet
     if b is not None:
         for f in range(F):
             y[:, f] = b[f]
-    for ij, pq, hk in _conv_taps(geometry):
+    for ij, pq, hk in _taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
             y[n, f, *ij] += Wt[f, c, *pq] * X[n, g * (C // G) + c, *hk]
@@ -128,7 +117,7 @@ def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndar
     F, G = geometry.out_channels, geometry.groups
     GY, Wt = _wide(grad_y, w)
     grad_x = np.zeros(geometry.x_shape, np.result_type(GY, Wt))
-    for ij, pq, hk in _conv_taps(geometry):
+    for ij, pq, hk in _taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
             grad_x[n, g * (C // G) + c, *hk] += Wt[f, c, *pq] * GY[n, f, *ij]
@@ -145,7 +134,7 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
     F, G = geometry.out_channels, geometry.groups
     X, GY = _wide(x, grad_y)
     grad_w = np.zeros(geometry.w_shape, np.result_type(X, GY))
-    for ij, pq, hk in _conv_taps(geometry):
+    for ij, pq, hk in _taps(geometry):
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
             grad_w[f, c, *pq] += X[n, g * (C // G) + c, *hk] * GY[n, f, *ij]
