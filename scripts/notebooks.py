@@ -98,7 +98,10 @@ def executed(path: Path) -> Any:
             record_timing=False,
             resources={"metadata": {"path": str(path.resolve().parent)}},
             # Figures keep the size they were made with, whatever the fonts.
-            extra_arguments=["--InlineBackend.print_figure_kwargs={'bbox_inches': None}"],
+            extra_arguments=[
+                "--InlineBackend.print_figure_kwargs={'bbox_inches': None}",
+                "--IPKernelApp.log_level=40",  # no advice on how kernels are reached
+            ],
         )
         try:
             client.execute(env=environment)
