@@ -172,7 +172,9 @@ def draw_windows(
     for i, j in chosen:
         _check_window("draw_windows", (i, j), geometry)
     values = None if x is None else _values("draw_windows", x, geometry)
-    across = min(len(chosen), max(1, 24 // (len(columns.places) + 1)))
+    # As many in a line as fit; of all windows, if possible, as many as stand in a line of y.
+    fit = max(1, 27 // (len(columns.places) + 1))
+    across = min(fit, len(chosen) if windows is not None else geometry.out_size[1])
     panels = _panels([(len(rows.places), len(columns.places))] * len(chosen), across)
     for axes, (i, j) in zip(panels.axes, chosen, strict=True):
         _paint_input(axes, rows, columns, values)

@@ -82,6 +82,11 @@ def test_is_committed_executed_and_small(path):
         assert failed == ("raises-exception" in cell.metadata.get("tags", [])), cell.source
 
 
+@named(NOTEBOOKS)
+def test_the_readme_lists_it(path):
+    assert f"`{path.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 # ---------------------------------------------------------------------- the script itself
 
 
