@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle")
+FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle", "arithmetic", "compare")
 
 
 class Draw:
@@ -41,6 +41,11 @@ class Draw:
     def shape(self, dims: int, low: int = 1, high: int = 4) -> tuple[int, ...]:
         """`dims` sizes of low ... high."""
         return tuple([self.integer(low, high) for _ in range(dims)])
+
+    def broadcast(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A shape that broadcasts to `shape`: some sizes 1, some in front left out."""
+        sizes = [self.choice(1, n, n) for n in shape]
+        return tuple(sizes[self.integer(0, len(sizes)) if self.boolean() else 0 :])
 
     def normal(self, *shape: int) -> np.ndarray:
         """Normal numbers."""
@@ -87,7 +92,9 @@ class Case:
     """
 
     def __init__(self, call: str | Callable[..., Any], *inputs: Any, **options: Any) -> None:
-        self.call, self.inputs, self.options = call, inputs, options
+        # NumPy computes scalars where arrays have no dimensions; arrays they were.
+        self.inputs = tuple([np.asarray(v) if isinstance(v, np.generic) else v for v in inputs])
+        self.call, self.options = call, options
 
     def arrays(self) -> list[np.ndarray]:
         """The arrays among the inputs, those in lists too, in order."""
@@ -215,6 +222,30 @@ def op(
         return entry
 
     return enter
+
+
+def entry(name: str, make: Callable[[Draw], Case], **attributes: Any) -> Op:
+    """`op` for a maker without a name of its own: a row of a table, or another name of an op."""
+    make.__name__ = name
+    return op(**attributes)(make)
+
+
+def entered(name: str) -> Op:
+    """The entry of that name."""
+    return _OPS[name]
+
+
+def alias(name: str, of: Op, **attributes: Any) -> Op:
+    """Enters another name of a public function: the same cases, called by that name."""
+
+    def make(draw: Draw) -> Case:
+        case = of.make(draw)
+        case.call = f"{str(case.call).rpartition('.')[0]}.{name}".removeprefix(".")
+        return case
+
+    make.__module__ = of.make.__module__
+    same = {"section": of.section, "gradient": of.gradient, "torch": of.torch, "count": 4}
+    return entry(name, make, **{**same, **attributes})
 
 
 @cache

@@ -9,11 +9,14 @@ from .norm import *
 from .activation import *
 from .adaptive_pool import *
 from .arithmetic import *
+from .choice import *
+from .compare import *
 from .conv import *
 from .conv_transpose import *
 from .creation import *
 from .dropout import *
 from .entropy import *
+from .exponential import *
 from .fold import *
 from .gate import *
 from .index import *
@@ -26,6 +29,7 @@ from .reduce import *
 from .resize import *
 from .response_norm import *
 from .rms import *
+from .rounding import *
 from .sample_norm import *
 from .robust import *
 from .shape import *
@@ -34,6 +38,7 @@ from .shuffle import *
 from .similarity import *
 from .special import *
 from .stochastic_pool import *
+from .trigonometry import *
 from .unpool import *
 
 from . import methods as _methods  # noqa: F401  attaches the functions to Tensor

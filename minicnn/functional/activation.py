@@ -78,8 +78,11 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor, dtypes, inplace
-from .arithmetic import cast, clamp, exp, logical_not
+from .arithmetic import cast
 from .checks import check_floating
+from .choice import clamp
+from .compare import logical_not
+from .exponential import exp
 from .reduce import sum
 from .shape import axis_of, reshape, sum_to
 

@@ -46,8 +46,10 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, dtypes
 from .activation import LogSigmoid, Sigmoid
-from .arithmetic import cast, clamp, div, exp, log, log1p
+from .arithmetic import cast, div
 from .checks import check_floating
+from .choice import clamp
+from .exponential import exp, log, log1p
 from .loss import reduced, reduction_of
 from .reduce import sum
 from .shape import check_tensors, sum_to

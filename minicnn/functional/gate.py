@@ -34,8 +34,9 @@ import numpy as np
 from .. import backend
 from ..autograd import Function
 from .activation import Sigmoid, Softplus, Tanh, activate
-from .arithmetic import clamp, logical_not
 from .checks import check_floating
+from .choice import clamp
+from .compare import logical_not
 from .shape import axis_of, cat, narrow
 from .special import Erfc, bell
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Function, Tensor, inplace
-from .arithmetic import cast, where
+from .arithmetic import cast
+from .choice import where
 from .operands import raw, wrapped, zero_gradient
 from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
 

@@ -76,9 +76,10 @@ from .. import backend
 from ..autograd import Function, Tensor, dtypes
 from ..autograd.tensor import recorded
 from .activation import log_softmax, softmax
-from .arithmetic import cast, div, sign
+from .arithmetic import cast, div
 from .checks import check_floating
 from .reduce import mean, sum
+from .rounding import sign
 from .shape import reshape, sum_to
 
 __all__ = ["cross_entropy", "l1_loss", "mse_loss", "nll_loss"]

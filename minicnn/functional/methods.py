@@ -16,9 +16,9 @@ from ..autograd import Tensor, dtypes, inplace
 from ..autograd import device as Device
 from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
-from . import arithmetic, creation, index, shape
+from . import arithmetic, choice, compare, creation, index, rounding, shape
 from .linear import matmul
-from .operands import compare, meet, raw
+from .operands import raw
 
 # ---------------------------------------------------------------------- operators
 
@@ -47,49 +47,24 @@ _BINARY = {
     "sub": arithmetic.sub,
     "mul": arithmetic.mul,
     "truediv": arithmetic.div,
-    "floordiv": arithmetic.floor_divide,
-    "mod": arithmetic.remainder,
+    "floordiv": rounding.floor_divide,
+    "mod": rounding.remainder,
     "pow": arithmetic.pow,
     "matmul": matmul,
 }
-_COMPARE = {"eq": arithmetic.eq, "ne": arithmetic.ne, "lt": arithmetic.lt, "le": arithmetic.le,
-            "gt": arithmetic.gt, "ge": arithmetic.ge}  # fmt: skip
+_COMPARE = {"eq": compare.eq, "ne": compare.ne, "lt": compare.lt, "le": compare.le,
+            "gt": compare.gt, "ge": compare.ge}  # fmt: skip
 
 
-def _bits(name: str, function: Any) -> Callable[[Any, Any], Any]:
-    """& | ^ of bools and integers. They have no gradient."""
-
-    def bitwise(input: Any, other: Any) -> Any:
-        a, b = meet(name, raw(input), raw(other))
-        if np.result_type(a, b).kind not in "biu":
-            raise RuntimeError(f"{name}: expects bools or integers, got {np.result_type(a, b)}")
-        return compare(name, function, input, other)
-
-    bitwise.__name__ = name
-    return bitwise
-
-
-_BITWISE = {
-    "and": _bits("bitwise_and", np.bitwise_and),
-    "or": _bits("bitwise_or", np.bitwise_or),
-    "xor": _bits("bitwise_xor", np.bitwise_xor),
-}
-
-
-def _invert(input: Tensor) -> Tensor:
-    """~input: not for bools, all bits turned for integers."""
-    if input.dtype.kind not in "biu":
-        raise RuntimeError(f"bitwise_not: expects bools or integers, got {input.dtype}")
-    return Tensor._wrap(np.invert(input.array))
-
+_BITWISE = {"and": compare.bitwise_and, "or": compare.bitwise_or, "xor": compare.bitwise_xor}
 
 # NumPy's operators, when an ndarray stands on the left: `array * tensor` is a Tensor.
 _UFUNCS = {
     "add": arithmetic.add, "subtract": arithmetic.sub, "multiply": arithmetic.mul,
-    "divide": arithmetic.div, "floor_divide": arithmetic.floor_divide,
-    "remainder": arithmetic.remainder, "power": arithmetic.pow, "matmul": matmul,
-    "equal": arithmetic.eq, "not_equal": arithmetic.ne, "less": arithmetic.lt,
-    "less_equal": arithmetic.le, "greater": arithmetic.gt, "greater_equal": arithmetic.ge,
+    "divide": arithmetic.div, "floor_divide": rounding.floor_divide,
+    "remainder": rounding.remainder, "power": arithmetic.pow, "matmul": matmul,
+    "equal": compare.eq, "not_equal": compare.ne, "less": compare.lt,
+    "less_equal": compare.le, "greater": compare.gt, "greater_equal": compare.ge,
     "bitwise_and": _BITWISE["and"], "bitwise_or": _BITWISE["or"], "bitwise_xor": _BITWISE["xor"],
 }  # fmt: skip
 
@@ -97,11 +72,18 @@ _UFUNCS = {
 
 METHODS = {
     "arithmetic": """
-        abs absolute add allclose ceil clamp clip cos div divide eq equal exp expm1 floor
-        floor_divide fmod ge greater greater_equal gt isclose isfinite isinf isnan le less
-        less_equal log log1p log2 log10 logical_and logical_not logical_or logical_xor lt
-        maximum minimum mul multiply ne neg negative not_equal pow reciprocal remainder
-        round rsqrt sign sin sqrt square sub subtract true_divide trunc""",
+        abs absolute add addcdiv addcmul div divide lerp mul multiply neg negative positive
+        pow reciprocal square sub subtract true_divide""",
+    "choice": "clamp clamp_max clamp_min clip heaviside maximum minimum nan_to_num",
+    "compare": """
+        allclose bitwise_and bitwise_not bitwise_or bitwise_xor eq equal ge greater
+        greater_equal gt isclose isfinite isinf isnan le less less_equal logical_and
+        logical_not logical_or logical_xor lt ne not_equal""",
+    "exponential": "exp exp2 expm1 log log10 log1p log2 logaddexp logit rsqrt sqrt xlogy",
+    "rounding": "ceil fix floor floor_divide fmod frac remainder round sgn sign trunc",
+    "trigonometry": """
+        acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
+        atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
     "reduce": """
         all amax amin aminmax any argmax argmin count_nonzero cumsum logsumexp max mean min
         norm prod std sum var""",
@@ -122,9 +104,17 @@ METHODS = {
 # t.f_(...) is t = t.f(...) in the memory of t.
 IN_PLACE = {
     "arithmetic": """
-        abs add ceil clamp clip cos div divide exp expm1 floor floor_divide fmod log log1p
-        log2 log10 mul multiply neg negative pow reciprocal remainder round rsqrt sign sin
-        sqrt square sub subtract true_divide trunc""",
+        abs absolute add addcdiv addcmul div divide lerp mul multiply neg negative pow
+        reciprocal square sub subtract true_divide""",
+    "choice": "clamp clamp_max clamp_min clip heaviside nan_to_num",
+    "compare": """
+        bitwise_and bitwise_not bitwise_or bitwise_xor eq ge greater greater_equal gt le less
+        less_equal logical_and logical_not logical_or logical_xor lt ne not_equal""",
+    "exponential": "exp exp2 expm1 log log10 log1p log2 logit rsqrt sqrt xlogy",
+    "rounding": "ceil fix floor floor_divide fmod frac remainder round sgn sign trunc",
+    "trigonometry": """
+        acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
+        atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
     "index": "masked_fill scatter scatter_add",
     "activation": "relu sigmoid tanh",
     "special": "erf erfc",
@@ -320,14 +310,13 @@ _REST = {
     "__neg__": arithmetic.neg,
     "__pos__": lambda self: self,
     "__abs__": arithmetic.abs,
-    "__invert__": _invert,
-    "bitwise_not": _invert,
+    "__invert__": compare.bitwise_not,
     "__getitem__": index.getitem,
     "__setitem__": index.setitem,
     "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
     "mT": property(lambda self: shape.transpose(self, -2, -1)),
     "type": type_,
-    "where": lambda self, condition, other: arithmetic.where(condition, self, other),
+    "where": lambda self, condition, other: choice.where(condition, self, other),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, dtypes
+from ..autograd import Function, Tensor, dtypes
 
 # ---------------------------------------------------------------------- Tensors and raw arrays
 
@@ -27,9 +27,19 @@ def wrapped(y: Any, *inputs: Any) -> Any:
     return y
 
 
+class Zero(Function):
+    """y = 0, whatever x is;  grad_x = 0."""
+
+    def forward(self, x: Any) -> Any:
+        return np.zeros_like(x)
+
+    def backward(self, grad_y: Any) -> Any:
+        return Zero.apply(grad_y)
+
+
 def zero_gradient(grad_y: Any) -> Any:
     """A gradient of zeros; not grad_y * 0, which is NaN where grad_y is infinite."""
-    return wrapped(np.zeros_like(raw(grad_y)), grad_y)
+    return Zero.apply(grad_y)
 
 
 # ---------------------------------------------------------------------- types

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
-from . import arithmetic as ops
+from . import arithmetic, choice, compare, exponential
 from .operands import raw, wrapped
 from .shape import Expand, Flip, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
 
@@ -120,7 +120,7 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     Raises IndexError for a dim that does not exist.
     """
     if dtype is not None:
-        input = ops.cast(input, dtype)
+        input = arithmetic.cast(input, dtype)
     return Sum.apply(input, axes=axes_of("sum", dim, input.ndim), keepdim=keepdim)
 
 
@@ -146,7 +146,7 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     Raises RuntimeError for integers (give dtype=float32, say), IndexError for an unknown dim.
     """
     if dtype is not None:
-        input = ops.cast(input, dtype)
+        input = arithmetic.cast(input, dtype)
     _need_floating("mean", input)
     return Mean.apply(input, axes=axes_of("mean", dim, input.ndim), keepdim=keepdim)
 
@@ -180,7 +180,7 @@ class Std(Var):
     def backward(self, grad_y: Any) -> Any:
         x, y = self.saved
         d = x - Mean.apply(x, axes=self.axes, keepdim=True)
-        slope = ops.where(ops.eq(y, 0), 0.0, grad_y / y)
+        slope = choice.where(compare.eq(y, 0), 0.0, grad_y / y)
         return _spread(slope, x.shape, self.axes) * d * _inverse(self.n, 1.0)
 
 
@@ -266,7 +266,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     right also where elements are 0, and so are the higher derivatives.
     """
     if dtype is not None or input.dtype.kind in "biu":
-        input = ops.cast(input, dtype or np.int64)
+        input = arithmetic.cast(input, dtype or np.int64)
     if dim is None:
         y = prod(flatten(input), 0)
         return Reshape.apply(y, shape=(1,) * input.ndim) if keepdim else y
@@ -306,7 +306,7 @@ class Cumsum(Function):
 @numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """Running sums along `dim`. Integers and bools are summed in int64."""
-    input = input if dtype is None else ops.cast(input, dtype)
+    input = input if dtype is None else arithmetic.cast(input, dtype)
     axis = axis_of("cumsum", dim, input.ndim)
     return Cumsum.apply(input, axis=axis) if input.ndim else sum(input)
 
@@ -336,7 +336,7 @@ class Amax(Function):
     def backward(self, grad_y: Any) -> Any:
         x, y = self.saved
         # A NaN is its own maximum: where one is, it alone differs from itself.
-        chosen = ops.logical_or(ops.eq(x, _spread(y, x.shape, self.axes)), ops.ne(x, x))
+        chosen = compare.logical_or(compare.eq(x, _spread(y, x.shape, self.axes)), compare.ne(x, x))
         count = sum(chosen, self.axes, keepdim=True) if self.axes else 1
         return _spread(grad_y, x.shape, self.axes) * chosen / count
 
@@ -437,7 +437,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     first maximum) gets it all. NaN counts as the largest. IndexError or RuntimeError of nothing.
     """
     if isinstance(dim, (Tensor, np.ndarray)):
-        return ops.maximum(input, dim)
+        return choice.maximum(input, dim)
     return _extreme("max", Amax, MaxAlong, input, dim, keepdim)
 
 
@@ -448,7 +448,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     Gradients and errors as `max`. NaN counts as the smallest.
     """
     if isinstance(dim, (Tensor, np.ndarray)):
-        return ops.minimum(input, dim)
+        return choice.minimum(input, dim)
     return _extreme("min", Amin, MinAlong, input, dim, keepdim)
 
 
@@ -520,14 +520,14 @@ class LogSumExp(Function):
 
     def backward(self, grad_y: Any) -> Any:
         x, y = self.saved
-        share = ops.exp(x - _spread(y, x.shape, self.axes))
+        share = exponential.exp(x - _spread(y, x.shape, self.axes))
         return _spread(grad_y, x.shape, self.axes) * share
 
 
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     """log of the sum of e^input over `dim`, without overflow. Integers become floating."""
     if not dtypes.is_floating(input.dtype):
-        input = ops.cast(input, dtypes.get_default_dtype())
+        input = arithmetic.cast(input, dtypes.get_default_dtype())
     return LogSumExp.apply(input, axes=axes_of("logsumexp", dim, input.ndim), keepdim=keepdim)
 
 
@@ -542,7 +542,7 @@ class Norm2(Function):
 
     def backward(self, grad_y: Any) -> Any:
         x, y = self.saved
-        slope = ops.where(ops.eq(y, 0), 0.0, grad_y / y)
+        slope = choice.where(compare.eq(y, 0), 0.0, grad_y / y)
         return _spread(slope, x.shape, self.axes) * x
 
 
@@ -555,7 +555,7 @@ def norm(
     is no number.
     """
     if dtype is not None:
-        input = ops.cast(input, dtype)
+        input = arithmetic.cast(input, dtype)
     _need_floating("norm", input)
     axes = axes_of("norm", dim, input.ndim)
     if p in (2, "fro", None):
@@ -563,10 +563,10 @@ def norm(
     if isinstance(p, str):
         raise ValueError(f"norm: p expects a number or 'fro', got {p!r}")
     if p == 0:
-        return sum(ops.cast(ops.ne(input, 0), input.dtype), axes or None, keepdim)
-    x = ops.abs(input)
+        return sum(arithmetic.cast(compare.ne(input, 0), input.dtype), axes or None, keepdim)
+    x = arithmetic.abs(input)
     if p in (math.inf, -math.inf):
         return (amax if p > 0 else amin)(x, axes or None, keepdim)
     if p == 1:
         return sum(x, axes or None, keepdim)
-    return ops.pow(sum(ops.pow(x, p), axes or None, keepdim), 1 / p)
+    return arithmetic.pow(sum(arithmetic.pow(x, p), axes or None, keepdim), 1 / p)

@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function
-from .arithmetic import clamp
+from .choice import clamp
 from .loss import AbsoluteError, elementwise_loss, reduced, reduction_of
 from .shape import check_tensors, sum_to
 

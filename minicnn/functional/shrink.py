@@ -18,7 +18,7 @@ from typing import Any
 from .. import backend
 from ..autograd import Function
 from .activation import Tanh, activate
-from .arithmetic import logical_not
+from .compare import logical_not
 
 __all__ = ["hardshrink", "softshrink", "tanhshrink", "threshold"]
 

@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 
 from ..autograd import dtypes
-from .arithmetic import cast, clamp, div
+from .arithmetic import cast, div
 from .checks import check_floating
+from .choice import clamp
 from .operands import mismatch
 from .reduce import norm, sum
 from .shape import axis_of, broadcast_to, check_tensors

@@ -26,7 +26,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function
-from .arithmetic import exp
+from .exponential import exp
 from .operands import floating_operand
 
 __all__ = ["erf", "erfc"]

@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import minicnn
 from minicnn.autograd import gradcheck, gradgradcheck
-from minicnn.functional.arithmetic import Cos, Div, Exp, Expm1, Log, Log1p, Mul, Pow, Sin, Sqrt
+from minicnn.functional.arithmetic import Div, Mul, Pow
+from minicnn.functional.exponential import Exp, Expm1, Log, Log1p, Sqrt
+from minicnn.functional.trigonometry import Cos, Sin
 
 # name -> where the function is smooth: (low, high)
 UNARY = {
