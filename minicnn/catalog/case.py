@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle", "arithmetic", "compare")
+FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle", "arithmetic", "compare", "reduce", "shape", "index", "linear", "creation")
 
 
 class Draw:
@@ -169,15 +169,15 @@ class Op:
 
     def __init__(
         self,
+        name: str,
         make: Callable[[Draw], Case],
         section: str | None,
         gradient: bool,
         torch: bool,
         count: int,
     ) -> None:
-        self.make, self.section = make, section
+        self.name, self.make, self.section = name, make, section
         self.gradient, self.torch, self.count = gradient, torch, count
-        self.name = make.__name__.removesuffix("_")
         self.family = make.__module__.rpartition(".")[2]
 
     def case(self, number: int) -> Case:
@@ -188,15 +188,22 @@ class Op:
     def function(self) -> Callable[..., Any]:
         """The public function itself."""
         library = sys.modules["minicnn"]
+        if self.name.startswith("Tensor."):  # where another function has the name alone
+            return getattr(library.Tensor, self.name.removeprefix("Tensor."))
         for place in (library.nn.functional, library, library.Tensor):
-            if hasattr(place, self.name):
+            if callable(getattr(place, self.name, None)):  # minicnn.float is a type, not a function
                 return getattr(place, self.name)
         raise LookupError(f"catalog: minicnn has no function {self.name!r}")
 
     @property
     def module(self) -> ModuleType:
-        """The module that the function is written in."""
-        return sys.modules[self.function.__module__]
+        """The module that derives the gradient: the section's, if that is a Function."""
+        own = sys.modules[self.function.__module__]
+        for name in (own.__name__, *sorted(sys.modules)):
+            found = getattr(sys.modules[name], self.section or "", None)
+            if name.startswith("minicnn.functional.") and getattr(found, "__module__", "") == name:
+                return sys.modules[name]
+        return own
 
 
 _OPS: dict[str, Op] = {}
@@ -215,19 +222,26 @@ def op(
     """
 
     def enter(make: Callable[[Draw], Case]) -> Op:
-        entry = Op(make, section, gradient, torch, count)
-        if entry.name in _OPS:
-            raise ValueError(f"catalog: {entry.name} is listed twice")
-        _OPS[entry.name] = entry
-        return entry
+        name = make.__name__.removesuffix("_")
+        return entry(name, make, section=section, gradient=gradient, torch=torch, count=count)
 
     return enter
 
 
-def entry(name: str, make: Callable[[Draw], Case], **attributes: Any) -> Op:
-    """`op` for a maker without a name of its own: a row of a table, or another name of an op."""
-    make.__name__ = name
-    return op(**attributes)(make)
+def entry(
+    name: str,
+    make: Callable[[Draw], Case],
+    *,
+    section: str | None = None,
+    gradient: bool = True,
+    torch: bool = True,
+    count: int = 10,
+) -> Op:
+    """`op` for a row of a table: a maker under another name than its own."""
+    if name in _OPS:
+        raise ValueError(f"catalog: {name} is listed twice")
+    _OPS[name] = Op(name, make, section, gradient, torch, count)
+    return _OPS[name]
 
 
 def entered(name: str) -> Op:

@@ -20,7 +20,12 @@ def pair(draw: Draw, name: str) -> Case:
 
 
 for name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    entry(name, lambda draw, name=name: pair(draw, name), gradient=False, section=None)
+
+    def comparison(draw: Draw, name: str = name) -> Case:
+        """Numbers, some of them equal."""
+        return pair(draw, name)
+
+    entry(name, comparison, gradient=False)
 
 for name in ("logical_and", "logical_or", "logical_xor"):
 
@@ -58,9 +63,12 @@ def odd(draw: Draw, *shape: int) -> np.ndarray:
 
 
 for name in ("isnan", "isinf", "isfinite"):
-    entry(
-        name, lambda draw, name=name: Case(name, odd(draw, *draw.shape(2))), gradient=False, count=6
-    )
+
+    def question(draw: Draw, name: str = name) -> Case:
+        """Numbers of every kind."""
+        return Case(name, odd(draw, *draw.shape(2)))
+
+    entry(name, question, gradient=False, count=6)
 
 
 def close(draw: Draw, name: str) -> Case:

@@ -9,12 +9,15 @@ from .norm import *
 from .activation import *
 from .adaptive_pool import *
 from .arithmetic import *
+from .arrange import *
 from .choice import *
 from .compare import *
 from .conv import *
 from .conv_transpose import *
 from .creation import *
+from .diagonals import *
 from .dropout import *
+from .embedding import *
 from .entropy import *
 from .exponential import *
 from .fold import *
@@ -26,6 +29,8 @@ from .lp_pool import *
 from .pad import *
 from .pool import *
 from .reduce import *
+from .cumulative import *
+from .order import *
 from .resize import *
 from .response_norm import *
 from .rms import *

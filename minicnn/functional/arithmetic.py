@@ -103,9 +103,9 @@ class Add(Function):
 
 def _times(other: Any, alpha: Any) -> Any:
     """alpha * other; of two Python numbers a Python number, which does not promote."""
-    if not hasattr(other, "dtype"):
-        return alpha * other
-    return other if alpha == 1 else mul(other, alpha)
+    if alpha == 1:
+        return other
+    return mul(other, alpha) if hasattr(other, "dtype") else alpha * other
 
 
 def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1) -> Any:

@@ -38,7 +38,7 @@ __all__ = [
     "is_floating_point",
     "is_tensor",
     "linspace",
-    "meshgrid",
+    "logspace",
     "multinomial",
     "normal",
     "numel",
@@ -47,10 +47,14 @@ __all__ = [
     "rand",
     "rand_like",
     "randint",
+    "randint_like",
     "randn",
     "randn_like",
     "randperm",
+    "scalar_tensor",
     "tensor",
+    "tril_indices",
+    "triu_indices",
     "zeros",
     "zeros_like",
 ]
@@ -150,6 +154,13 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype == dtype else data.to(dtype)
     return Tensor._wrap(_array_from("as_tensor", data, dtype).view())
+
+
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None,
+                  requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """A tensor without dimensions that holds one number, in the default floating type."""
+    array = np.asarray(s, _dtype_or_default(dtype))
+    return _finish("scalar_tensor", array, device, requires_grad)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -295,20 +306,35 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     return _finish("linspace", array, device, requires_grad)
 
 
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None,
+             device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """base to the power of `linspace(start, end, steps)`."""
+    if steps < 0:
+        raise RuntimeError(f"logspace: steps expects 0 or more, got {steps}")
+    array = np.power(float(base), np.linspace(float(start), float(end), steps))
+    return _finish("logspace", array.astype(_dtype_or_default(dtype)), device, requires_grad)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64,
+                 device: Any = None) -> Tensor:  # fmt: skip
+    """Where a row by col matrix has its lower triangle: rows and columns, shape (2, count)."""
+    places = np.stack(np.tril_indices(row, offset, col))
+    return _finish("tril_indices", places.astype(dtype), device)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64,
+                 device: Any = None) -> Tensor:  # fmt: skip
+    """Where a row by col matrix has its upper triangle: rows and columns, shape (2, count)."""
+    places = np.stack(np.triu_indices(row, offset, col))
+    return _finish("triu_indices", places.astype(dtype), device)
+
+
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None,
         requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones on the diagonal of an n by m matrix (m = n if not given), zeros elsewhere."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"eye: sizes expect 0 or more, got {n} and {m}")
     return _finish("eye", np.eye(n, m, dtype=_dtype_or_default(dtype)), device, requires_grad)
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinates of a grid: one tensor for each vector, of the shape of all their lengths."""
-    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
-        tensors = tuple(tensors[0])
-    arrays = [getattr(x, "array", x) for x in tensors]
-    return tuple([Tensor._wrap(g) for g in np.meshgrid(*arrays, indexing=indexing)])  # type: ignore[call-overload]
 
 
 # ---------------------------------------------------------------------- random
@@ -371,6 +397,16 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Any = No
     array = numpy_generator(generator).integers(low, high, shape, np.int64)
     array = np.asarray(array).astype(np.int64 if dtype is None else dtype, copy=False)
     return _finish("randint", array, device, requires_grad)
+
+
+def randint_like(input: Any, low: Any, high: Any = None, *, generator: Any = None,
+                 dtype: Any = None, device: Any = None, requires_grad: bool = False,
+                 memory_format: Any = None) -> Tensor:  # fmt: skip
+    """`randint` in the shape and type of `input`; `randint_like(x, high)` begins at 0."""
+    low, high = (0, low) if high is None else (low, high)
+    dtype = input.dtype if dtype is None else dtype
+    return randint(low, high, tuple(input.shape), generator=generator, dtype=dtype, device=device,
+                   requires_grad=requires_grad)  # fmt: skip
 
 
 def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None,

@@ -15,7 +15,7 @@ NumPy's differs where an integer stands apart from an array: x[0, :, [1, 2]].
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +26,22 @@ from .operands import raw, wrapped, zero_gradient
 from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
 
 __all__ = [
-    "argsort",
     "argwhere",
-    "bincount",
     "gather",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
     "index_select",
     "masked_fill",
+    "masked_scatter",
     "masked_select",
     "nonzero",
     "one_hot",
     "scatter",
     "scatter_add",
-    "sort",
+    "take",
     "take_along_dim",
-    "topk",
-    "unique",
 ]
 
 # ---------------------------------------------------------------------- adding at repeated places
@@ -403,24 +404,103 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     return Scatter.apply(input, part, index=k, axis=axis)
 
 
-def index_select(input: Any, dim: int, index: Any) -> Any:
-    """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
+def _rows(function: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
+    """The index for x[..., index, ...] along `dim`, where index is a vector of integers."""
     k = np.atleast_1d(raw(index)).copy()  # backward needs the index as it is now
-    axis = axis_of("index_select", dim, input.ndim)
+    axis = axis_of(function, dim, input.ndim)
     if k.ndim != 1 or k.dtype.kind not in "iu":
         raise IndexError(
-            f"index_select: index expects a vector of integers, got {k.dtype} of shape {k.shape}"
+            f"{function}: index expects a vector of integers, got {k.dtype} of shape {k.shape}"
         )
     size = input.shape[axis] if input.ndim else 1
     if k.size and not (k.min() >= 0 and k.max() < size):
         raise IndexError(
-            f"index_select: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
+            f"{function}: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
             f"{tuple(input.shape)}, got {k.min() if k.min() < 0 else k.max()}"
         )
+    return (*[slice(None)] * axis, k, *[slice(None)] * (max(input.ndim, 1) - axis - 1))
+
+
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
+    rows = _rows("index_select", input, dim, index)
     if input.ndim == 0:
-        return Reshape.apply(index_select(flatten(input), 0, k), shape=())
-    full = [slice(None)] * input.ndim
-    return Take.apply(input, index=(*full[:axis], k, *full[axis + 1 :]))
+        return Reshape.apply(Take.apply(flatten(input), index=rows), shape=())
+    return Take.apply(input, index=rows)
+
+
+def _source(function: str, input: Any, rows: tuple[Any, ...], source: Any) -> Any:
+    """`source`, if it has one part for each place of the index, and the type of `input`."""
+    k = next(i for i, r in enumerate(rows) if not isinstance(r, slice))
+    wanted = (*input.shape[:k], len(rows[k]), *input.shape[k + 1 :])
+    source = Reshape.apply(source, shape=(1,)) if source.ndim == 0 else source
+    if tuple(source.shape) != wanted or source.dtype != input.dtype:
+        raise RuntimeError(
+            f"{function}: source expects shape {wanted} and type {input.dtype}, got "
+            f"{tuple(source.shape)} and {source.dtype}"
+        )
+    return source
+
+
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+    """y = input, y[index[i]] += alpha * source[i] (dim 0, likewise others); repeats add up.
+
+    Raises IndexError for an index out of range, RuntimeError for shapes or types that differ.
+    """
+    rows = _rows("index_add", input, dim, index)
+    source = _source("index_add", input, rows, source)
+    added = AddAt.apply(source, index=rows, shape=tuple(input.shape))
+    return input + (added if alpha == 1 else added * alpha)
+
+
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
+    """y = input, but y[index[i]] = source[i] (dim 0, likewise others). Errors as `index_add`."""
+    rows = _rows("index_copy", input, dim, index)
+    return IndexPut.apply(input, _source("index_copy", input, rows, source), index=rows)
+
+
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """y = input, but y[index[i]] = value, a number or a tensor of one. IndexError out of range."""
+    rows = _rows("index_fill", input, dim, index)
+    if getattr(value, "ndim", 0):
+        raise RuntimeError(f"index_fill: value expects one number, got shape {value.shape}")
+    value = cast(value, input.dtype) if hasattr(value, "dtype") else np.asarray(value, input.dtype)
+    rows = tuple([r if isinstance(r, slice) else np.unique(r) for r in rows])  # each place once
+    return IndexPut.apply(input, value, index=rows)
+
+
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """y = input, but y[indices] = values; with `accumulate` y[indices] += values, repeats adding.
+
+    indices: a tuple of integer tensors or masks. Errors as `getitem`; RuntimeError for values of
+    another type, or that do not broadcast.
+    """
+    basic, advanced = _parse(tuple(indices), input.shape)
+    if basic is not None or advanced is None:
+        raise IndexError("index_put: indices expects a tuple of integer tensors or masks")
+    if values.dtype != input.dtype:
+        raise RuntimeError(
+            f"index_put: values expects type {input.dtype}, that of the tensor, got {values.dtype}"
+        )
+    if not accumulate:
+        return IndexPut.apply(input, values, index=advanced)
+    values = broadcast_to(values, np.zeros(input.shape, bool)[advanced].shape)
+    return input + AddAt.apply(values, index=advanced, shape=tuple(input.shape))
+
+
+def take(input: Any, index: Any) -> Any:
+    """y[i] = the element number index[i] of all elements in a row; y has the shape of `index`.
+
+    Negative numbers count from the end. IndexError out of range.
+    """
+    k = raw(index)
+    if k.dtype.kind not in "iu":
+        raise RuntimeError(f"take: index expects integers, got {k.dtype}")
+    size = int(np.prod(input.shape))
+    if k.size and not (k.min() >= -size and k.max() < size):
+        raise IndexError(f"take: index expects {-size} to {size - 1}, got {k.min()} to {k.max()}")
+    row = Reshape.apply(input, shape=(size,))
+    return Take.apply(row, index=(k.copy(),))
 
 
 # ---------------------------------------------------------------------- masks
@@ -448,6 +528,27 @@ def masked_select(input: Any, mask: Any) -> Any:
     m = raw(mask)
     shape = broadcast_shapes(tuple(input.shape), m.shape)
     return getitem(broadcast_to(input, shape), np.broadcast_to(m, shape))
+
+
+def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
+    """`input`, but the elements of `source`, in a row, one after the other where `mask`.
+
+    RuntimeError for a mask that is not bool, types that differ, or too few elements.
+    """
+    m = np.broadcast_to(raw(mask), input.shape)
+    count = int(m.sum())
+    if m.dtype.kind != "b" or source.dtype != input.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expects a mask of bools and a source of type {input.dtype}, got "
+            f"{m.dtype} and {source.dtype}"
+        )
+    if int(np.prod(source.shape)) < count:
+        raise RuntimeError(
+            f"masked_scatter: the mask has {count} places, source of shape {tuple(source.shape)} "
+            "fewer elements"
+        )
+    part = Slice.apply(flatten(source), index=(slice(0, count),))
+    return IndexPut.apply(input, part, index=(m.copy(),))
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
@@ -485,62 +586,3 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
             f"one_hot: classes expect 0 to {num_classes - 1}, got {k.min()} to {k.max()}"
         )
     return wrapped((k[..., None] == np.arange(num_classes)).astype(np.int64), tensor)
-
-
-# ---------------------------------------------------------------------- order
-
-
-class Sorted(NamedTuple):
-    """What `sort` and `topk` return: the values, and where they were."""
-
-    values: Any
-    indices: Any
-
-
-def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
-    """The indices (int64) that sort `input` along `dim`; equal elements keep their order."""
-    x = raw(input)
-    axis = axis_of("argsort", dim, x.ndim)
-    if x.ndim == 0:
-        return wrapped(np.asarray(0), input)
-    if descending:  # turned twice, so that equal elements keep their order here too
-        order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
-        return wrapped(np.flip(order, axis).copy(), input)
-    return wrapped(np.argsort(x, axis=axis, kind="stable"), input)
-
-
-def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
-    """`(values, indices)`, sorted along `dim`; equal elements keep their order; NaN is largest."""
-    indices = argsort(input, dim, descending)
-    return Sorted(gather(input, dim, indices), indices)
-
-
-def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """`(values, indices)` of the k largest (or smallest) along `dim`, in order.
-
-    RuntimeError if there are not k.
-    """
-    axis = axis_of("topk", dim, input.ndim)
-    size = input.shape[axis] if input.ndim else 1
-    if not 0 <= k <= size:
-        raise RuntimeError(f"topk: k expects 0 to {size}, the size of dim {dim}, got {k}")
-    indices = argsort(input, dim, descending=largest)
-    if input.ndim:
-        indices = getitem(indices, (slice(None),) * axis + (slice(0, k),))
-    return Sorted(gather(input, dim, indices), indices)
-
-
-def unique(input: Any, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The different elements in rising order; also where each went, and how often each occurs."""
-    x = raw(input)
-    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    parts = [values]
-    parts += [inverse.reshape(x.shape)] if return_inverse else []
-    parts += [counts] if return_counts else []
-    outs = tuple([wrapped(p, input) for p in parts])
-    return outs if len(outs) > 1 else outs[0]
-
-
-def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
-    """How often each of 0, 1, 2, ... occurs in `input`, or the sum of its weights."""
-    return wrapped(np.bincount(raw(input), raw(weights), minlength), input)

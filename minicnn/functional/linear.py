@@ -26,9 +26,39 @@ import numpy as np
 from .. import backend
 from ..autograd import Function
 from .arithmetic import mul
-from .shape import Expand, Permute, Reshape, check_tensors, sum_to, unsqueeze
+from .diagonals import Diagonal
+from .operands import zero_gradient
+from .shape import (
+    Expand,
+    Permute,
+    Reshape,
+    axes_of,
+    broadcast_shapes,
+    check_tensors,
+    sum_to,
+    unsqueeze,
+)
 
-__all__ = ["addmm", "bmm", "dot", "einsum", "linear", "matmul", "mm", "mv", "outer"]
+__all__ = [
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "dot",
+    "einsum",
+    "ger",
+    "inner",
+    "kron",
+    "linear",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "vdot",
+]
 
 
 class MatMul(Function):
@@ -128,10 +158,7 @@ def dot(input: Any, tensor: Any) -> Any:
     return matmul(input, tensor)
 
 
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta * input + alpha * (mat1 @ mat2)."""
-    y = mm(mat1, mat2)
-    return (input if beta == 1 else input * beta) + (y if alpha == 1 else y * alpha)
+vdot = dot
 
 
 def outer(input: Any, vec2: Any) -> Any:
@@ -142,6 +169,102 @@ def outer(input: Any, vec2: Any) -> Any:
             f"outer: expects two vectors, got {tuple(input.shape)} and {tuple(vec2.shape)}"
         )
     return mul(unsqueeze(input, 1), vec2)
+
+
+ger = outer
+
+
+def inner(input: Any, other: Any) -> Any:
+    """y[...,i,j...] = sum over c of input[...,c] * other[...,c]; a number is a factor."""
+    if input.ndim == 0 or other.ndim == 0:
+        return mul(input, other)
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(
+            f"inner: the last sizes differ: {tuple(input.shape)} and {tuple(other.shape)}"
+        )
+    return tensordot(input, other, ([-1], [-1]))
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
+    """The sum over pairs of dimensions: the last `dims` of a with the first of b, or two lists.
+
+    What is left of a comes before what is left of b. RuntimeError for sizes that differ.
+    """
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            raise RuntimeError(
+                f"tensordot: dims expects 0 to {min(a.ndim, b.ndim)} for shapes {tuple(a.shape)} "
+                f"and {tuple(b.shape)}, got {dims}"
+            )
+        dims = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
+    first, second = [
+        axes_of("tensordot", tuple(d), x.ndim) if len(d) else ()
+        for d, x in zip(dims, (a, b), strict=True)
+    ]
+    inner_a, inner_b = [tuple([x.shape[i] for i in d]) for x, d in ((a, first), (b, second))]
+    if inner_a != inner_b or a.dtype != b.dtype:
+        raise RuntimeError(
+            f"tensordot: sizes and types are to agree, got {tuple(a.shape)} {a.dtype} over "
+            f"{first} and {tuple(b.shape)} {b.dtype} over {second}"
+        )
+    rest_a = tuple([i for i in range(a.ndim) if i not in first])
+    rest_b = tuple([i for i in range(b.ndim) if i not in second])
+    out = [a.shape[i] for i in rest_a], [b.shape[i] for i in rest_b]
+    n = math.prod(inner_a)
+    left = Reshape.apply(Permute.apply(a, dims=rest_a + first), shape=(math.prod(out[0]), n))
+    right = Reshape.apply(Permute.apply(b, dims=second + rest_b), shape=(n, math.prod(out[1])))
+    return Reshape.apply(MatMul.apply(left, right), shape=(*out[0], *out[1]))
+
+
+def kron(input: Any, other: Any) -> Any:
+    """Kronecker's product: every element of `input` times the whole of `other`, as blocks."""
+    ndim = max(input.ndim, other.ndim)
+    a, b = [(1,) * (ndim - x.ndim) + tuple(x.shape) for x in (input, other)]
+    left = Reshape.apply(input, shape=tuple([s for n in a for s in (n, 1)]))
+    right = Reshape.apply(other, shape=tuple([s for n in b for s in (1, n)]))
+    return Reshape.apply(mul(left, right), shape=tuple([n * m for n, m in zip(a, b, strict=True)]))
+
+
+# ---------------------------------------------------------------------- products added
+
+
+def _plus(function: str, input: Any, y: Any, beta: float, alpha: float) -> Any:
+    """beta * input + alpha * y; with beta = 0 nothing of `input` arrives, not even NaN."""
+    if input.dtype != y.dtype:
+        raise RuntimeError(f"{function}: expects one type, got {input.dtype} and {y.dtype}")
+    if math.prod(broadcast_shapes(tuple(input.shape), tuple(y.shape))) != math.prod(y.shape):
+        raise RuntimeError(
+            f"{function}: input of shape {tuple(input.shape)} does not broadcast to "
+            f"{tuple(y.shape)}, the shape of the product"
+        )
+    scaled = zero_gradient(input) if beta == 0 else input if beta == 1 else input * beta
+    return scaled + (y if alpha == 1 else y * alpha)
+
+
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input + alpha * (mat1 @ mat2). RuntimeError for shapes or types that do not fit."""
+    return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input + alpha * (mat @ vec)."""
+    return _plus("addmv", input, mv(mat, vec), beta, alpha)
+
+
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input[i,j] + alpha * vec1[i] * vec2[j]."""
+    return _plus("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input[n] + alpha * (batch1[n] @ batch2[n]), for each n."""
+    return _plus("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input + alpha * sum over n of batch1[n] @ batch2[n]."""
+    y = bmm(batch1, batch2)
+    return _plus("addbmm", input, sum_to(y, (1, *y.shape[1:])).reshape(y.shape[1:]), beta, alpha)
 
 
 # ---------------------------------------------------------------------- the linear layer
@@ -246,24 +369,72 @@ def einsum(equation: str, *operands: Any) -> Any:
     """Sums of products in Einstein's notation: `einsum("nc,fc->nf", x, w)`.
 
     Letters are dimensions; those that the output lacks are summed over. Without "->" the output has
-    the letters that occur once, sorted. RuntimeError for letters that repeat within an operand, for
-    "...", and for sizes that differ.
+    the letters that occur once, sorted. "..." stands for dimensions that broadcast; a letter twice
+    in one operand takes its diagonal. RuntimeError for what is none of this, or sizes that differ.
     """
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
-    left, arrow, out = equation.replace(" ", "").partition("->")
-    terms = tuple(left.split(","))
-    if not arrow:
-        out = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
-    repeated = any(len(set(term)) != len(term) for term in (*terms, out))
-    if repeated or "." in equation or not set(out) <= set(left):
-        raise RuntimeError(
-            f"einsum: letters once in a term, and no '...', are supported: {equation!r}"
-        )
+    terms, out = _letters(equation, operands)
+    parts = [_each_letter_once(term, x) for term, x in zip(terms, operands, strict=True)]
     sizes: dict[str, int] = {}
-    for term, x in zip(terms, operands, strict=False):
-        same = [sizes.setdefault(c, n) == n for c, n in zip(term, x.shape, strict=False)]
-        if len(term) != x.ndim or not all(same) or len(terms) != len(operands):
-            shapes = ", ".join([str(tuple(x.shape)) for x in operands])
-            raise RuntimeError(f"einsum: {equation!r} does not fit operands of shapes {shapes}")
-    return Einsum.apply(*operands, terms=terms, out=out)
+    for term, x in parts:
+        for c, n in zip(term, x.shape, strict=True):
+            if sizes.setdefault(c, n) == 1:
+                sizes[c] = n
+    for k, (term, x) in enumerate(parts):
+        wrong = [c for c, n in zip(term, x.shape, strict=True) if n not in (1, sizes[c])]
+        if wrong:
+            raise _does_not_fit(equation, operands)
+        kept = [(c, n) for c, n in zip(term, x.shape, strict=True) if n == sizes[c]]
+        if len(kept) < x.ndim:  # sizes of 1 broadcast: they are left out
+            parts[k] = (
+                "".join([c for c, _ in kept]),
+                Reshape.apply(x, shape=tuple([n for _, n in kept])),
+            )
+    return Einsum.apply(*[x for _, x in parts], terms=tuple([t for t, _ in parts]), out=out)
+
+
+def _does_not_fit(equation: str, operands: Any) -> RuntimeError:
+    shapes = ", ".join([str(tuple(x.shape)) for x in operands])
+    return RuntimeError(f"einsum: {equation!r} does not fit operands of shapes {shapes}")
+
+
+def _letters(equation: str, operands: Any) -> tuple[list[str], str]:
+    """The letters of each operand and of the output, those that "..." stands for among them."""
+    left, arrow, out = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    bare = [term.replace("...", "", 1) for term in (*terms, out)]
+    if any(not (t.isascii() and t.isalpha()) for t in bare if t):
+        raise RuntimeError(f"einsum: expects letters, ',', '...' and '->', got {equation!r}")
+    spare = [c for c in map(chr, [*range(65, 91), *range(97, 123)]) if c not in equation]
+    full, most = [], 0
+    for k, x in enumerate(operands if len(operands) == len(terms) else ()):
+        extra = x.ndim - len(bare[k])
+        if extra < 0 or (extra and "..." not in terms[k]):
+            break
+        most = max(most, extra)
+        full.append(terms[k].replace("...", "".join(spare[:extra][::-1])))
+    if len(full) != len(terms) or not len(terms) == len(operands):
+        raise _does_not_fit(equation, operands)
+    dots = "".join(spare[:most][::-1])
+    if not arrow:
+        count = "".join(bare[:-1])
+        out = "..." + "".join(sorted(c for c in set(count) if count.count(c) == 1))
+    if len(set(bare[-1])) != len(bare[-1]) or not set(bare[-1]) <= set(left):
+        raise RuntimeError(
+            f"einsum: letters of the output stand there once, and in an operand: {equation!r}"
+        )
+    return full, out.replace("...", dots)
+
+
+def _each_letter_once(term: str, x: Any) -> tuple[str, Any]:
+    """The diagonal of dimensions that have the same letter: "ii" becomes "i"."""
+    while len(set(term)) != len(term):
+        c = next(c for c in term if term.count(c) > 1)
+        i = term.index(c)
+        j = term.index(c, i + 1)
+        if x.shape[i] != x.shape[j]:
+            raise RuntimeError(f"einsum: {c!r} has two sizes in shape {tuple(x.shape)}: {term!r}")
+        x = Diagonal.apply(x, offset=0, axes=(i, j))
+        term = term[:i] + term[i + 1 : j] + term[j + 1 :] + c
+    return term, x

@@ -16,7 +16,7 @@ from ..autograd import Tensor, dtypes, inplace
 from ..autograd import device as Device
 from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
-from . import arithmetic, choice, compare, creation, index, rounding, shape
+from . import arithmetic, choice, compare, creation, diagonals, index, rounding, shape
 from .linear import matmul
 from .operands import raw
 
@@ -85,16 +85,22 @@ METHODS = {
         acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
         atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
     "reduce": """
-        all amax amin aminmax any argmax argmin count_nonzero cumsum logsumexp max mean min
-        norm prod std sum var""",
+        all amax amin aminmax any argmax argmin count_nonzero dist logsumexp max mean min
+        nanmean nansum norm prod std sum var""",
+    "cumulative": "cummax cummin cumprod cumsum diff",
+    "order": """
+        argsort bincount histc kthvalue median msort nanmedian quantile sort topk unique""",
     "shape": """
-        broadcast_to chunk clone contiguous expand expand_as flatten flip movedim narrow
-        permute ravel repeat repeat_interleave reshape roll select split squeeze swapaxes t
-        tile transpose unbind unflatten unsqueeze view view_as""",
+        broadcast_to chunk clone contiguous expand expand_as flatten flip moveaxis movedim
+        narrow permute ravel repeat repeat_interleave reshape reshape_as roll select split
+        squeeze swapaxes swapdims t tile transpose unbind unflatten unsqueeze view view_as""",
+    "arrange": "dsplit fliplr flipud hsplit rot90 tensor_split vsplit",
+    "diagonals": "diag diag_embed diagflat diagonal trace tril triu",
     "index": """
-        argsort argwhere bincount gather index_select masked_fill masked_select nonzero
-        scatter scatter_add sort take_along_dim topk unique""",
-    "linear": "addmm bmm dot matmul mm mv outer",
+        argwhere gather index_add index_copy index_fill index_put index_select masked_fill
+        masked_scatter masked_select nonzero scatter scatter_add take take_along_dim""",
+    "linear": """
+        addbmm addmm addmv addr baddbmm bmm dot ger inner kron matmul mm mv outer vdot""",
     "creation": "bernoulli multinomial",
     "activation": "log_softmax prelu relu sigmoid softmax tanh",
     "shrink": "hardshrink",
@@ -115,7 +121,12 @@ IN_PLACE = {
     "trigonometry": """
         acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
         atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
-    "index": "masked_fill scatter scatter_add",
+    "cumulative": "cumprod cumsum",
+    "diagonals": "tril triu",
+    "index": """
+        index_add index_copy index_fill index_put masked_fill masked_scatter scatter
+        scatter_add""",
+    "linear": "addbmm addmm addmv addr baddbmm",
     "activation": "relu sigmoid tanh",
     "special": "erf erfc",
 }
@@ -258,6 +269,14 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
     return _random_in_place("random_", self, values.array)
 
 
+def exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills with random numbers of density lambd e^(-lambd x). RuntimeError if lambd <= 0."""
+    if not lambd > 0:
+        raise RuntimeError(f"exponential_: lambd expects a positive number, got {lambd}")
+    values = -np.log1p(-creation.draw("random", generator, self.shape, self.dtype)) / lambd
+    return _random_in_place("exponential_", self, values)
+
+
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability `p`, a number or a tensor, and 0 otherwise."""
     chances = np.broadcast_to(np.asarray(raw(p), np.float64), self.shape)
@@ -315,7 +334,9 @@ _REST = {
     "__setitem__": index.setitem,
     "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
     "mT": property(lambda self: shape.transpose(self, -2, -1)),
+    "fill_diagonal_": diagonals.fill_diagonal_,
     "type": type_,
+    "unfold": diagonals.windows,
     "where": lambda self, condition, other: choice.where(condition, self, other),
 }
 
@@ -339,12 +360,12 @@ def _install() -> None:
     for name, dtype in _CONVERSIONS.items():
         setattr(Tensor, name, _convert(dtype))
     for method in (to, cpu, cuda, type_as, copy_, fill_, zero_, normal_, uniform_, random_,
-                   bernoulli_, new_tensor):  # fmt: skip
+                   bernoulli_, exponential_, new_tensor):  # fmt: skip
         setattr(Tensor, method.__name__, method)
     for make in (creation.zeros, creation.ones, creation.empty, creation.full):
         setattr(Tensor, f"new_{make.__name__}", _new(make))
-    for function in (shape.squeeze, shape.unsqueeze, shape.transpose, shape.t):
-        name = f"{function.__name__}_"
+    for given in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
+        name, function = f"{given}_", getattr(shape, given)
         setattr(Tensor, name, _reshape_in_place(name, function))
     for name, value in _REST.items():
         setattr(Tensor, name, value)

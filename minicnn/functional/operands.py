@@ -6,7 +6,7 @@ unless it is of a higher kind, and int64 * float32 is float32.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,13 @@ class Zero(Function):
 def zero_gradient(grad_y: Any) -> Any:
     """A gradient of zeros; not grad_y * 0, which is NaN where grad_y is infinite."""
     return Zero.apply(grad_y)
+
+
+class ValuesIndices(NamedTuple):
+    """What choosing along a dimension returns: values, and their indices there."""
+
+    values: Any
+    indices: Any
 
 
 # ---------------------------------------------------------------------- types

@@ -29,8 +29,8 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic, choice, compare, exponential
-from .operands import raw, wrapped
-from .shape import Expand, Flip, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
+from .operands import ValuesIndices, raw, wrapped
+from .shape import Expand, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
 
 __all__ = [
     "all",
@@ -41,11 +41,13 @@ __all__ = [
     "argmax",
     "argmin",
     "count_nonzero",
-    "cumsum",
+    "dist",
     "logsumexp",
     "max",
     "mean",
     "min",
+    "nanmean",
+    "nansum",
     "norm",
     "prod",
     "std",
@@ -149,6 +151,24 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
         input = arithmetic.cast(input, dtype)
     _need_floating("mean", input)
     return Mean.apply(input, axes=axes_of("mean", dim, input.ndim), keepdim=keepdim)
+
+
+@numpy_names
+def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The sum of the elements that are not NaN: 0 of none. Arguments as `sum`."""
+    return sum(_zero_for_nan(input), dim, keepdim, dtype=dtype)
+
+
+@numpy_names
+def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The mean of the elements that are not NaN; NaN of none. Arguments as `mean`."""
+    _need_floating("nanmean", input)
+    count = sum(compare.eq(input, input), dim, keepdim)
+    return nansum(input, dim, keepdim, dtype=dtype) / count
+
+
+def _zero_for_nan(x: Any) -> Any:
+    return choice.where(compare.eq(x, x), x, 0.0) if x.dtype.kind == "f" else x
 
 
 class Var(Function):
@@ -291,34 +311,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     return Reshape.apply(input * 1, shape=kept)
 
 
-class Cumsum(Function):
-    """y[i] = sum of x[k] for k <= i;  grad_x[k] = sum of grad_y[i] for i >= k."""
-
-    def forward(self, x: Any, *, axis: int) -> Any:
-        self.axis = axis
-        return np.cumsum(x, axis=axis, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype)
-
-    def backward(self, grad_y: Any) -> Any:
-        turned = Flip.apply(grad_y, dims=(self.axis,))
-        return Flip.apply(Cumsum.apply(turned, axis=self.axis), dims=(self.axis,))
-
-
-@numpy_names
-def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
-    """Running sums along `dim`. Integers and bools are summed in int64."""
-    input = input if dtype is None else arithmetic.cast(input, dtype)
-    axis = axis_of("cumsum", dim, input.ndim)
-    return Cumsum.apply(input, axis=axis) if input.ndim else sum(input)
-
-
 # ---------------------------------------------------------------------- extremes
-
-
-class ValuesIndices(NamedTuple):
-    """What reductions to one element return: its value, and its index along the dimension."""
-
-    values: Any
-    indices: Any
 
 
 class Amax(Function):
@@ -570,3 +563,8 @@ def norm(
     if p == 1:
         return sum(x, axes or None, keepdim)
     return arithmetic.pow(sum(arithmetic.pow(x, p), axes or None, keepdim), 1 / p)
+
+
+def dist(input: Any, other: Any, p: Any = 2) -> Any:
+    """The p-norm of input - other, which broadcast."""
+    return norm(arithmetic.sub(input, other), p)

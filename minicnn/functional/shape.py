@@ -36,6 +36,7 @@ __all__ = [
     "expand_as",
     "flatten",
     "flip",
+    "moveaxis",
     "movedim",
     "narrow",
     "permute",
@@ -43,12 +44,14 @@ __all__ = [
     "repeat",
     "repeat_interleave",
     "reshape",
+    "reshape_as",
     "roll",
     "select",
     "split",
     "squeeze",
     "stack",
     "swapaxes",
+    "swapdims",
     "t",
     "tile",
     "transpose",
@@ -174,6 +177,11 @@ def view_as(input: Any, other: Any) -> Any:
     return view(input, other.shape)
 
 
+def reshape_as(input: Any, other: Any) -> Any:
+    """`input.reshape(other.shape)`."""
+    return reshape(input, tuple(other.shape))
+
+
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The dimensions start_dim to end_dim, both included, become one: (N,C,H,W) to (N,C*H*W)."""
     shape = tuple(input.shape)
@@ -260,7 +268,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     return Permute.apply(input, dims=tuple(dims))
 
 
-swapaxes = transpose
+swapaxes = swapdims = transpose
 
 
 def t(input: Any) -> Any:
@@ -285,6 +293,9 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     for place, d in sorted(zip(destination, source, strict=True)):
         order.insert(place, d)
     return Permute.apply(input, dims=tuple(order))
+
+
+moveaxis = movedim
 
 
 # ---------------------------------------------------------------------- broadcasting
@@ -516,17 +527,17 @@ class Cat(Function):
     """y = the parts one after the other along dim;  each part's gradient is its part of grad_y."""
 
     def forward(self, *parts: Any, dim: int) -> Any:
-        self.dim, self.lengths = dim, [x.shape[dim] for x in parts]
-        return np.concatenate(parts, axis=dim)
+        self.dim, self.shapes = dim, [x.shape for x in parts]
+        return np.concatenate([x for x in parts if x.shape != (0,)] or parts[:1], axis=dim)
 
     def backward(self, grad_y: Any) -> Any:
-        stops = np.cumsum(self.lengths).tolist()
-        return tuple(
-            [
-                _part(grad_y, self.dim, stop - n, stop) if need else None
-                for stop, n, need in zip(stops, self.lengths, self.needs_input_grad, strict=True)
-            ]
-        )
+        grads, start = [], 0
+        for shape, need in zip(self.shapes, self.needs_input_grad, strict=True):
+            stop = start + (0 if shape == (0,) else shape[self.dim])
+            part = _part(grad_y, self.dim, start, stop) if need else None
+            grads.append(Reshape.apply(part, shape=(0,)) if need and shape == (0,) else part)
+            start = stop
+        return tuple(grads)
 
 
 def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
@@ -540,9 +551,8 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
         raise ValueError("cat: expects at least one tensor, got none")
     check_tensors("cat", *parts)
     parts = _of_one_type(parts)
-    parts = [x for x in parts if tuple(x.shape) != (0,)] or parts[:1]
-    axis = axis_of("cat", dim if axis is None else axis, parts[0].ndim)
-    shapes = [tuple(x.shape) for x in parts]
+    shapes = [tuple(x.shape) for x in parts if tuple(x.shape) != (0,)] or [(0,)]
+    axis = axis_of("cat", dim if axis is None else axis, len(shapes[0]))
     rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
     if len(rests) != 1 or len({len(shape) for shape in shapes}) != 1 or shapes[0] == ():
         raise RuntimeError(

@@ -47,6 +47,7 @@ from .dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
+from .embedding import Embedding
 from .fold import Fold, Unfold
 from .linear import Identity, LazyLinear, Linear
 from .loss import (
@@ -161,6 +162,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",

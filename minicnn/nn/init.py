@@ -27,6 +27,8 @@ Layers here start as PyTorch's do: kaiming_uniform_ with a = sqrt(5), which is r
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +55,9 @@ _GAINS = {
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """By how much the weights' deviation must exceed 1/sqrt(fan) for this nonlinearity.
 
-    param is the negative slope of "leaky_relu" (0.01). ValueError for an unknown name.
+    relu: sqrt(2), He et al. 2015, eq. 10; leaky_relu: sqrt(2 / (1 + slope^2)), eq. 15, where param
+    is the slope (0.01). tanh: 5/3, and selu: 3/4, were found by trying; self-normalizing networks
+    (Klambauer et al. 2017, section 2) want "linear". The others: 1. ValueError for an unknown name.
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
@@ -194,8 +198,9 @@ def eye_(tensor: Tensor) -> Tensor:
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A convolution weight (F, C/G, *kernel) that passes on as many channels as it can.
 
-    In each group, channel c goes to output c: a one in the middle of the kernel. ValueError unless
-    the tensor has 3 to 5 dimensions and F is divisible by groups.
+    In each group, channel c goes to output c: a one in the middle of the kernel, Dirac's delta of
+    Zagoruyko and Komodakis, "DiracNets", 2017, eq. 3. ValueError unless the tensor has 3 to 5
+    dimensions and F is divisible by groups.
     """
     if tensor.ndim not in (3, 4, 5):
         raise ValueError(f"dirac_: expects 3 to 5 dimensions, got shape {tensor.shape}")
@@ -251,7 +256,7 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Tensor:
-    """Normal with variance gain^2/fan. Arguments as kaiming_uniform_."""
+    """Normal with variance gain^2/fan: He et al. 2015, eq. 10 and 14. As kaiming_uniform_."""
     std = _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity)
     return normal_(tensor, 0.0, std, generator)
 
@@ -268,7 +273,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """Orthonormal rows, or columns where there are fewer, times gain; dimensions 1.. are flattened.
 
     Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
-    linear neural networks", 2013. ValueError for fewer than 2 dimensions.
+    linear neural networks", 2013, section 3. ValueError for fewer than 2 dimensions.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: expects at least 2 dimensions, got shape {tensor.shape}")
@@ -289,7 +294,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a fraction `sparsity` of each column set to zero. ValueError unless a matrix.
 
-    Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+    Martens, "Deep learning via Hessian-free optimization", ICML 2010, section 5: few connections,
+    so that a unit does not saturate from the start, however many inputs it has.
     """
     if tensor.ndim != 2:
         raise ValueError(f"sparse_: expects 2 dimensions, got shape {tensor.shape}")
@@ -300,3 +306,28 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     values[order < zeros] = 0
     copy_into(tensor, values, "sparse_")
     return tensor
+
+
+# ---------------------------------------------------------------------- old names
+
+
+def _old(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The name without underscore, from before 2018: it warns, and fills all the same."""
+    new = function.__name__
+    old = new.removesuffix("_")
+
+    def fill(*args: Any, **kwargs: Any) -> Tensor:
+        text = f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`."
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    fill.__name__ = fill.__qualname__ = old
+    fill.__doc__ = f"The old name of `{new}`; warns (FutureWarning)."
+    return fill
+
+
+uniform, normal = _old(uniform_), _old(normal_)
+constant, eye, dirac = _old(constant_), _old(eye_), _old(dirac_)
+xavier_uniform, xavier_normal = _old(xavier_uniform_), _old(xavier_normal_)
+kaiming_uniform, kaiming_normal = _old(kaiming_uniform_), _old(kaiming_normal_)
+orthogonal, sparse = _old(orthogonal_), _old(sparse_)

@@ -189,3 +189,111 @@ def test_layers_start_within_one_over_sqrt_fan_in():
         assert 0.9 * bound < abs(layer.weight.array).max() <= bound
         assert 0.8 * bound < abs(layer.bias.array).max() <= bound
         assert abs(layer.weight.array.std() - bound / math.sqrt(3)) < 0.03 * bound
+
+
+# ---------------------------------------------------------------------- as PyTorch
+
+OLD = ["uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal",
+       "kaiming_uniform", "kaiming_normal", "orthogonal", "sparse"]  # fmt: skip
+
+
+def test_all_of_torch_nn_init_is_there():
+    torch = pytest.importorskip("torch")
+    public = {
+        name
+        for name, value in vars(torch.nn.init).items()
+        if callable(value) and not name.startswith("_") and not isinstance(value, type)
+    } - {"Callable", "Literal", "ParamSpec", "TypeVar"}
+    assert public >= {*OLD, "trunc_normal_"}
+    assert not [name for name in public if not callable(getattr(init, name, None))]
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_old_names_warn_and_fill(name):
+    args = {"constant": (2.0,), "sparse": (0.5,)}.get(name, ())
+    shape = (4, 3, 3) if name == "dirac" else (4, 3)
+    expected = text = None
+    with pytest.warns(FutureWarning) as caught:
+        minicnn.manual_seed(1)
+        t = getattr(init, name)(minicnn.empty(*shape), *args)
+    text = str(caught[0].message)
+    minicnn.manual_seed(1)
+    expected = getattr(init, name + "_")(minicnn.empty(*shape), *args)
+    np.testing.assert_array_equal(t.array, expected.array)
+    assert f"nn.init.{name}`" in text and f"nn.init.{name}_`" in text
+    assert caught[0].filename == __file__  # the user's line
+    torch = pytest.importorskip("torch")
+    with pytest.warns(FutureWarning) as theirs:
+        getattr(torch.nn.init, name)(torch.empty(*shape), *args)
+    assert text == str(theirs[0].message)
+
+
+@pytest.mark.parametrize(
+    "shape, groups",
+    [((4, 4, 3), 1), ((4, 2, 3), 2), ((6, 2, 3, 4), 3), ((2, 5, 2, 2), 1), ((5, 3, 3, 1, 5), 1)],
+)
+def test_dirac_and_eye_are_pytorchs(shape, groups):
+    torch = pytest.importorskip("torch")
+    mine = init.dirac_(minicnn.empty(*shape), groups).array
+    np.testing.assert_array_equal(mine, torch.nn.init.dirac_(torch.empty(*shape), groups).numpy())
+    assert mine.sum() == groups * min(shape[0] // groups, shape[1])
+    mine = init.eye_(minicnn.empty(*shape[:2])).array
+    np.testing.assert_array_equal(mine, torch.nn.init.eye_(torch.empty(*shape[:2])).numpy())
+
+
+def test_gains_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    names = ["linear", "sigmoid", "tanh", "relu", "selu", "leaky_relu"]
+    names += [f"conv{t}{n}d" for n in (1, 2, 3) for t in ("", "_transpose")]
+    for name in names:
+        assert init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
+    for slope in (0, 0.2, 2):
+        mine = init.calculate_gain("leaky_relu", slope)
+        assert mine == torch.nn.init.calculate_gain("leaky_relu", slope)
+    with pytest.raises(ValueError, match="negative_slope"):
+        init.calculate_gain("leaky_relu", True)
+
+
+SCALED = {
+    "uniform_": lambda i, t: i.uniform_(t, -1, 3),
+    "normal_": lambda i, t: i.normal_(t, 2, 3),
+    "trunc_normal_": lambda i, t: i.trunc_normal_(t, 0.5, 1, -1, 1),
+    "xavier_uniform_": lambda i, t: i.xavier_uniform_(t, 1.5),
+    "xavier_normal_": lambda i, t: i.xavier_normal_(t),
+    "kaiming_uniform_": lambda i, t: i.kaiming_uniform_(t, 0.3, "fan_out"),
+    "kaiming_normal_": lambda i, t: i.kaiming_normal_(t, nonlinearity="relu"),
+    "selu": lambda i, t: i.kaiming_normal_(t, nonlinearity="selu"),
+    "orthogonal_": lambda i, t: i.orthogonal_(t, 2),
+    "sparse_": lambda i, t: i.sparse_(t.flatten(1), 0.25, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_distribution_is_pytorchs(name):
+    """Two samples of 60,000: equal moments, and equal distributions by Kolmogorov and Smirnov."""
+    torch = pytest.importorskip("torch")
+    minicnn.manual_seed(0), torch.manual_seed(0)
+    shape = (200, 12, 5, 5)
+    a = SCALED[name](init, minicnn.empty(*shape)).array.ravel()
+    b = SCALED[name](torch.nn.init, torch.empty(*shape)).numpy().ravel()
+    n = a.size
+    assert abs(a.mean() - b.mean()) < 5 * b.std() * math.sqrt(2 / n)
+    assert abs(a.std() / b.std() - 1) < 0.02
+    places = np.sort(np.concatenate([a, b]))
+    steps = [np.searchsorted(np.sort(v), places, "right") / n for v in (a, b)]
+    assert np.abs(steps[0] - steps[1]).max() < 2.2 * math.sqrt(2 / n)  # p about 1e-4
+
+
+def test_generators_are_used_and_the_global_one_is_left_alone():
+    for fill in (
+        lambda t, g: init.xavier_uniform_(t, generator=g),
+        lambda t, g: init.xavier_normal_(t, generator=g),
+        lambda t, g: init.kaiming_uniform_(t, generator=g),
+        lambda t, g: init.kaiming_normal_(t, generator=g),
+        lambda t, g: init.sparse_(t, 0.5, generator=g),
+    ):
+        state = minicnn.get_rng_state()
+        a = fill(minicnn.empty(4, 4), minicnn.Generator().manual_seed(3))
+        b = fill(minicnn.empty(4, 4), minicnn.Generator().manual_seed(3))
+        np.testing.assert_array_equal(a.array, b.array)
+        np.testing.assert_array_equal(np.asarray(state), np.asarray(minicnn.get_rng_state()))

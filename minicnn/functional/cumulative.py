@@ -1,0 +1,114 @@
+"""Running results along a dimension: y[i] is made from x[0] ... x[i].
+
+So x[k] takes part in every y[i] with i >= k, and its gradient comes from all of these:
+
+(1)  cumsum     y[i] = x[0] + ... + x[i]        grad_x[k] = sum over i >= k of grad_y[i]
+(2)  cumprod    y[i] = x[0] * ... * x[i]        grad_x[k] = sum over i >= k of grad_y[i] * P[i,k]
+(3)  cummax     y[i] = x[j(i)]                  grad_x[k] = sum over i with j(i) = k of grad_y[i]
+(4)  diff       y[i] = x[i+1] - x[i]            grad_x[k] = grad_y[k-1] - grad_y[k]
+
+P[i,k] is the product of x[0] ... x[i] without x[k]: y[i] / x[k] where x[k] is not 0, and right also
+where it is. j(i) is where the largest of x[0] ... x[i] stands, the last one of equal ones. In (4)
+grad_y is 0 outside its range.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function
+from .arithmetic import cast, mul, sub
+from .compare import ne
+from .index import gather
+from .operands import ValuesIndices, raw, wrapped
+from .reduce import numpy_names, sum
+from .shape import Flip, Slice, axis_of, cat
+
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff"]
+
+
+class Cumsum(Function):
+    """y[i] = sum of x[k] for k <= i;  grad_x[k] = sum of grad_y[i] for i >= k."""
+
+    def forward(self, x: Any, *, axis: int) -> Any:
+        self.axis = axis
+        return np.cumsum(x, axis=axis, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype)
+
+    def backward(self, grad_y: Any) -> Any:
+        turned = Flip.apply(grad_y, dims=(self.axis,))
+        return Flip.apply(Cumsum.apply(turned, axis=self.axis), dims=(self.axis,))
+
+
+@numpy_names
+def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
+    """Running sums along `dim`. Integers and bools are summed in int64."""
+    input = input if dtype is None else cast(input, dtype)
+    axis = axis_of("cumsum", dim, input.ndim)
+    return Cumsum.apply(input, axis=axis) if input.ndim else sum(input)
+
+
+@numpy_names
+def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
+    """Running products along `dim`. Integers and bools are multiplied in int64.
+
+    Multiplied over distances 1, 2, 4, ...: then y[i] holds the last 2, 4, 8, ... factors, and the
+    gradient is right where factors are 0, since nothing is divided by.
+    """
+    if dtype is not None or input.dtype.kind in "biu":
+        input = cast(input, dtype or np.int64)
+    axis = axis_of("cumprod", dim, input.ndim)
+    y, distance = input * 1, 1
+    before = (slice(None),) * axis
+    while input.ndim and distance < input.shape[axis]:
+        first = Slice.apply(y, index=(*before, slice(0, distance)))
+        later = Slice.apply(y, index=(*before, slice(distance, None)))
+        earlier = Slice.apply(y, index=(*before, slice(0, input.shape[axis] - distance)))
+        y = cat([first, mul(later, earlier)], axis)
+        distance *= 2
+    return y
+
+
+def _running(name: str, best: Any, input: Any, dim: int) -> ValuesIndices:
+    x = raw(input)
+    axis = axis_of(name, dim, x.ndim)
+    if x.ndim == 0:
+        return ValuesIndices(input * 1, wrapped(np.asarray(0), input))
+    values = best.accumulate(x, axis=axis)
+    places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    new = np.where((x == values) | (x != x), places, 0)  # NaN stays the best once it came
+    indices = wrapped(np.maximum.accumulate(new, axis=axis), input)
+    return ValuesIndices(gather(input, axis, indices), indices)
+
+
+def cummax(input: Any, dim: int) -> ValuesIndices:
+    """`(values, indices)`: the largest so far along `dim`, and where it is, the last of equals."""
+    return _running("cummax", np.maximum, input, dim)
+
+
+def cummin(input: Any, dim: int) -> ValuesIndices:
+    """`(values, indices)`: the smallest so far along `dim`, and where it is, the last of equals."""
+    return _running("cummin", np.minimum, input, dim)
+
+
+def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """Differences of neighbours along `dim`, n times over; of bools, where they differ.
+
+    prepend, append: tensors put before and after first. RuntimeError for a negative n.
+    """
+    if n < 0 or input.ndim == 0:
+        raise RuntimeError(
+            f"diff: expects n >= 0 and at least one dimension, got {n}, shape {tuple(input.shape)}"
+        )
+    axis = axis_of("diff", dim, input.ndim)
+    if n == 0:
+        return input
+    parts = [x for x in (prepend, input, append) if x is not None]
+    y = cat(parts, axis) if len(parts) > 1 else input
+    before = (slice(None),) * axis
+    for _ in range(min(n, y.shape[axis])):
+        later = Slice.apply(y, index=(*before, slice(1, None)))
+        earlier = Slice.apply(y, index=(*before, slice(0, -1)))
+        y = ne(later, earlier) if y.dtype.kind == "b" else sub(later, earlier)
+    return y
