@@ -1,12 +1,25 @@
 """Indexing: elements chosen by position.
 
-Read as a sum, y[i] = x[s(i)] is linear in x, and its gradient is the adjoint of that sum: every
-grad_y[i] is added to grad_x[s(i)]. Where several i choose the same element (a repeated index), its
-gradients add up.
+(1)  y[i] = x[s(i)]
+(2)  grad_x[k] = sum of grad_y[i] over all i with s(i) = k
+
+(1) is linear in x and (2) its adjoint: every grad_y[i] is added to grad_x[s(i)]. Where several i
+choose the same element (a repeated index), its gradients add up. s is given by
 
     basic       integers, slices, None, Ellipsis: a view, as in NumPy and PyTorch; no element twice
     advanced    masks, integer tensors, lists: a copy; elements may repeat
-    gather      y[i,j] = x[i, index[i,j]]        (along dim 1; likewise along the others)
+    gather      one index for each element of y; along dim 1 (likewise along the others):
+
+(3)  y[i,j] = x[i,K[i,j]]
+(4)  grad_x[i,k] = sum of grad_y[i,j] over all j with K[i,j] = k
+
+Writing goes the other way: y is x but for v at the places s(i), and what was there gets nothing.
+
+(5)  y[s(i)] = v[i]     grad_v[i] = grad_y[s(i)],  grad_x[k] = 0 if k is an s(i) else grad_y[k]
+(6)  y[s(i)] += v[i]    grad_v[i] = grad_y[s(i)],  grad_x[k] = grad_y[k]
+
+By hand: x = (5, 6, 7), s = (2, 0, 2): y = (7, 5, 7), and grad_y = (1, 10, 100) comes back as
+(10, 0, 101).
 
 An index that mixes both kinds is taken in two steps, the basic part first. That is PyTorch's rule;
 NumPy's differs where an integer stands apart from an array: x[0, :, [1, 2]].

@@ -1,19 +1,26 @@
 """Products of matrices.
 
-    y[i,k] = sum over j of a[i,j] b[j,k]
+(1)  y[i,k] = sum over j of a[i,j] b[j,k]                 y = a @ b
 
 The number a[i,j] takes part in every y[i,k], with factor b[j,k]; and b[j,k] in every y[i,k], with
 factor a[i,j]. So
 
-    grad_a[i,j] = sum over k of grad_y[i,k] b[j,k]        grad_a = grad_y @ b^T
-    grad_b[j,k] = sum over i of a[i,j] grad_y[i,k]        grad_b = a^T @ grad_y
+(2)  grad_a[i,j] = sum over k of grad_y[i,k] b[j,k]       grad_a = grad_y @ b^T
+(3)  grad_b[j,k] = sum over i of a[i,j] grad_y[i,k]       grad_b = a^T @ grad_y
 
 A linear layer has the weight's rows for outputs, N samples, C inputs, F outputs:
 
-    y[n,f] = b[f] + sum over c of x[n,c] w[f,c]           y = x @ w^T + b
-    grad_x[n,c] = sum over f of grad_y[n,f] w[f,c]        grad_x = grad_y @ w
-    grad_w[f,c] = sum over n of grad_y[n,f] x[n,c]        grad_w = grad_y^T @ x
-    grad_b[f] = sum over n of grad_y[n,f]
+(4)  y[n,f] = b[f] + sum over c of x[n,c] w[f,c]          y = x @ w^T + b
+(5)  grad_x[n,c] = sum over f of grad_y[n,f] w[f,c]       grad_x = grad_y @ w
+(6)  grad_w[f,c] = sum over n of grad_y[n,f] x[n,c]       grad_w = grad_y^T @ x
+(7)  grad_b[f] = sum over n of grad_y[n,f]
+
+By hand: for x = (1, 2), b = (1, 0) and w with the rows (3, 4) and (5, 6), y = (1 + 3 + 8, 5 + 12).
+For grad_y = (1, 10): grad_x = (3 + 50, 4 + 60), grad_w has the rows (1, 2) and (10, 20), grad_b is
+grad_y.
+
+Einstein's sums, `einsum`, are all of these and more: "nc,fc->nf" is (4) without b. Every operand's
+gradient is such a sum again, of grad_y and the other operands: (5) is "nf,fc->nc".
 """
 
 from __future__ import annotations

@@ -4,14 +4,17 @@ For y = f(x_1 ... x_n), each x_k gets grad_x[k] = grad_y * df/dx_k. With several
 at once the formulas hold for every index that remains; the gradient is first brought back to the
 shape of x, `_spread`, by repeating it along the reduced dimensions.
 
-    sum         y = sum x_k                          grad_x[k] = grad_y
-    mean        y = sum x_k / n                      grad_x[k] = grad_y / n
-    var         y = sum (x_k - m)^2 / (n - c)        grad_x[k] = grad_y * 2 (x_k - m) / (n - c)
-    std         y = sqrt(var)                        grad_x[k] = grad_y * (x_k - m) / ((n - c) y)
-    max         y = x_j, j the first maximum         grad_x[k] = grad_y if k = j else 0
-    amax        y = max x_k                          grad_x[k] = grad_y / (number of maxima) at them
-    logsumexp   y = log sum e^x_k                    grad_x[k] = grad_y * e^(x_k - y)
-    norm        y = (sum |x_k|^p)^(1/p)              grad_x[k] = grad_y (|x_k| / y)^(p-1) sign x_k
+(1)  sum         y = sum x_k                        grad_x[k] = grad_y
+(2)  mean        y = sum x_k / n                    grad_x[k] = grad_y / n
+(3)  var         y = sum (x_k - m)^2 / (n - c)      grad_x[k] = grad_y * 2 (x_k - m) / (n - c)
+(4)  std         y = sqrt(var)                      grad_x[k] = grad_y * (x_k - m) / ((n - c) y)
+(5)  max         y = x_j, j the first maximum       grad_x[k] = grad_y if k = j else 0
+(6)  amax        y = max x_k                        grad_x[k] = grad_y / (number of maxima) at them
+(7)  logsumexp   y = log sum e^x_k                  grad_x[k] = grad_y * e^(x_k - y)
+(8)  norm        y = (sum |x_k|^p)^(1/p)            grad_x[k] = grad_y (|x_k| / y)^(p-1) sign x_k
+
+By hand: x = 1, 2, 6 has sum 9, mean 3 and, with c = 1, var (4 + 1 + 9) / 2 = 7. For grad_y = 1 the
+gradient of var is -2, -1, 3, that of max, which is 6, is 0, 0, 1.
 
 In var, m is the mean and c the correction (1: the unbiased estimate). That m depends on x too adds
 nothing: sum (x_k - m) * dm/dx = 0. But the second derivative sees it, so backward computes m from x

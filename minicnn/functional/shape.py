@@ -1,9 +1,10 @@
 """Shape: the same numbers under other indices.
 
-None of these operations computes anything: y[i] = x[s(i)], where s says which element of x stands
-at index i of y. So the gradient goes back the way the numbers came,
+None of these operations computes anything: s says which element of x stands at index i of y, and
+the gradient goes back the way the numbers came:
 
-    grad_x[k] = sum of grad_y[i] over all i with s(i) = k
+(1)  y[i] = x[s(i)]
+(2)  grad_x[k] = sum of grad_y[i] over all i with s(i) = k
 
 If every element is used at most once (reshape, permute, slice, flip) that is the inverse
 rearrangement, with zeros where nothing came from. If one is used several times (expand), a sum.
@@ -11,6 +12,10 @@ rearrangement, with zeros where nothing came from. If one is used several times 
 Views: reshape (where memory order allows), permute, expand and slices return the memory of x under
 another shape and strides, as in PyTorch. A change in place of the one is a change of the other, for
 the numbers and for the gradients.
+
+By hand: x = (1, 2, 3) flipped is (3, 2, 1), and grad_y = (10, 20, 30) comes back as (30, 20, 10);
+x[1:] is (2, 3), and grad_y = (10, 20) comes back as (0, 10, 20); x expanded to two rows gets from
+grad_y with the rows (1, 2, 3) and (10, 20, 30) their sum, (11, 22, 33).
 """
 
 from __future__ import annotations
