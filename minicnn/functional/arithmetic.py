@@ -33,6 +33,7 @@ from .operands import (
     meet,
     mismatch,
     operand,
+    refuse_bools,
     shape_of,
 )
 from .rounding import RoundedDiv, sign
@@ -120,7 +121,7 @@ def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1) -> Any:
 
 
 def _refuse_bools(name: str, *operands: Any) -> None:
-    if any(hasattr(x, "dtype") and x.dtype.kind == "b" for x in operands):
+    if any(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in operands):
         raise RuntimeError(f"{name}: bools cannot be subtracted; use ^, logical_not or ~")
 
 
@@ -237,6 +238,7 @@ class Pow(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         p, q = meet("pow", a, b)
+        refuse_bools("pow", p)
         try:
             with np.errstate(all="ignore"):
                 y = p**q
@@ -312,6 +314,7 @@ class Abs(Function):
     """y = |x|;  grad_x = grad_y * sign(x), which is 0 at 0."""
 
     def forward(self, x: Any) -> Any:
+        refuse_bools("abs", x)
         self.save(x)
         return np.abs(x)
 

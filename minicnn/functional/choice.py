@@ -17,7 +17,7 @@ import numpy as np
 from ..autograd import Function
 from .compare import eq, ge, gt, isfinite, le, logical_and, logical_not, logical_or, lt
 from .operands import meet, mismatch, raw, shape_of, wrapped
-from .shape import sum_to
+from .shape import clone, sum_to
 
 __all__ = [
     "clamp",
@@ -181,7 +181,7 @@ def nan_to_num(
     The gradient passes where `input` is finite, and is zero elsewhere.
     """
     if input.dtype.kind not in "fc":
-        return input * 1
+        return clone(input)
     limits = np.finfo(input.dtype)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf

@@ -15,7 +15,7 @@ import numpy as np
 from ..autograd import Function
 from .choice import where
 from .compare import eq, ge, le, logical_and, logical_or
-from .operands import floating_operand, meet, mismatch, raw, shape_of
+from .operands import floating_operand, meet_floating, mismatch, raw, shape_of
 from .shape import sum_to
 
 __all__ = [
@@ -109,14 +109,40 @@ def log(input: Any) -> Any:
     return Log.apply(input)
 
 
+class Log2(Function):
+    """y = log x / log 2;  grad_x = grad_y / (x log 2)."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.log2(floating_operand("log2", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y / (x * math.log(2.0))
+
+
 def log2(input: Any) -> Any:
     """The logarithm to base 2."""
-    return Log.apply(input) * (1 / math.log(2.0))
+    return Log2.apply(input)
+
+
+class Log10(Function):
+    """y = log x / log 10;  grad_x = grad_y / (x log 10)."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x)
+        with np.errstate(all="ignore"):
+            return np.log10(floating_operand("log10", x))
+
+    def backward(self, grad_y: Any) -> Any:
+        (x,) = self.saved
+        return grad_y / (x * math.log(10.0))
 
 
 def log10(input: Any) -> Any:
     """The logarithm to base 10."""
-    return Log.apply(input) * (1 / math.log(10.0))
+    return Log10.apply(input)
 
 
 class Log1p(Function):
@@ -183,10 +209,10 @@ class LogAddExp(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.save(a, b)
-        a, b = meet("logaddexp", a, b)
+        p, q = meet_floating("logaddexp", a, b)
         try:
             with np.errstate(all="ignore"):
-                return np.logaddexp(*[floating_operand("logaddexp", x) for x in (a, b)])
+                return np.logaddexp(p, q)
         except ValueError:
             raise mismatch("logaddexp", a, b) from None
 
@@ -242,8 +268,7 @@ class XLogY(Function):
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = shape_of(a), shape_of(b)
         self.save(a, b)
-        p, q = meet("xlogy", a, b)
-        p, q = floating_operand("xlogy", p), floating_operand("xlogy", q)
+        p, q = meet_floating("xlogy", a, b)
         try:
             with np.errstate(all="ignore"):
                 return np.where((p == 0) & ~np.isnan(q), np.zeros_like(p), p * np.log(q))

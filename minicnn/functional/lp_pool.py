@@ -62,8 +62,9 @@ import numpy as np
 
 from ..autograd.function import Function
 from ..backend.geometry import PoolGeometry
-from .arithmetic import abs, cast, where
+from .arithmetic import abs, cast
 from .checks import check_floating, with_batch, without_batch
+from .choice import where
 from .pool import AvgPool, AvgPoolAdjoint, MaxPool
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d"]

@@ -102,6 +102,18 @@ def floating_operand(name: str, x: Any) -> Any:
     return as_type(x, floating_or_default(dtypes.result_type(x)))
 
 
+def meet_floating(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands in the floating type in which they meet."""
+    a, b = meet(name, a, b)
+    return in_type(a, b, floating_or_default(dtypes.result_type(a, b)))
+
+
+def refuse_bools(name: str, *operands: Any) -> None:
+    """RuntimeError if an operand is bool: the function is one of numbers."""
+    if any(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in operands):
+        raise RuntimeError(f"{name}: expects numbers, got bools")
+
+
 def floating_or_default(dtype: np.dtype) -> np.dtype:
     """`dtype` if it is floating (or complex), else the default type."""
     return dtype if dtype.kind in "fc" else dtypes.get_default_dtype()

@@ -21,7 +21,7 @@ import numpy as np
 
 from .arithmetic import lerp
 from .index import gather, getitem, masked_select
-from .operands import ValuesIndices, raw, wrapped
+from .operands import ValuesIndices, raw, refuse_bools, wrapped
 from .reduce import Amax, numpy_names
 from .shape import Reshape, axis_of, flatten, movedim, squeeze
 
@@ -139,6 +139,7 @@ def _taken(x: Any, order: Any, place: Any, axis: int, keepdim: bool) -> ValuesIn
 
 def _middle(name: str, input: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     x = raw(input)
+    refuse_bools(name, x)
     if dim is None:
         if not x.size:
             return wrapped(np.asarray(np.nan, x.dtype), input)

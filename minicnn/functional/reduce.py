@@ -32,7 +32,7 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic, choice, compare, exponential
-from .operands import ValuesIndices, raw, wrapped
+from .operands import ValuesIndices, raw, refuse_bools, wrapped
 from .shape import Expand, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
 
 __all__ = [
@@ -450,6 +450,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 def _arg(name: str, function: Any, input: Any, dim: int | None, keepdim: bool) -> Any:
     x = raw(input)
+    refuse_bools(name, x)
     if dim is not None:
         dim = axis_of(name, dim, x.ndim)
     _need_elements(name, x, tuple(range(x.ndim)) if dim is None else (dim,) if x.ndim else ())

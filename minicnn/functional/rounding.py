@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function
-from .operands import meet, mismatch, shape_of, zero_gradient
+from .operands import meet, mismatch, refuse_bools, shape_of, zero_gradient
 from .shape import sum_to
 
 __all__ = [
@@ -44,6 +44,7 @@ class RoundedDiv(Function):
     def forward(self, a: Any, b: Any, *, mode: str) -> Any:
         self.shapes = shape_of(a), shape_of(b)
         p, q = meet("floor_divide", a, b)
+        refuse_bools("floor_divide", p)
         kind = _refuse_zero("floor_divide", p, q)
         try:
             with np.errstate(all="ignore"):
@@ -135,21 +136,25 @@ def _sign(x: Any) -> Any:
 
 def floor(input: Any) -> Any:
     """Rounded down. The gradient is zero."""
+    refuse_bools("floor", input)
     return Step.apply(input, step=np.floor)
 
 
 def ceil(input: Any) -> Any:
     """Rounded up. The gradient is zero."""
+    refuse_bools("ceil", input)
     return Step.apply(input, step=np.ceil)
 
 
 def trunc(input: Any) -> Any:
     """Rounded towards zero. The gradient is zero."""
+    refuse_bools("trunc", input)
     return Step.apply(input, step=np.trunc)
 
 
 def round(input: Any, *, decimals: int = 0) -> Any:
     """Rounded to the nearest, halves to the even one. The gradient is zero."""
+    refuse_bools("round", input)
     return Step.apply(input, step=lambda x: np.round(x, decimals))
 
 

@@ -69,8 +69,9 @@ import numpy as np
 from .. import backend
 from ..autograd.function import Function
 from ..backend.geometry import PoolGeometry
-from .arithmetic import cast, where
+from .arithmetic import cast
 from .checks import check_floating, with_batch, without_batch
+from .choice import where
 from .creation import numpy_generator
 from .operands import raw
 from .pool import AvgPool, AvgPoolAdjoint, MaxPoolScatter

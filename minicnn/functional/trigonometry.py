@@ -13,7 +13,7 @@ import numpy as np
 
 from ..autograd import Function
 from .exponential import rsqrt
-from .operands import floating_operand, meet, mismatch
+from .operands import floating_operand, meet, meet_floating, mismatch
 from .shape import sum_to
 
 __all__ = [
@@ -159,9 +159,9 @@ class Atan2(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.save(a, b)
-        p, q = meet("atan2", a, b)
+        p, q = meet_floating("atan2", a, b)
         try:
-            return np.arctan2(floating_operand("atan2", p), floating_operand("atan2", q))
+            return np.arctan2(p, q)
         except ValueError:
             raise mismatch("atan2", a, b) from None
 
@@ -185,6 +185,8 @@ class Hypot(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         p, q = meet("hypot", a, b)
+        if p.dtype.kind not in "fc":
+            raise RuntimeError(f"hypot: expects a floating type, got {p.dtype}")
         try:
             y = np.hypot(p, q)
         except ValueError:

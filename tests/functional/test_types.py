@@ -1,0 +1,297 @@
+"""Types, sizes of zero and in-place forms of all element-wise functions and reductions, as PyTorch.
+
+The functions and their inputs come from the catalog; here the inputs take every type, or no
+element, or are changed in place. Where PyTorch refuses, so must we; where it has an answer, ours
+has the same type, shape and values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import catalog
+from minicnn.functional import methods
+
+torch = pytest.importorskip("torch")
+
+TYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+ERRORS = (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError)
+ROWS = np.array([[0, 1, 3], [2, 1, 1]])
+
+
+def outcome(library, fn):
+    """What fn(library) returns, as a list; or None if it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            out = fn(library)
+        except ERRORS:
+            return None
+    return list(out) if isinstance(out, (tuple, list)) else [out]
+
+
+def agree(fn, where, rtol=None):
+    mine, theirs = outcome(minicnn, fn), outcome(torch, fn)
+    assert (mine is None) == (theirs is None), (
+        f"{where}: {'refused' if mine is None else 'accepted'} here, not in PyTorch"
+    )
+    for a, b in zip(mine or [], theirs or [], strict=True):
+        if not isinstance(a, minicnn.Tensor):
+            assert a == b, where
+            continue
+        assert str(a.dtype) == str(b.dtype).removeprefix("torch."), where
+        assert tuple(a.shape) == tuple(b.shape), where
+        tolerance = rtol or {"float16": 2e-3, "float32": 2e-6}.get(str(a.dtype), 1e-12)
+        np.testing.assert_allclose(
+            a.array.astype(float), b.numpy().astype(float), tolerance, tolerance, err_msg=where
+        )
+
+
+def typed(library, name, values=ROWS):
+    return library.tensor(np.asarray(values).astype(name))
+
+
+UNARY = [
+    "abs",
+    "neg",
+    "square",
+    "reciprocal",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "tan",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "sign",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "frac",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "logical_not",
+    "bitwise_not",
+    "nan_to_num",
+    "logit",
+    "positive",
+    "deg2rad",
+    "rad2deg",
+    "sgn",
+]
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "pow",
+    "maximum",
+    "minimum",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "atan2",
+    "hypot",
+    "xlogy",
+    "true_divide",
+    "rsub",
+]
+REDUCE = [
+    "sum",
+    "mean",
+    "prod",
+    "var",
+    "std",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "count_nonzero",
+    "nansum",
+    "nanmean",
+    "cumsum",
+    "cumprod",
+    "norm",
+    "logsumexp",
+    "median",
+    "sort",
+    "argsort",
+    "cummax",
+    "aminmax",
+]
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_one_operand_of_every_type(name):
+    for dtype in TYPES:
+        if name == "logit" and dtype not in ("float32", "float64"):
+            continue  # of 0 and 1: infinities that float16 rounds otherwise
+        agree(lambda lib, d=dtype: getattr(lib, name)(typed(lib, d)), f"{name} of {dtype}")
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_two_operands_of_every_pair_of_types(name):
+    values = np.array([[1, 2, 3], [1, 1, 2]])
+    for a, b in itertools.product(TYPES, TYPES):
+        for other in (values[0], 2):  # a vector, and a tensor without dimensions
+
+            def fn(lib, a=a, b=b, other=other):
+                return getattr(lib, name)(typed(lib, a, values), typed(lib, b, other))
+
+            agree(fn, f"{name} of {a} and {b} {np.shape(other)}", 2e-3)
+
+
+TENSORS_ALONE = {
+    "atan2", "hypot", "logical_and", "logical_or", "logical_xor", "maximum", "minimum",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in BINARY if n not in TENSORS_ALONE])
+@pytest.mark.parametrize("number", [2, 1.5, True])
+def test_a_number_beside_every_type(name, number):
+    for dtype in TYPES:
+        if (name, number, dtype) == ("pow", True, "bool"):
+            continue  # PyTorch has an answer here, but none for two tensors of bools
+
+        def fn(lib, d=dtype):
+            return getattr(lib, name)(typed(lib, d), number)
+
+        agree(fn, f"{name} of {dtype} and {number}", 2e-3)
+
+
+@pytest.mark.parametrize("name", REDUCE)
+def test_reductions_of_every_type(name):
+    for dtype in TYPES:
+
+        def whole(lib, d=dtype):
+            return getattr(lib, name)(typed(lib, d, [[3, 1, 2], [0, 5, 4]]))
+
+        def along(lib, d=dtype):
+            out = getattr(lib, name)(typed(lib, d, [[0, 1, 2], [3, 5, 4]]), dim=0)
+            return out if name not in ("argsort", "sort", "median", "cummax") or d != "bool" else 0
+
+        if not name.startswith("cum"):
+            agree(whole, f"{name} of {dtype}", 3e-3)
+        agree(along, f"{name} of {dtype} along 0", 3e-3)
+
+
+@pytest.mark.parametrize("name", [*UNARY, *REDUCE])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_no_elements(name, shape):
+    def fn(lib, **options):
+        return getattr(lib, name)(lib.zeros(*shape, dtype=lib.float64), **options)
+
+    if name not in ("cumsum", "cumprod", "cummax", "logsumexp", "bitwise_not"):
+        agree(fn, f"{name} of {shape}")
+    if name in REDUCE:
+        for dim in range(len(shape)):
+            for keepdim in (False, True):
+                options = {"dim": dim}
+                if name not in ("sort", "argsort", "count_nonzero") and not name.startswith("cum"):
+                    options["keepdim"] = keepdim
+                agree(lambda lib, o=options: fn(lib, **o), f"{name} of {shape}, {options}")
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_two_operands_without_elements(name):
+    whole = "int64" if name.startswith("bitwise") else "float64"
+    for a, b in (((0,), (1,)), ((2, 0), (2, 1)), ((0, 3), (3,)), ((0,), (2,))):
+
+        def fn(lib, a=a, b=b):
+            x, y = [lib.zeros(*s, dtype=getattr(lib, whole)) for s in (a, b)]
+            return getattr(lib, name)(x, y)
+
+        agree(fn, f"{name} of {a} and {b}")
+
+
+# ---------------------------------------------------------------------- in place
+
+IN_PLACE = [name for names in methods.IN_PLACE.values() for name in names.split()]
+# Whose catalog calls them by another way than their name; tested in their own files.
+OTHERWISE = {"index_put", "nan_to_num"}
+
+
+def with_in_place_form():
+    ops = catalog.ops()
+    return [n for n in IN_PLACE if n in ops and ops[n].torch and n not in OTHERWISE]
+
+
+def changed(library, x, *rest, name, **options):
+    x = x.clone()
+    return getattr(x, f"{name}_")(*rest, **options)
+
+
+def values_and_gradients(library, case, gradient):
+    """As arrays; None if the library refuses, [] for gradients that it has not."""
+    tensors = case.tensors(library, gradient)
+    y = outcome(library, lambda lib: case.run(lib, tensors))
+    if y is None:
+        return None
+    grads = []
+    if y[0].requires_grad:
+        cotangent = np.linspace(1, 2, y[0].numel() + 1)[1:].reshape(tuple(y[0].shape))
+        try:
+            y[0].backward(library.tensor(cotangent))
+            grads = [t.grad.numpy(force=True) for t in tensors if t.requires_grad]
+        except NotImplementedError:
+            pass  # of PyTorch's asinh_, acosh_ and atanh_
+    return y[0].numpy(force=True), grads
+
+
+@pytest.mark.parametrize("name", with_in_place_form())
+def test_in_place_forms(name):
+    """x.f_(...) writes what f(x, ...) returns into x, with the same gradients, as PyTorch does."""
+    op, tried = catalog.ops()[name], 0
+    for number in range(op.count):
+        case = op.case(number)
+        if not isinstance(case.call, str) or not isinstance(case.inputs[0], np.ndarray):
+            continue
+        plain = values_and_gradients(minicnn, case, op.gradient)
+        if plain is None or plain[0].shape != case.inputs[0].shape:
+            continue
+        written = catalog.Case(changed, *case.inputs, name=name, **case.options)
+        mine, theirs = [values_and_gradients(x, written, op.gradient) for x in (minicnn, torch)]
+        where = f"{name}_, configuration {number}: {case}"
+        assert (mine is None) == (theirs is None), where
+        if mine is None:
+            continue
+        tried += 1
+        assert mine[0].dtype == case.inputs[0].dtype == theirs[0].dtype, where
+        np.testing.assert_allclose(mine[0], theirs[0], 1e-9, 1e-12, err_msg=where)
+        np.testing.assert_allclose(mine[0], plain[0].astype(mine[0].dtype), err_msg=where)
+        for grads in filter(None, (theirs[1], plain[1])):
+            for a, b in zip(mine[1], grads, strict=True):
+                np.testing.assert_allclose(a, b, 1e-9, 1e-12, err_msg=where)
+    assert tried
