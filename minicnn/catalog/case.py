@@ -12,7 +12,21 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle", "arithmetic", "compare", "reduce", "shape", "index", "linear", "creation")
+FAMILIES = (
+    "conv",
+    "dropout",
+    "pad",
+    "pool",
+    "resize",
+    "shuffle",
+    "arithmetic",
+    "compare",
+    "reduce",
+    "shape",
+    "index",
+    "linear",
+    "creation",
+)
 
 
 class Draw:

@@ -185,8 +185,15 @@ def tile(draw: Draw) -> Case:
 def repeat_interleave(draw: Draw) -> Case:
     """Along a dimension or over all."""
     x = some(draw, 1, 3)
-    options = draw.choice({}, {"dim": dim_of(draw, x)})
-    return Case("repeat_interleave", x, draw.integer(1, 3), **options)
+    dim = dim_of(draw, x)
+    counts = draw.integers(0, 2, x.shape[dim])
+    counts[0] += 1
+    return draw.choice(
+        Case("repeat_interleave", x, draw.integer(1, 3)),
+        Case("repeat_interleave", x, draw.integer(1, 3), dim),
+        Case("repeat_interleave", x, counts, dim),
+        Case("repeat_interleave", x, np.array([2]), dim),
+    )
 
 
 # ---------------------------------------------------------------------- parts

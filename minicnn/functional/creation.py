@@ -385,7 +385,7 @@ def randn_like(input: Any, *, generator: Any = None, dtype: Any = None, device: 
                  requires_grad=requires_grad)  # fmt: skip
 
 
-def randint(low: Any, high: Any = None, size: Any = None, *, generator: Any = None,
+def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Any = None,
             dtype: Any = None, device: Any = None,
             requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Random integers in low ... high - 1; `randint(high, size)` begins at 0. int64."""
@@ -399,7 +399,7 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Any = No
     return _finish("randint", array, device, requires_grad)
 
 
-def randint_like(input: Any, low: Any, high: Any = None, *, generator: Any = None,
+def randint_like(input: Any, low: Any = 0, high: Any = None, *, generator: Any = None,
                  dtype: Any = None, device: Any = None, requires_grad: bool = False,
                  memory_format: Any = None) -> Tensor:  # fmt: skip
     """`randint` in the shape and type of `input`; `randint_like(x, high)` begins at 0."""

@@ -345,10 +345,11 @@ def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) ->
     return k.copy(), axis  # backward needs the index as it is now
 
 
-def gather(input: Any, dim: int, index: Any) -> Any:
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """y[i,j] = input[i, index[i,j]] for dim 1, likewise for others; y has the shape of `index`.
 
-    Raises RuntimeError if the shapes do not fit, IndexError for an index out of range.
+    Gradients are dense, also with sparse_grad=True. RuntimeError if the shapes do not fit,
+    IndexError for an index out of range.
     """
     if input.ndim == 0:
         return Reshape.apply(gather(flatten(input), 0, raw(index).reshape(-1)), shape=())

@@ -273,7 +273,12 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     return Permute.apply(input, dims=tuple(dims))
 
 
-swapaxes = swapdims = transpose
+def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
+    """`transpose` under NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
+swapdims = transpose
 
 
 def t(input: Any) -> Any:
@@ -408,15 +413,35 @@ def tile(input: Any, *counts: Any, dims: Any = None) -> Any:
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
-def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Any:
-    """Each element `repeats` times in a row, along `dim` or over all elements in one dimension."""
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
+    """Each element `repeats` times in a row, along `dim` or over all elements in one dimension.
+
+    repeats: a number, or a vector with one for each element. Of a vector of repeats alone: each
+    place as often as it says. `output_size` saves PyTorch a step and is accepted. RuntimeError for
+    a negative number, or a vector of another length.
+    """
+    if repeats is None:
+        places = np.arange(input.shape[0])
+        return repeat_interleave(Tensor(places) if isinstance(input, Tensor) else places, input)
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of("repeat_interleave", dim, input.ndim)
     shape = tuple(input.shape)
-    grown = (*shape[: axis + 1], repeats, *shape[axis + 1 :])
-    y = Expand.apply(unsqueeze(input, axis + 1), shape=grown)
-    return clone(Reshape.apply(y, shape=(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])))
+    counts = np.atleast_1d(repeats.array if isinstance(repeats, Tensor) else repeats)
+    if counts.ndim > 1 or len(counts) not in (1, shape[axis]) or (counts < 0).any():
+        raise RuntimeError(
+            f"repeat_interleave: repeats expects a number, or {shape[axis]} of them, none "
+            f"negative, got {counts.tolist()}"
+        )
+    if len(counts) != 1:
+        from .index import index_select
+
+        return index_select(input, axis, np.repeat(np.arange(shape[axis]), counts))
+    n = int(counts[0])
+    y = Expand.apply(unsqueeze(input, axis + 1), shape=(*shape[: axis + 1], n, *shape[axis + 1 :]))
+    return clone(Reshape.apply(y, shape=(*shape[:axis], shape[axis] * n, *shape[axis + 1 :])))
 
 
 # ---------------------------------------------------------------------- parts

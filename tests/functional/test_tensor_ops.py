@@ -90,6 +90,16 @@ def test_unique(parity):
     parity(lambda lib, t: t.unique(dim=1), x)
 
 
+def test_repeated_places(parity):
+    k = np.array([2, 0, 1])
+    parity(lambda lib, k: lib.repeat_interleave(k), k)
+    parity(lambda lib, k: lib.tensor(X).repeat_interleave(k, 0, output_size=3), k)
+    parity.raises(
+        lambda lib, k: lib.repeat_interleave(lib.tensor(X), k, 1), k, match="or 4 of them"
+    )
+    parity.raises(lambda lib, k: lib.repeat_interleave(k, -1), k, match="none negative")
+
+
 def test_put_and_scatter_methods(parity):
     m = np.array([True, False, True])
     for fn in (
