@@ -49,7 +49,7 @@ def tensor(draw: Draw) -> Case:
     return Case(lambda library: library.tensor(DATA[data], **dtype_of(library, Draw("type", data))))
 
 
-for name in ("as_tensor", "from_numpy"):
+for name in ("as_tensor", "asarray", "from_numpy"):
 
     def shared(draw: Draw, name: str = name) -> Case:
         """Of an array."""
@@ -186,6 +186,28 @@ maker("is_tensor", lambda library, draw: library.is_tensor(draw.choice(1, librar
 maker(
     "is_floating_point",
     lambda library, draw: library.is_floating_point(library.ones(1, **dtype_of(library, draw))),
+)
+maker(
+    "is_complex",
+    lambda library, draw: library.is_complex(library.ones(1, **dtype_of(library, draw))),
+    count=2,
+)
+maker("is_nonzero", lambda library, draw: library.is_nonzero(library.tensor([draw.integer(0, 1)])))
+maker(
+    "promote_types",
+    lambda library, draw: str(
+        library.promote_types(
+            getattr(library, draw.choice(*TYPES)), getattr(library, draw.choice(*TYPES))
+        )
+    ).removeprefix("torch."),
+    count=20,
+)
+maker(
+    "can_cast",
+    lambda library, draw: library.can_cast(
+        getattr(library, draw.choice(*TYPES)), getattr(library, draw.choice(*TYPES))
+    ),
+    count=20,
 )
 maker("numel", lambda library, draw: library.numel(library.ones(draw.shape(3, 0))))
 

@@ -175,6 +175,22 @@ def dist(draw: Draw) -> Case:
     return Case("dist", x[0], x[1], draw.choice(2, 1, 3, float("inf")))
 
 
+@op(section="Norm2")
+def cdist(draw: Draw) -> Case:
+    """Two sets of rows, also in stacks that broadcast."""
+    n, i, j, k = draw.shape(4)
+    a, b = draw.choice(((i, k), (j, k)), ((n, i, k), (n, j, k)), ((n, i, k), (j, k)))
+    x, y = draw.normal(*a), draw.normal(*b) + 3
+    return Case("cdist", x, y, draw.choice(2.0, 1.0, 3.0))
+
+
+@op(section="Norm2")
+def renorm(draw: Draw) -> Case:
+    """Some parts longer than allowed, some not."""
+    x = draw.normal(*draw.shape(draw.integer(2, 4), 2))
+    return Case("renorm", x, draw.choice(2, 1, 2.5), one_dim(draw, x.ndim), draw.choice(0.5, 1.5))
+
+
 # ---------------------------------------------------------------------- running results
 
 
@@ -251,6 +267,13 @@ def kthvalue(draw: Draw) -> Case:
     x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))
     dim = one_dim(draw, x.ndim)
     return Case("kthvalue", x, draw.integer(1, x.shape[dim]), dim, keepdim=draw.boolean())
+
+
+@op(gradient=False)  # a step aside and nothing occurs twice: differences cannot see it
+def mode(draw: Draw) -> Case:
+    """With elements that occur several times."""
+    x = draw.integers(0, 2, *draw.shape(draw.integer(1, 3), 1, 5)) * 1.0
+    return Case("mode", x, dim=one_dim(draw, x.ndim), keepdim=draw.boolean())
 
 
 for name in ("median", "nanmedian"):

@@ -224,6 +224,14 @@ def split(draw: Draw) -> Case:
                        Case("split", x, [1, 2, 3], 1), Case("split", x, [0, 5], 0))  # fmt: skip
 
 
+entry(
+    "split_with_sizes",
+    lambda draw: Case("Tensor.split_with_sizes", draw.normal(5, 6), [1, 2, 3], 1),
+    section="Slice",
+    count=2,
+)
+
+
 @op(section="Slice")
 def chunk(draw: Draw) -> Case:
     """Fewer parts than asked for where they do not fit."""

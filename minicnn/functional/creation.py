@@ -28,14 +28,18 @@ __all__ = [
     "LongTensor",
     "arange",
     "as_tensor",
+    "asarray",
     "bernoulli",
+    "can_cast",
     "empty",
     "empty_like",
     "eye",
     "from_numpy",
     "full",
     "full_like",
+    "is_complex",
     "is_floating_point",
+    "is_nonzero",
     "is_tensor",
     "linspace",
     "logspace",
@@ -44,6 +48,7 @@ __all__ = [
     "numel",
     "ones",
     "ones_like",
+    "promote_types",
     "rand",
     "rand_like",
     "randint",
@@ -173,6 +178,36 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 def is_tensor(obj: Any) -> bool:
     """True if `obj` is a Tensor."""
     return isinstance(obj, Tensor)
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of `obj`, over its memory where that can be (copy=None), or in new memory."""
+    out = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+    return out.requires_grad_() if requires_grad else out
+
+
+def promote_types(type1: Any, type2: Any) -> np.dtype:
+    """The type in which tensors of these two types meet."""
+    return dtypes.result_type(np.empty(1, type1), np.empty(1, type2))
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """True if numbers of the one type may become the other: bool to integer to floating."""
+    rank = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+    return rank[np.dtype(from_).kind] <= rank[np.dtype(to).kind]
+
+
+def is_complex(input: Any) -> bool:
+    """True for complex types."""
+    return input.dtype.kind == "c"
+
+
+def is_nonzero(input: Any) -> bool:
+    """True if the only element is not zero. RuntimeError for more elements, or none."""
+    if math.prod(input.shape) != 1:
+        raise RuntimeError(f"is_nonzero: expects one element, got shape {tuple(input.shape)}")
+    return bool(input.item())
 
 
 def is_floating_point(input: Any) -> bool:

@@ -86,10 +86,10 @@ METHODS = {
         atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
     "reduce": """
         all amax amin aminmax any argmax argmin count_nonzero dist logsumexp max mean min
-        nanmean nansum norm prod std sum var""",
+        nanmean nansum norm prod renorm std sum var""",
     "cumulative": "cummax cummin cumprod cumsum diff",
     "order": """
-        argsort bincount histc kthvalue median msort nanmedian quantile sort topk unique""",
+        argsort bincount histc kthvalue median mode msort nanmedian quantile sort topk unique""",
     "shape": """
         broadcast_to chunk clone contiguous expand expand_as flatten flip moveaxis movedim
         narrow permute ravel repeat repeat_interleave reshape reshape_as roll select split
@@ -101,7 +101,7 @@ METHODS = {
         masked_scatter masked_select nonzero scatter scatter_add take take_along_dim""",
     "linear": """
         addbmm addmm addmv addr baddbmm bmm dot ger inner kron matmul mm mv outer vdot""",
-    "creation": "bernoulli multinomial",
+    "creation": "bernoulli is_complex is_nonzero multinomial",
     "activation": "log_softmax prelu relu sigmoid softmax tanh",
     "shrink": "hardshrink",
     "special": "erf erfc",
@@ -122,6 +122,7 @@ IN_PLACE = {
         acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
         atan2 atanh cos cosh deg2rad hypot rad2deg sin sinh tan""",
     "cumulative": "cumprod cumsum",
+    "reduce": "renorm",
     "diagonals": "tril triu",
     "index": """
         index_add index_copy index_fill index_put masked_fill masked_scatter scatter
@@ -335,6 +336,9 @@ _REST = {
     "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
     "mT": property(lambda self: shape.transpose(self, -2, -1)),
     "fill_diagonal_": diagonals.fill_diagonal_,
+    "itemsize": property(lambda self: self.array.itemsize),
+    "nbytes": property(lambda self: self.array.nbytes),
+    "split_with_sizes": lambda self, split_sizes, dim=0: shape.split(self, list(split_sizes), dim),
     "type": type_,
     "unfold": diagonals.windows,
     "where": lambda self, condition, other: choice.where(condition, self, other),

@@ -33,6 +33,7 @@ __all__ = [
     "isin",
     "kthvalue",
     "median",
+    "mode",
     "msort",
     "nanmedian",
     "quantile",
@@ -174,6 +175,23 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """As `median`, of the elements that are not NaN; NaN if there are none."""
     return _middle("nanmedian", input, dim, keepdim, skip_nan=True)
+
+
+@numpy_names
+def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+    """`(values, indices)`: what occurs most often along `dim`, the smallest of several, and where
+    it occurs last. RuntimeError along a dimension without elements."""
+    x = raw(input)
+    axis = axis_of("mode", dim, x.ndim)
+    if x.ndim and not x.shape[axis]:
+        raise RuntimeError(f"mode: dim {dim} of a tensor of shape {x.shape} has no elements")
+    order = np.argsort(x, axis=axis, kind="stable") if x.ndim else np.asarray(0)
+    rows = np.moveaxis(np.take_along_axis(x, order, axis) if x.ndim else x[None], axis, -1)
+    runs = np.ones(rows.shape, np.int64)  # how often the element was there already, up to here
+    for i in range(1, rows.shape[-1]):
+        runs[..., i] += np.where(rows[..., i] == rows[..., i - 1], runs[..., i - 1], 0)
+    place = np.expand_dims(np.argmax(runs, -1), axis) if x.ndim else np.asarray(0)
+    return _taken(input, order, place, axis, keepdim)
 
 
 _PLACES: dict[str, Any] = {

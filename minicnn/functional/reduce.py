@@ -33,7 +33,18 @@ import numpy as np
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic, choice, compare, exponential
 from .operands import ValuesIndices, raw, refuse_bools, wrapped
-from .shape import Expand, Reshape, Slice, axes_of, axis_of, cat, check_tensors, flatten
+from .shape import (
+    Expand,
+    Reshape,
+    Slice,
+    axes_of,
+    axis_of,
+    cat,
+    check_tensors,
+    clone,
+    flatten,
+    unsqueeze,
+)
 
 __all__ = [
     "all",
@@ -43,6 +54,7 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "cdist",
     "count_nonzero",
     "dist",
     "logsumexp",
@@ -53,6 +65,7 @@ __all__ = [
     "nansum",
     "norm",
     "prod",
+    "renorm",
     "std",
     "std_mean",
     "sum",
@@ -572,3 +585,35 @@ def norm(
 def dist(input: Any, other: Any, p: Any = 2) -> Any:
     """The p-norm of input - other, which broadcast."""
     return norm(arithmetic.sub(input, other), p)
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> Any:
+    """y[...,i,j] = the p-norm of x1[...,i,:] - x2[...,j,:]: all distances between two sets of rows.
+
+    compute_mode is accepted and has no effect. RuntimeError for fewer than 2 dimensions, a negative
+    p, or rows of different length.
+    """
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1] or p < 0:
+        raise RuntimeError(
+            f"cdist: expects two sets of rows of one length and p >= 0, got {tuple(x1.shape)}, "
+            f"{tuple(x2.shape)} and {p}"
+        )
+    return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
+
+
+def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
+    """`input`, but parts along `dim` whose p-norm is above maxnorm are scaled down to it.
+
+    `w.data.renorm_(2, 0, 1)` holds every filter's norm to 1 at most. RuntimeError for p <= 0, a
+    negative maxnorm, or fewer than 2 dimensions.
+    """
+    if p <= 0 or maxnorm < 0 or input.ndim < 2:
+        raise RuntimeError(
+            f"renorm: expects p > 0, maxnorm >= 0 and at least 2 dimensions, got {p}, {maxnorm} "
+            f"and shape {tuple(input.shape)}"
+        )
+    axis = axis_of("renorm", dim, input.ndim)
+    others = tuple([i for i in range(input.ndim) if i != axis])
+    length = norm(clone(input), p, others, True)  # renorm_ writes over `input` itself
+    factor = choice.where(compare.gt(length, maxnorm), maxnorm / (length + 1e-7), 1.0)
+    return input * factor

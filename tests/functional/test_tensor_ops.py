@@ -67,6 +67,36 @@ def test_quantiles(parity):
                 )
 
 
+def test_mode_sends_the_gradient_where_it_is(parity):
+    x = np.array([[1.0, 2, 2, 1, 3], [5, 4, 4, 4, 5]])
+    parity(lambda lib, t: tuple(lib.mode(t)), x)
+    parity(lambda lib, t: tuple(t.mode(0, keepdim=True)), x)
+    parity(lambda lib, t: tuple(lib.mode(t[0, 0])), x)
+
+
+def test_renorm_holds_filters(parity):
+    w = np.random.default_rng(0).standard_normal((4, 2, 3, 3))
+    parity(lambda lib, t: t.clone().renorm_(2, 0, 1), w)
+    t = minicnn.tensor(w).renorm(2, 0, 1)
+    assert np.linalg.norm(t.numpy().reshape(4, -1), axis=1).max() < 1
+
+
+def test_types_of_types():
+    torch = pytest.importorskip("torch")
+    names = ["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
+    for a in names:
+        for b in names:
+            mine, theirs = [(getattr(lib, a), getattr(lib, b)) for lib in (minicnn, torch)]
+            assert minicnn.can_cast(*mine) == torch.can_cast(*theirs), (a, b)
+            wanted = str(torch.promote_types(*theirs)).removeprefix("torch.")
+            assert str(minicnn.promote_types(*mine)) == wanted, (a, b)
+    x = minicnn.zeros(2, 3)
+    assert (x.itemsize, x.nbytes) == (4, 24)
+    assert minicnn.asarray(x.array).array.base is not None  # shares memory
+    assert not np.shares_memory(minicnn.asarray(x.array, copy=True).array, x.array)
+    assert minicnn.asarray([1.0], requires_grad=True).requires_grad
+
+
 # ---------------------------------------------------------------------- sequences, places
 
 
@@ -217,6 +247,13 @@ def test_einsum_of_many_kinds(parity):
         (lambda lib, x: lib.bucketize(x, x), "bucketize: boundaries"),
         (lambda lib, x: lib.histc(x, 0), "histc: expects"),
         (lambda lib, x: lib.unique(x, dim=2), "unique: dim expects"),
+        (lambda lib, x: lib.cdist(x, x[:, :3]), "cdist: expects two sets of rows"),
+        (lambda lib, x: lib.cdist(x[0], x), "cdist: expects two sets of rows"),
+        (lambda lib, x: lib.renorm(x, 0, 0, 1), "renorm: expects p > 0"),
+        (lambda lib, x: lib.renorm(x, 2, 0, -1), "renorm: expects p > 0"),
+        (lambda lib, x: lib.renorm(x[0], 2, 0, 1), "renorm: expects p > 0"),
+        (lambda lib, x: lib.mode(x[:, :0]), "mode: dim -1"),
+        (lambda lib, x: lib.is_nonzero(x), "is_nonzero: expects one element"),
         (lambda lib, x: lib.index_add(x, 0, lib.tensor([3]), x[:1]), "index_add: index expects 0"),
         (lambda lib, x: lib.index_add(x, 0, lib.tensor([1]), x[:2]), "index_add: source expects"),
         (lambda lib, x: lib.index_add(x, 0, lib.tensor([1]), x[:1].float()), "index_add: source"),
