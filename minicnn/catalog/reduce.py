@@ -194,14 +194,14 @@ def renorm(draw: Draw) -> Case:
 # ---------------------------------------------------------------------- running results
 
 
-@op(section="Cumsum")
+@op(section="Running sums")
 def cumsum(draw: Draw) -> Case:
     """Along any dimension."""
     x = draw.normal(*draw.shape(draw.integer(1, 4)))
     return Case("cumsum", x, one_dim(draw, x.ndim))
 
 
-@op()
+@op(section="Running products")
 def cumprod(draw: Draw) -> Case:
     """With zeros among the factors."""
     x = draw.normal(*draw.shape(draw.integer(1, 3), 1, 6))
@@ -217,10 +217,10 @@ for name in ("cummax", "cummin"):
         x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))
         return Case(name, x, one_dim(draw, x.ndim))
 
-    entry(name, running)
+    entry(name, running, section="Running extremes")
 
 
-@op()
+@op(section="Differences")
 def diff(draw: Draw) -> Case:
     """Once or twice, with parts before or after."""
     x = draw.normal(*draw.shape(2, 2, 5))
@@ -233,7 +233,7 @@ def diff(draw: Draw) -> Case:
 # ---------------------------------------------------------------------- order
 
 
-@op()
+@op(section="Sorting")
 def sort(draw: Draw) -> Case:
     """Up and down."""
     x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))
@@ -247,13 +247,13 @@ def argsort(draw: Draw) -> Case:
     return Case("argsort", x, dim=one_dim(draw, x.ndim), descending=draw.boolean(), stable=True)
 
 
-@op(count=4)
+@op(section="Sorting", count=4)
 def msort(draw: Draw) -> Case:
     """The values along the first dimension."""
     return Case("msort", draw.distinct(*draw.shape(2, 1, 6)))
 
 
-@op()
+@op(section="Sorting")
 def topk(draw: Draw) -> Case:
     """The largest or the smallest."""
     x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))
@@ -261,7 +261,7 @@ def topk(draw: Draw) -> Case:
     return Case("topk", x, draw.integer(1, x.shape[dim]), dim, largest=draw.boolean())
 
 
-@op()
+@op(section="Sorting")
 def kthvalue(draw: Draw) -> Case:
     """The k-th smallest."""
     x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))
@@ -282,10 +282,10 @@ for name in ("median", "nanmedian"):
         """Of all or along a dimension."""
         return draw.choice(Case(name, draw.distinct(*draw.shape(2))), along(draw, name))
 
-    entry(name, middle, section="Amax")
+    entry(name, middle, section="Sorting")
 
 
-@op(count=20)
+@op(section="Quantiles", count=20)
 def quantile(draw: Draw) -> Case:
     """One or several fractions, every interpolation."""
     x = draw.distinct(*draw.shape(draw.integer(1, 3), 1, 6))

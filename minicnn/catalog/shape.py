@@ -246,7 +246,7 @@ def unbind(draw: Draw) -> Case:
     return Case("unbind", x, dim_of(draw, x))
 
 
-@op(section=None)
+@op(section="Slice")
 def tensor_split(draw: Draw) -> Case:
     """Into a number of parts, or at places."""
     x = draw.normal(7, 3)
@@ -261,7 +261,7 @@ for name, shape in (("hsplit", (2, 4)), ("vsplit", (4, 2)), ("dsplit", (2, 1, 4)
         """Into equal parts, or at places."""
         return Case(name, draw.normal(*shape), draw.choice(1, 2, 4, (1,), (1, 3)))
 
-    entry(name, cut, count=6)
+    entry(name, cut, section="Slice", count=6)
 
 # ---------------------------------------------------------------------- joining
 
@@ -299,7 +299,7 @@ for name, dim in (("hstack", 1), ("vstack", 0), ("dstack", 2), ("column_stack", 
             return Case(name, alike(draw, dim, draw.integer(max(2, dim + 1), 4)))
         return Case(name, [draw.normal(3) for _ in range(draw.integer(1, 3))])
 
-    entry(name, stacked, section=None)
+    entry(name, stacked, section="Cat")
 
 for name in ("atleast_1d", "atleast_2d", "atleast_3d"):
 
@@ -307,17 +307,17 @@ for name in ("atleast_1d", "atleast_2d", "atleast_3d"):
         """One tensor, or several."""
         return draw.choice(Case(name, some(draw, 0)), Case(name, some(draw, 0), some(draw, 0)))
 
-    entry(name, at_least, count=6)
+    entry(name, at_least, section="Reshape", count=6)
 
 
-@op()
+@op(section="Expand")
 def meshgrid(draw: Draw) -> Case:
     """One to three vectors, either way round."""
     vectors = [draw.normal(draw.integer(1, 4)) for _ in range(draw.integer(1, 3))]
     return Case("meshgrid", *vectors, indexing=draw.choice("ij", "xy"))
 
 
-@op(count=6)
+@op(section="Cat", count=6)
 def cartesian_prod(draw: Draw) -> Case:
     """One to three vectors."""
     vectors = [draw.normal(draw.integer(1, 3)) for _ in range(draw.integer(1, 3))]
@@ -344,11 +344,11 @@ def roll(draw: Draw) -> Case:
                        Case("roll", x, (1, -2), (0, 1)))  # fmt: skip
 
 
-entry("fliplr", lambda draw: Case("fliplr", some(draw, 2)), count=4)
-entry("flipud", lambda draw: Case("flipud", some(draw, 1)), count=4)
+entry("fliplr", lambda draw: Case("fliplr", some(draw, 2)), section="Flip", count=4)
+entry("flipud", lambda draw: Case("flipud", some(draw, 1)), section="Flip", count=4)
 
 
-@op()
+@op(section="Flip")
 def rot90(draw: Draw) -> Case:
     """Any number of quarters, in any plane."""
     x = some(draw, 2)
@@ -369,7 +369,7 @@ def contiguous(draw: Draw) -> Case:
 
 # ---------------------------------------------------------------------- diagonals, windows
 
-for name, section in (("tril", "Triangle"), ("triu", "Triangle")):
+for name, section in (("tril", "Triangles"), ("triu", "Triangles")):
 
     def triangle(draw: Draw, name: str = name) -> Case:
         """Of matrices, and of stacks of them."""
@@ -378,7 +378,7 @@ for name, section in (("tril", "Triangle"), ("triu", "Triangle")):
     entry(name, triangle, section=section)
 
 
-@op(section="Diagonal")
+@op(section="Diagonals")
 def diagonal(draw: Draw) -> Case:
     """Of any two dimensions."""
     x = some(draw, 2)
@@ -387,7 +387,7 @@ def diagonal(draw: Draw) -> Case:
     return Case("diagonal", x, reach, a, b - draw.choice(0, x.ndim))
 
 
-@op(section="OnDiagonal")
+@op(section="Diagonals")
 def diag_embed(draw: Draw) -> Case:
     """Into any two dimensions."""
     x = some(draw, 1, 3)
@@ -396,7 +396,7 @@ def diag_embed(draw: Draw) -> Case:
                        Case("diag_embed", x, draw.integer(-2, 2), a, b))  # fmt: skip
 
 
-@op(section="Diagonal")
+@op(section="Diagonals")
 def diag(draw: Draw) -> Case:
     """Of a vector or a matrix."""
     x = some(draw, 1, 2)
@@ -404,13 +404,13 @@ def diag(draw: Draw) -> Case:
     return Case("diag", x, reach)
 
 
-@op(section="OnDiagonal", count=4)
+@op(section="Diagonals", count=4)
 def diagflat(draw: Draw) -> Case:
     """Of anything."""
     return Case("diagflat", some(draw, 0, 2), draw.integer(-1, 1))
 
 
-@op(section="Diagonal", count=6)
+@op(section="Diagonals", count=6)
 def trace(draw: Draw) -> Case:
     """Of a matrix."""
     return Case("trace", some(draw, 2, 2))

@@ -1,15 +1,38 @@
 """Running results along a dimension: y[i] is made from x[0] ... x[i].
 
-So x[k] takes part in every y[i] with i >= k, and its gradient comes from all of these:
+So x[k] takes part in every y[i] with i >= k, and its gradient comes from all of these.
 
-(1)  cumsum     y[i] = x[0] + ... + x[i]        grad_x[k] = sum over i >= k of grad_y[i]
-(2)  cumprod    y[i] = x[0] * ... * x[i]        grad_x[k] = sum over i >= k of grad_y[i] * P[i,k]
-(3)  cummax     y[i] = x[j(i)]                  grad_x[k] = sum over i with j(i) = k of grad_y[i]
-(4)  diff       y[i] = x[i+1] - x[i]            grad_x[k] = grad_y[k-1] - grad_y[k]
+Running sums
+------------
+
+(1)  y[i] = x[0] + ... + x[i]        grad_x[k] = sum over i >= k of grad_y[i]
+
+The gradient is a running sum itself, from the end.
+
+Running products
+----------------
+
+(2)  y[i] = x[0] * ... * x[i]        grad_x[k] = sum over i >= k of grad_y[i] * P[i,k]
 
 P[i,k] is the product of x[0] ... x[i] without x[k]: y[i] / x[k] where x[k] is not 0, and right also
-where it is. j(i) is where the largest of x[0] ... x[i] stands, the last one of equal ones. In (4)
+where it is.
+
+Running extremes
+----------------
+
+(3)  y[i] = x[j(i)]                  grad_x[k] = sum over i with j(i) = k of grad_y[i]
+
+j(i) is where the largest (smallest) of x[0] ... x[i] stands, the last one of equal ones.
+
+Differences
+-----------
+
+(4)  y[i] = x[i+1] - x[i]            grad_x[k] = grad_y[k-1] - grad_y[k]
+
 grad_y is 0 outside its range.
+
+By hand: x = (2, 3, 0) has the running sums (2, 5, 5) and products (2, 6, 0). For grad_y = (1, 1, 1)
+the sums' gradient is (3, 2, 1) and the products' (1 + 3 + 0, 2 + 0, 6).
 """
 
 from __future__ import annotations

@@ -1,16 +1,31 @@
 """Diagonals, triangles, and windows along a dimension: parts of x that no slice is.
 
-    diagonal    y[i] = x[i-min(k,0),i+max(k,0)]             number k above the main one (or below)
-    triangle    y[i,j] = x[i,j] if j - i <= k else 0        tril; triu where j - i >= k
-    window      y[i,p] = x[i*S+p]                           0 <= p < K: Tensor.unfold
+All are linear in x, each number of y being one of x or 0; the gradients are the adjoints.
 
-All are linear in x, and each number of y is one of x or 0. The gradients are the adjoints:
+Diagonals
+---------
 
-(1)  diagonal    grad_x[i-min(k,0),i+max(k,0)] = grad_y[i], and 0 elsewhere
-(2)  triangle    grad_x[i,j] = grad_y[i,j] if j - i <= k else 0
-(3)  window      grad_x[h] = sum over i,p with i*S + p = h of grad_y[i,p]
+(1)  y[i] = x[i-min(k,0),i+max(k,0)]             grad_x[i-min(k,0),i+max(k,0)] = grad_y[i]
 
-Windows overlap where S < K: then one x[h] stands in several, and collects from all of them.
+Number k above the main diagonal (below it, if k is negative); grad_x is 0 elsewhere.
+
+Triangles
+---------
+
+(2)  y[i,j] = x[i,j] if j - i <= k else 0        grad_x[i,j] = grad_y[i,j] if j - i <= k else 0
+
+That is tril; triu has j - i >= k.
+
+Windows
+-------
+
+(3)  y[i,p] = x[i*S+p]                           grad_x[h] = sum over i*S + p = h of grad_y[i,p]
+
+`Tensor.unfold`, p = 0 ... K-1. Windows overlap where S < K: then one x[h] stands in several, and
+collects from all of them.
+
+By hand: x = (1, 2, 3) has for K = 2, S = 1 the windows (1, 2) and (2, 3); for grad_y of ones grad_x
+is (1, 2, 1).
 """
 
 from __future__ import annotations

@@ -1,16 +1,27 @@
 """Order: sorting, and what depends on it.
 
+Sorting
+-------
+
 A sorted tensor is a rearrangement of x, y[i] = x[s(i)]; the largest, the middle one and so on are
 parts of it. Which element that is, s, does not change when x moves a little; so s has no gradient,
 and y has that of indexing:
 
 (1)  grad_x[k] = sum of grad_y[i] over all i with s(i) = k
 
-Among equal elements the first one counts. A quantile between two places is (2), where the x are
-sorted, p = q * (n - 1) is the place, and f, c are p rounded down and up:
+Among equal elements the first one counts.
+
+Quantiles
+---------
+
+A quantile lies between two places of the sorted x: p = q * (n - 1), and f and c are p rounded down
+and up.
 
 (2)  y = x[f] + (p - f) * (x[c] - x[f])
      grad_x[f] = (1 - (p - f)) * grad_y,  grad_x[c] = (p - f) * grad_y
+
+By hand: x = (5, 1, 3) sorted is (1, 3, 5), from the places (1, 2, 0); grad_y = (1, 10, 100) comes
+back as (100, 1, 10). The quantile 0.25 has p = 0.5: y = 2, and half of grad_y each for 1 and 3.
 """
 
 from __future__ import annotations

@@ -77,3 +77,15 @@ def test_no_function_is_missing():
         and value.__module__ == "minicnn.functional.cumulative"
     }
     assert found == {"Cumsum"}
+
+
+def test_by_hand():
+    for function, values, grad in (
+        (F.cumsum, [2, 5, 5], [3, 2, 1]),
+        (F.cumprod, [2, 6, 0], [1 + 3 + 0, 2 + 0, 6]),
+    ):
+        x = F.tensor([2.0, 3.0, 0.0], requires_grad=True)
+        y = function(x, 0)
+        assert y.tolist() == values
+        y.sum().backward()
+        assert x.grad.tolist() == grad

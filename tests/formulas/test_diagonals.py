@@ -92,3 +92,11 @@ def test_no_function_is_missing():
         and value.__module__ == "minicnn.functional.diagonals"
     }
     assert found == {"Diagonal", "OnDiagonal", "Triangle", "Windows", "AddWindows"}
+
+
+def test_by_hand():
+    x = minicnn.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x.unfold(0, 2, 1)
+    assert y.tolist() == [[1, 2], [2, 3]]
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 2, 1]

@@ -55,3 +55,15 @@ def test_2_quantile(formula, q):
         return grad
 
     formula(lambda t: F.quantile(t, q), [X], y, grad_x)
+
+
+def test_by_hand():
+    x = F.tensor([5.0, 1.0, 3.0], requires_grad=True)
+    values, places = F.sort(x)
+    assert values.tolist() == [1, 3, 5] and places.tolist() == [1, 2, 0]
+    values.backward(F.tensor([1.0, 10.0, 100.0]))
+    assert x.grad.tolist() == [100, 1, 10]
+    x.grad = None
+    y = F.quantile(x, 0.25)
+    y.backward()
+    assert y.item() == 2 and x.grad.tolist() == [0, 0.5, 0.5]
