@@ -1,24 +1,36 @@
-"""Arranging: parts put side by side, turned, and cut again, by the operations of shape.py.
+"""Arranging: parts repeated, turned, put side by side, and cut again.
 
-Nothing here is a Function of its own: each is made of cat, flip, transpose and slices, and so its
-gradient is theirs, the numbers carried back to where they came from.
+All but flip is made of the operations of shape.py, cat, expand, transpose and slices; and so its
+gradient is theirs, the numbers carried back to where they came from, and those of several copies
+added.
+
+By hand: x = (1, 2, 3) flipped is (3, 2, 1), and grad_y = (10, 20, 30) comes back as (30, 20, 10).
+Repeated twice it is (1, 2, 3, 1, 2, 3), and grad_y = (1, 2, 3, 10, 20, 30) comes back as
+(11, 22, 33).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..autograd import Function, Tensor
 from .shape import (
+    Expand,
+    Reshape,
     axes_of,
     axis_of,
     broadcast_to,
     cat,
     check_tensors,
+    clone,
     expand,
     flatten,
-    flip,
     narrow,
+    part_of,
     reshape,
+    sizes_of,
     split,
     stack,
     transpose,
@@ -33,17 +45,81 @@ __all__ = [
     "column_stack",
     "dsplit",
     "dstack",
+    "flip",
     "fliplr",
     "flipud",
     "hsplit",
     "hstack",
     "meshgrid",
+    "repeat",
+    "repeat_interleave",
+    "roll",
     "rot90",
     "row_stack",
     "tensor_split",
+    "tile",
     "vsplit",
     "vstack",
 ]
+
+# ---------------------------------------------------------------------- repeated
+
+
+def repeat(input: Any, *repeats: Any) -> Any:
+    """Copies of the whole tensor side by side: size i of the result is repeats[i] * size i.
+
+    `repeats` may be longer than the shape (new dimensions in front), not shorter: RuntimeError.
+    """
+    counts = sizes_of(repeats)
+    lead = len(counts) - input.ndim
+    if lead < 0:
+        raise RuntimeError(
+            f"repeat: repeats expects at least {input.ndim} numbers for a tensor of shape "
+            f"{tuple(input.shape)}, got {counts}"
+        )
+    shape = (1,) * lead + tuple(input.shape)
+    pairs = list(zip(counts, shape, strict=True))
+    split_up = Reshape.apply(input, shape=tuple([m for n in shape for m in (1, n)]))
+    grown = Expand.apply(split_up, shape=tuple([m for pair in pairs for m in pair]))
+    return clone(Reshape.apply(grown, shape=tuple([r * n for r, n in pairs])))
+
+
+def tile(input: Any, *counts: Any, dims: Any = None) -> Any:
+    """As `repeat`, but fewer counts than dimensions are filled with ones in front."""
+    counts = sizes_of(counts, dims)
+    return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
+
+
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
+    """Each element `repeats` times in a row, along `dim` or over all elements in one dimension.
+
+    repeats: a number, or a vector with one for each element. Of a vector of repeats alone: each
+    place as often as it says. `output_size` saves PyTorch a step and is accepted. RuntimeError for
+    a negative number, or a vector of another length.
+    """
+    if repeats is None:
+        places = np.arange(input.shape[0])
+        return repeat_interleave(Tensor(places) if isinstance(input, Tensor) else places, input)
+    if dim is None:
+        input, dim = flatten(input), 0
+    axis = axis_of("repeat_interleave", dim, input.ndim)
+    shape = tuple(input.shape)
+    counts = np.atleast_1d(repeats.array if isinstance(repeats, Tensor) else repeats)
+    if counts.ndim > 1 or len(counts) not in (1, shape[axis]) or (counts < 0).any():
+        raise RuntimeError(
+            f"repeat_interleave: repeats expects a number, or {shape[axis]} of them, none "
+            f"negative, got {counts.tolist()}"
+        )
+    if len(counts) != 1:
+        from .index import index_select
+
+        return index_select(input, axis, np.repeat(np.arange(shape[axis]), counts))
+    n = int(counts[0])
+    y = Expand.apply(unsqueeze(input, axis + 1), shape=(*shape[: axis + 1], n, *shape[axis + 1 :]))
+    return clone(Reshape.apply(y, shape=(*shape[:axis], shape[axis] * n, *shape[axis + 1 :])))
+
 
 # ---------------------------------------------------------------------- side by side
 
@@ -112,6 +188,42 @@ def column_stack(tensors: Any) -> Any:
 
 
 # ---------------------------------------------------------------------- turned
+
+
+class Flip(Function):
+    """y[i] = x[n-1-i] along dims;  grad_x[i] = grad_y[n-1-i]."""
+
+    def forward(self, x: Any, *, dims: tuple[int, ...]) -> Any:
+        self.dims = dims
+        return np.flip(x, dims).copy()
+
+    def backward(self, grad_y: Any) -> Any:
+        return Flip.apply(grad_y, dims=self.dims)
+
+
+def flip(input: Any, *axes: Any, dims: Any = None) -> Any:
+    """The order along `dims` reversed. A copy."""
+    chosen = sizes_of(axes, dims)
+    axes = axes_of("flip", chosen, input.ndim) if chosen else ()
+    return Flip.apply(input, dims=axes)
+
+
+def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
+    """Elements moved on by `shifts` along `dims`; what leaves at the end comes in at the front.
+
+    Without `dims`, all elements in one row are shifted.
+    """
+    if dims is None:
+        return reshape(roll(flatten(input), shifts, 0), tuple(input.shape))
+    shifts = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
+    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"roll: shifts and dims expect one length, got {shifts} and {dims}")
+    for shift, dim in zip(shifts, dims, strict=True):
+        axis = axis_of("roll", dim, input.ndim)
+        cut = (-shift) % max(input.shape[axis], 1)
+        input = cat([part_of(input, axis, cut, None), part_of(input, axis, None, cut)], axis)
+    return input
 
 
 def fliplr(input: Any) -> Any:

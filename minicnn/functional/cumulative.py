@@ -43,11 +43,12 @@ import numpy as np
 
 from ..autograd import Function
 from .arithmetic import cast, mul, sub
+from .arrange import Flip
 from .compare import ne
 from .index import gather
 from .operands import ValuesIndices, raw, wrapped
 from .reduce import numpy_names, sum
-from .shape import Flip, Slice, axis_of, cat
+from .shape import Slice, axis_of, cat
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff"]
 

@@ -91,10 +91,12 @@ METHODS = {
     "order": """
         argsort bincount histc kthvalue median mode msort nanmedian quantile sort topk unique""",
     "shape": """
-        broadcast_to chunk clone contiguous expand expand_as flatten flip moveaxis movedim
-        narrow permute ravel repeat repeat_interleave reshape reshape_as roll select split
-        squeeze swapaxes swapdims t tile transpose unbind unflatten unsqueeze view view_as""",
-    "arrange": "dsplit fliplr flipud hsplit rot90 tensor_split vsplit",
+        broadcast_to chunk clone contiguous expand expand_as flatten moveaxis movedim narrow
+        permute ravel reshape reshape_as select split squeeze swapaxes swapdims t transpose
+        unbind unflatten unsqueeze view view_as""",
+    "arrange": """
+        dsplit flip fliplr flipud hsplit repeat repeat_interleave roll rot90 tensor_split tile
+        vsplit""",
     "diagonals": "diag diag_embed diagflat diagonal trace tril triu",
     "index": """
         argwhere gather index_add index_copy index_fill index_put index_select masked_fill

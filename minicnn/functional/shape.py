@@ -6,16 +6,16 @@ the gradient goes back the way the numbers came:
 (1)  y[i] = x[s(i)]
 (2)  grad_x[k] = sum of grad_y[i] over all i with s(i) = k
 
-If every element is used at most once (reshape, permute, slice, flip) that is the inverse
+If every element is used at most once (reshape, permute, slice) that is the inverse
 rearrangement, with zeros where nothing came from. If one is used several times (expand), a sum.
 
 Views: reshape (where memory order allows), permute, expand and slices return the memory of x under
 another shape and strides, as in PyTorch. A change in place of the one is a change of the other, for
 the numbers and for the gradients.
 
-By hand: x = (1, 2, 3) flipped is (3, 2, 1), and grad_y = (10, 20, 30) comes back as (30, 20, 10);
-x[1:] is (2, 3), and grad_y = (10, 20) comes back as (0, 10, 20); x expanded to two rows gets from
-grad_y with the rows (1, 2, 3) and (10, 20, 30) their sum, (11, 22, 33).
+By hand: for x = (1, 2, 3), x[1:] is (2, 3), and grad_y = (10, 20) comes back as (0, 10, 20);
+x expanded to two rows gets from grad_y with the rows (1, 2, 3) and (10, 20, 30) their sum,
+(11, 22, 33). How parts are put together, turned and repeated: arrange.py.
 """
 
 from __future__ import annotations
@@ -40,17 +40,13 @@ __all__ = [
     "expand",
     "expand_as",
     "flatten",
-    "flip",
     "moveaxis",
     "movedim",
     "narrow",
     "permute",
     "ravel",
-    "repeat",
-    "repeat_interleave",
     "reshape",
     "reshape_as",
-    "roll",
     "select",
     "split",
     "squeeze",
@@ -58,7 +54,6 @@ __all__ = [
     "swapaxes",
     "swapdims",
     "t",
-    "tile",
     "transpose",
     "unbind",
     "unflatten",
@@ -388,62 +383,6 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     return tuple([expand(x, shape) for x in tensors])
 
 
-def repeat(input: Any, *repeats: Any) -> Any:
-    """Copies of the whole tensor side by side: size i of the result is repeats[i] * size i.
-
-    `repeats` may be longer than the shape (new dimensions in front), not shorter: RuntimeError.
-    """
-    counts = sizes_of(repeats)
-    lead = len(counts) - input.ndim
-    if lead < 0:
-        raise RuntimeError(
-            f"repeat: repeats expects at least {input.ndim} numbers for a tensor of shape "
-            f"{tuple(input.shape)}, got {counts}"
-        )
-    shape = (1,) * lead + tuple(input.shape)
-    pairs = list(zip(counts, shape, strict=True))
-    split_up = Reshape.apply(input, shape=tuple([m for n in shape for m in (1, n)]))
-    grown = Expand.apply(split_up, shape=tuple([m for pair in pairs for m in pair]))
-    return clone(Reshape.apply(grown, shape=tuple([r * n for r, n in pairs])))
-
-
-def tile(input: Any, *counts: Any, dims: Any = None) -> Any:
-    """As `repeat`, but fewer counts than dimensions are filled with ones in front."""
-    counts = sizes_of(counts, dims)
-    return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
-
-
-def repeat_interleave(
-    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
-) -> Any:
-    """Each element `repeats` times in a row, along `dim` or over all elements in one dimension.
-
-    repeats: a number, or a vector with one for each element. Of a vector of repeats alone: each
-    place as often as it says. `output_size` saves PyTorch a step and is accepted. RuntimeError for
-    a negative number, or a vector of another length.
-    """
-    if repeats is None:
-        places = np.arange(input.shape[0])
-        return repeat_interleave(Tensor(places) if isinstance(input, Tensor) else places, input)
-    if dim is None:
-        input, dim = flatten(input), 0
-    axis = axis_of("repeat_interleave", dim, input.ndim)
-    shape = tuple(input.shape)
-    counts = np.atleast_1d(repeats.array if isinstance(repeats, Tensor) else repeats)
-    if counts.ndim > 1 or len(counts) not in (1, shape[axis]) or (counts < 0).any():
-        raise RuntimeError(
-            f"repeat_interleave: repeats expects a number, or {shape[axis]} of them, none "
-            f"negative, got {counts.tolist()}"
-        )
-    if len(counts) != 1:
-        from .index import index_select
-
-        return index_select(input, axis, np.repeat(np.arange(shape[axis]), counts))
-    n = int(counts[0])
-    y = Expand.apply(unsqueeze(input, axis + 1), shape=(*shape[: axis + 1], n, *shape[axis + 1 :]))
-    return clone(Reshape.apply(y, shape=(*shape[:axis], shape[axis] * n, *shape[axis + 1 :])))
-
-
 # ---------------------------------------------------------------------- parts
 
 
@@ -490,10 +429,11 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
         raise RuntimeError(
             f"narrow: start {start} and length {length} leave dimension {dim}, of size {size}"
         )
-    return _part(input, axis, start, start + length)
+    return part_of(input, axis, start, start + length)
 
 
-def _part(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
+def part_of(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
+    """x[start:stop] along one axis: a view."""
     return Slice.apply(x, index=(slice(None),) * axis + (slice(start, stop), Ellipsis))
 
 
@@ -536,7 +476,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
         sections = [min(step, size - i) for i in range(0, size, step)] if size else [0]
     stops = np.cumsum(sections).tolist()
     pairs = zip(stops, sections, strict=True)
-    return tuple([_part(tensor, axis, stop - n, stop) for stop, n in pairs])
+    return tuple([part_of(tensor, axis, stop - n, stop) for stop, n in pairs])
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -564,7 +504,7 @@ class Cat(Function):
         grads, start = [], 0
         for shape, need in zip(self.shapes, self.needs_input_grad, strict=True):
             stop = start + (0 if shape == (0,) else shape[self.dim])
-            part = _part(grad_y, self.dim, start, stop) if need else None
+            part = part_of(grad_y, self.dim, start, stop) if need else None
             grads.append(Reshape.apply(part, shape=(0,)) if need and shape == (0,) else part)
             start = stop
         return tuple(grads)
@@ -642,39 +582,3 @@ def contiguous(input: Any, memory_format: Any = None) -> Any:
     """`input` itself if its memory order is that of its dimensions, else such a copy."""
     array = input.array if isinstance(input, Tensor) else input
     return input if array.flags.c_contiguous else Clone.apply(input, order="C")
-
-
-class Flip(Function):
-    """y[i] = x[n-1-i] along dims;  grad_x[i] = grad_y[n-1-i]."""
-
-    def forward(self, x: Any, *, dims: tuple[int, ...]) -> Any:
-        self.dims = dims
-        return np.flip(x, dims).copy()
-
-    def backward(self, grad_y: Any) -> Any:
-        return Flip.apply(grad_y, dims=self.dims)
-
-
-def flip(input: Any, *axes: Any, dims: Any = None) -> Any:
-    """The order along `dims` reversed. A copy."""
-    chosen = sizes_of(axes, dims)
-    axes = axes_of("flip", chosen, input.ndim) if chosen else ()
-    return Flip.apply(input, dims=axes)
-
-
-def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
-    """Elements moved on by `shifts` along `dims`; what leaves at the end comes in at the front.
-
-    Without `dims`, all elements in one row are shifted.
-    """
-    if dims is None:
-        return reshape(roll(flatten(input), shifts, 0), tuple(input.shape))
-    shifts = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
-    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
-    if len(shifts) != len(dims):
-        raise RuntimeError(f"roll: shifts and dims expect one length, got {shifts} and {dims}")
-    for shift, dim in zip(shifts, dims, strict=True):
-        axis = axis_of("roll", dim, input.ndim)
-        cut = (-shift) % max(input.shape[axis], 1)
-        input = cat([_part(input, axis, cut, None), _part(input, axis, None, cut)], axis)
-    return input
