@@ -72,6 +72,7 @@ for name, section, values in (
     ("cosh", "Cosh", normal),
     ("asinh", "Asinh", normal),
     ("atanh", "Atanh", within_one),
+    ("erfinv", "Erfinv", within_one),
     ("sign", "Step", between_steps),
     ("floor", "Step", between_steps),
     ("ceil", "Step", between_steps),

@@ -106,6 +106,7 @@ METHODS = {
     "creation": "bernoulli is_complex is_nonzero multinomial",
     "activation": "log_softmax prelu relu sigmoid softmax tanh",
     "shrink": "hardshrink",
+    "inverse_erf": "erfinv",
     "special": "erf erfc",
 }
 
@@ -131,6 +132,7 @@ IN_PLACE = {
         scatter_add""",
     "linear": "addbmm addmm addmv addr baddbmm",
     "activation": "relu sigmoid tanh",
+    "inverse_erf": "erfinv",
     "special": "erf erfc",
 }
 

@@ -14,8 +14,8 @@ from minicnn.functional import methods
 
 FAMILIES = (
     "arithmetic", "arrange", "choice", "compare", "creation", "cumulative", "diagonals",
-    "embedding", "exponential", "index", "linear", "order", "reduce", "rounding", "shape",
-    "trigonometry",
+    "embedding", "exponential", "index", "inverse_erf", "linear", "order", "reduce",
+    "rounding", "shape", "trigonometry",
 )  # fmt: skip
 
 # Every tensor operation that code for convolutional networks is expected to find.
