@@ -104,8 +104,6 @@ class Add(Function):
 
 def _times(other: Any, alpha: Any) -> Any:
     """alpha * other; of two Python numbers a Python number, which does not promote."""
-    if alpha == 1:
-        return other
     return mul(other, alpha) if hasattr(other, "dtype") else alpha * other
 
 
@@ -117,7 +115,7 @@ def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1) -> Any:
     if old is not None:
         warnings.warn("add: add(alpha, other) is old; write add(other, alpha=...)")
         alpha, other = other, old
-    return Add.apply(input, _times(other, alpha))
+    return Add.apply(input, other if alpha == 1 else _times(other, alpha))
 
 
 def _refuse_bools(name: str, *operands: Any) -> None:
@@ -148,7 +146,7 @@ class Sub(Function):
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """input - alpha * other. RuntimeError if the shapes do not broadcast, or for bools."""
-    return Sub.apply(input, _times(other, alpha))
+    return Sub.apply(input, other if alpha == 1 else _times(other, alpha))
 
 
 subtract = sub
