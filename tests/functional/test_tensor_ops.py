@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minicnn
+from minicnn.functional.diagonals import AddWindows, Diagonal, OnDiagonal, Windows
+from minicnn.functional.index import AddAt, Gather, ScatterAdd, Take
 
 NAN = float("nan")
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -184,6 +188,49 @@ def test_overlapping_windows_written_in_place(parity):
         return y
 
     parity(fn, X)
+
+
+# ---------------------------------------------------------------------- adjoints, exactly
+
+
+def integers(rng, shape, dtype, order):
+    a = rng.integers(-9, 10, shape).astype(dtype)
+    return np.asfortranarray(a) if order == "F" else a
+
+
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=2, max_size=4),
+    seed=st.integers(0, 999),
+    dtype=st.sampled_from(["float32", "float64"]),
+    order=st.sampled_from("CF"),
+    data=st.data(),
+)
+def test_adjoints_to_the_bit(shape, seed, dtype, order, data):
+    """<A x, g> = <x, A^T g>, on whole numbers, for what moves numbers and adds them."""
+    rng = np.random.default_rng(seed)
+    x, shape = integers(rng, shape, dtype, order), tuple(shape)
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    size, step = data.draw(st.integers(1, shape[axis])), data.draw(st.integers(1, 4))
+    other = data.draw(st.integers(0, len(shape) - 1).filter(lambda i: i != axis))
+    offset = data.draw(st.integers(1 - shape[axis], shape[other] - 1))
+    k = rng.integers(0, shape[axis], 6)
+    along = rng.integers(0, shape[axis], shape)
+    rows = (*[slice(None)] * axis, k, *[slice(None)] * (len(shape) - axis - 1))
+    pairs = [
+        (Windows, {"axis": axis, "size": size, "step": step}, AddWindows,
+         {"axis": axis, "step": step, "shape": shape}),
+        (Diagonal, {"offset": offset, "axes": (axis, other)}, OnDiagonal,
+         {"offset": offset, "axes": (axis, other), "shape": shape}),
+        (Take, {"index": rows}, AddAt, {"index": rows, "shape": shape}),
+        (Gather, {"index": along, "axis": axis}, ScatterAdd,
+         {"index": along, "axis": axis, "shape": shape}),
+    ]  # fmt: skip
+    for there, options, back, back_options in pairs:
+        y = there.apply(x, **options)
+        g = integers(rng, y.shape, dtype, order)
+        grad_x = back.apply(g, **back_options)
+        assert grad_x.shape == shape and grad_x.dtype == y.dtype == x.dtype
+        assert (y * g).sum() == (x * grad_x).sum(), there.__name__
 
 
 # ---------------------------------------------------------------------- einsum
