@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, average_square, blocks, refuse_differentiable, with_decay
+from .optimizer import Optimizer, average_square, blocks, with_decay
 
 
 class Adadelta(Optimizer):
@@ -27,6 +27,7 @@ class Adadelta(Optimizer):
     """
 
     _arrays = ("square_avg", "acc_delta")
+    _not_negative = ("lr", "eps", "weight_decay")
 
     def __init__(
         self,
@@ -41,7 +42,6 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ):
-        refuse_differentiable("Adadelta", differentiable)
         defaults = {
             "lr": lr,
             "rho": rho,
@@ -55,9 +55,8 @@ class Adadelta(Optimizer):
         super().__init__(params, defaults)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr")
+        super()._check_settings(group)
         self._check(0 <= group["rho"] <= 1, "rho value", group["rho"])
-        self._check_not_negative(group, "eps", "weight_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, blocks, refuse_differentiable, scalar_type, with_decay
+from .optimizer import Optimizer, blocks, scalar_type, with_decay
 
 
 class Adagrad(Optimizer):
@@ -25,6 +25,7 @@ class Adagrad(Optimizer):
     """
 
     _arrays = ("sum",)
+    _not_negative = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
     def __init__(
         self,
@@ -40,7 +41,6 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        refuse_differentiable("Adagrad", differentiable)
         defaults = {
             "lr": lr,
             "lr_decay": lr_decay,
@@ -56,10 +56,6 @@ class Adagrad(Optimizer):
         for group in self.param_groups:  # the state stands before the first step, as in PyTorch
             for p in group["params"]:
                 self._fill(p, self.state[p])
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        names = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
-        self._check_not_negative(group, *names)
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", "sum")

@@ -13,7 +13,6 @@ from .optimizer import (
     average,
     average_square,
     blocks,
-    refuse_differentiable,
     with_decay,
 )
 
@@ -37,6 +36,8 @@ class Adam(Optimizer):
     """
 
     _arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _not_negative = ("lr", "eps", "weight_decay")
+    _below_one = ("betas",)
 
     def __init__(
         self,
@@ -54,7 +55,6 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ):
-        refuse_differentiable(type(self).__name__, differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -69,11 +69,6 @@ class Adam(Optimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "eps")
-        self._check_betas(group)
-        self._check_not_negative(group, "weight_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays[: 3 if group["amsgrad"] else 2])

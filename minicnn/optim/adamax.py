@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, average, blocks, refuse_differentiable, with_decay
+from .optimizer import Optimizer, average, blocks, with_decay
 
 
 class Adamax(Optimizer):
@@ -27,6 +27,8 @@ class Adamax(Optimizer):
     """
 
     _arrays = ("exp_avg", "exp_inf")
+    _not_negative = ("lr", "eps", "weight_decay")
+    _below_one = ("betas",)
 
     def __init__(
         self,
@@ -41,7 +43,6 @@ class Adamax(Optimizer):
         differentiable: bool = False,
         capturable: bool = False,
     ):
-        refuse_differentiable("Adamax", differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -53,11 +54,6 @@ class Adamax(Optimizer):
             "capturable": capturable,
         }
         super().__init__(params, defaults)
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "eps")
-        self._check_betas(group)
-        self._check_not_negative(group, "weight_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays)

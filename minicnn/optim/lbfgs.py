@@ -38,6 +38,8 @@ class LBFGS(Optimizer):
     Raises ValueError: settings out of range, several groups.
     """
 
+    _not_negative = ("lr",)
+
     def __init__(
         self,
         params: Any,
@@ -67,7 +69,7 @@ class LBFGS(Optimizer):
         super().add_param_group(param_group)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr")
+        super()._check_settings(group)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise ValueError(
                 "LBFGS: line_search_fn expects None or 'strong_wolfe', "
@@ -100,6 +102,8 @@ class LBFGS(Optimizer):
         first, loss, grad = self._evaluate(closure)
         state["func_evals"] += 1
         if _largest(grad) <= group["tolerance_grad"]:
+            return first
+        if group["max_iter"] < 1:
             return first
         memory = _Memory(state, group["history_size"])
         evals = 1
@@ -321,13 +325,17 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
     """
     (x1, f1, _, g1), (x2, f2, _, g2) = (a, b) if a[0] <= b[0] else (b, a)
     low, high = bounds or (x1, x2)
+    if x1 == x2:  # with a rate of 0
+        return low
     d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
     square = d1**2 - g1 * g2
-    d2 = math.sqrt(max(square, 0))
-    below = g2 - g1 + 2 * d2
-    if square < 0 or below == 0:
+    d2 = math.sqrt(square) if square >= 0 else math.nan
+    above, below = g2 + d2 - d1, g2 - g1 + 2 * d2
+    if below == 0 != above:  # a straight line falls for ever
+        return high if above < 0 else low
+    if not abs(below) > 0:  # no minimum, or no numbers to find it by
         return (low + high) / 2
-    return min(max(x2 - (x2 - x1) * ((g2 + d2 - d1) / below), low), high)
+    return min(max(x2 - (x2 - x1) * (above / below), low), high)
 
 
 def _inside(t: float, ends: list[Point], slow: bool) -> tuple[float, bool]:

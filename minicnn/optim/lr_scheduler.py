@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..autograd import Tensor
 from .optimizer import Optimizer
 
 
@@ -32,13 +33,13 @@ class LRScheduler:
         self.optimizer = _checked(type(self).__name__, optimizer)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", _copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"{type(self).__name__}: 'initial_lr' is not in param_groups[{i}]; "
                     f"last_epoch={last_epoch} expects an optimizer whose state_dict was loaded"
                 )
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [_copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
         self._initial_step()
@@ -89,12 +90,12 @@ class LRScheduler:
 
     def _set_lrs(self, rates: Iterable[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+            _set_lr(group, rate)
         self._last_lr = self._lrs()
 
     def _lrs(self, factor: float = 1.0) -> list[float]:
         """The current rates, times `factor`."""
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+        rates = [_copied(group["lr"]) for group in self.optimizer.param_groups]
         return rates if factor == 1 else [rate * factor for rate in rates]
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,6 +138,19 @@ def _checked(name: str, optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{name}: optimizer expects an Optimizer, got {type(optimizer).__name__}")
     return optimizer
+
+
+def _copied(rate: Any) -> Any:
+    """A rate that later changes of a group's "lr" leave alone."""
+    return rate.clone() if isinstance(rate, Tensor) else rate
+
+
+def _set_lr(group: dict[str, Any], rate: Any) -> None:
+    """A Tensor that was given as the rate stays the one that the user holds: it is filled."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].array[...] = float(rate)
+    else:
+        group["lr"] = rate
 
 
 def _for_each_group(name: str, text: str, optimizer: Optimizer, value: Any) -> list[Any]:
@@ -522,7 +536,7 @@ class CyclicLR(LRScheduler):
 
     def _prepare_groups(self, optimizer: Optimizer, lows: list[float]) -> None:
         for i, group in enumerate(optimizer.param_groups):
-            group["lr"] = lows[i]
+            _set_lr(group, lows[i])
             if self.cycle_momentum:
                 high = self.max_momentums[i]
                 _set_momentum(group, self.use_beta1, high)
@@ -790,7 +804,7 @@ class ReduceLROnPlateau(LRScheduler):
             old = float(group["lr"])
             new = max(old * self.factor, lowest)
             if old - new > self.eps:
-                group["lr"] = new
+                _set_lr(group, new)
 
     def _is_better(self, a: float, best: float) -> bool:
         sign = -1.0 if self.mode == "min" else 1.0
@@ -879,7 +893,7 @@ class SequentialLR(_Composed):
         self.last_epoch = last_epoch + 1
         # The constructors of all have made a step, and only one of them should have.
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
+            _set_lr(group, group["initial_lr"])
         _undo(self)
         first = schedulers[bisect_right(milestones, 0)]
         first._initial_step()

@@ -32,6 +32,7 @@ class Muon(Optimizer):
     """
 
     _arrays = ("momentum_buffer",)
+    _not_negative = ("lr", "momentum", "weight_decay")
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "momentum", "weight_decay")
+        super()._check_settings(group)
         adjust = group["adjust_lr_fn"]
         if adjust not in _ADJUSTMENTS:
             raise ValueError(

@@ -13,7 +13,6 @@ from .optimizer import (
     average,
     average_square,
     blocks,
-    refuse_differentiable,
     scalar_type,
     with_decay,
 )
@@ -38,6 +37,8 @@ class NAdam(Optimizer):
     """
 
     _arrays = ("exp_avg", "exp_avg_sq")
+    _not_negative = ("lr", "eps", "weight_decay", "momentum_decay")
+    _below_one = ("betas",)
 
     def __init__(
         self,
@@ -54,7 +55,6 @@ class NAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ):
-        refuse_differentiable("NAdam", differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -68,11 +68,6 @@ class NAdam(Optimizer):
             "differentiable": differentiable,
         }
         super().__init__(params, defaults)
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "eps")
-        self._check_betas(group)
-        self._check_not_negative(group, "weight_decay", "momentum_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", "mu_product", *self._arrays)

@@ -10,6 +10,7 @@ the steady state no step allocates.
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections import defaultdict
@@ -48,6 +49,8 @@ class Optimizer:
     """
 
     _arrays: tuple[str, ...] = ()  # what in the state has the parameter's shape
+    _not_negative: tuple[str, ...] = ()  # the settings that are numbers from 0 on
+    _below_one: tuple[str, ...] = ()  # and those that are pairs of numbers from 0 to below 1
     _stepped = False  # a scheduler warns if it is called before the first step
 
     def __init__(self, params: Any, defaults: dict[str, Any]):
@@ -126,21 +129,23 @@ class Optimizer:
             raise ValueError(f"{name}: some parameters appear in more than one parameter group")
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        """Raises ValueError for settings out of range. Subclasses add their own."""
+        """Raises ValueError for settings out of range. Subclasses name theirs, or add their own."""
+        name = type(self).__name__
+        if group.get("differentiable"):
+            raise ValueError(f"{name}: differentiable=True: steps cannot be differentiated")
+        if isinstance(group.get("lr"), Tensor) and group["lr"].numel() != 1:
+            raise ValueError(f"{name}: Tensor lr must be 1-element, got shape {group['lr'].shape}")
+        texts = {"lr": "learning rate", "eps": "epsilon value"}
+        for key in self._not_negative:
+            self._check(group[key] >= 0, texts.get(key, f"{key} value"), group[key])
+        for key in self._below_one:
+            self._check(len(group[key]) == 2, f"{key}, a pair", group[key])
+            for i, beta in enumerate(group[key]):
+                self._check(0 <= beta < 1, f"beta parameter at index {i}", beta)
 
     def _check(self, good: bool, text: str, value: Any) -> None:
         if not good:
             raise ValueError(f"{type(self).__name__}: Invalid {text}: {value}")
-
-    def _check_not_negative(self, group: dict[str, Any], *names: str) -> None:
-        texts = {"lr": "learning rate", "eps": "epsilon value"}
-        for name in names:
-            self._check(group[name] >= 0, texts.get(name, f"{name} value"), group[name])
-
-    def _check_betas(self, group: dict[str, Any]) -> None:
-        self._check(len(group["betas"]) == 2, "betas, a pair", group["betas"])
-        for i, beta in enumerate(group["betas"]):
-            self._check(0 <= beta < 1, f"beta parameter at index {i}", beta)
 
     # ------------------------------------------------------------------ steps
 
@@ -191,7 +196,8 @@ class Optimizer:
             if set_to_none or p.grad is None:
                 p.grad = None
             else:
-                p.grad = p.grad.detach()
+                if p.grad.requires_grad:  # made under create_graph
+                    p.grad = p.grad.detach()
                 p.grad.array[...] = 0
                 p.grad._version[0] += 1
                 p.grad._version[1] = "zero_grad"
@@ -280,9 +286,12 @@ class Optimizer:
                     f"size of optimizer's group {i}, which has {len(old['params'])} parameters"
                 )
             names = {"param_names": old["param_names"]} if "param_names" in old else {}
-            group = {**self.defaults, **names, **new, "params": old["params"]}
+            group = {**self.defaults, **names, **copy.deepcopy({**new, "params": None})}
+            group["params"] = old["params"]
+            # Schedules may go below 0: by a rounding error at their end, or several at once.
+            rate = {"lr": abs(group["lr"])} if isinstance(group.get("lr"), (int, float)) else {}
             try:
-                self._check_settings(group)
+                self._check_settings({**group, **rate})
             except TypeError as error:
                 raise ValueError(
                     f"{name}: group {i} has a setting of a wrong type: {error}"
@@ -353,12 +362,6 @@ def blocks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
         step = max(1, _BLOCK * shape[0] // size)
     for start in range(0, arrays[0].shape[0], step):
         yield tuple([a[start : start + step] for a in arrays])
-
-
-def refuse_differentiable(optimizer: str, differentiable: bool) -> None:
-    """ValueError: a step is not recorded, so nothing can be differentiated through it."""
-    if differentiable:
-        raise ValueError(f"{optimizer}: differentiable=True: steps cannot be differentiated")
 
 
 def scalar_type() -> Any:

@@ -13,7 +13,6 @@ from .optimizer import (
     average,
     average_square,
     blocks,
-    refuse_differentiable,
     with_decay,
 )
 
@@ -39,6 +38,8 @@ class RAdam(Optimizer):
     """
 
     _arrays = ("exp_avg", "exp_avg_sq")
+    _not_negative = ("lr", "eps", "weight_decay")
+    _below_one = ("betas",)
 
     def __init__(
         self,
@@ -54,7 +55,6 @@ class RAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ):
-        refuse_differentiable("RAdam", differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -67,11 +67,6 @@ class RAdam(Optimizer):
             "differentiable": differentiable,
         }
         super().__init__(params, defaults)
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "eps")
-        self._check_betas(group)
-        self._check_not_negative(group, "weight_decay")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays)

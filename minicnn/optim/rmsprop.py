@@ -12,7 +12,6 @@ from .optimizer import (
     average,
     average_square,
     blocks,
-    refuse_differentiable,
     with_decay,
 )
 
@@ -36,6 +35,7 @@ class RMSprop(Optimizer):
     """
 
     _arrays = ("square_avg", "momentum_buffer", "grad_avg")
+    _not_negative = ("lr", "eps", "momentum", "weight_decay", "alpha")
 
     def __init__(
         self,
@@ -51,7 +51,6 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ):
-        refuse_differentiable("RMSprop", differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -65,9 +64,6 @@ class RMSprop(Optimizer):
             "differentiable": differentiable,
         }
         super().__init__(params, defaults)
-
-    def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr", "eps", "momentum", "weight_decay", "alpha")
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         names = ["step", "square_avg"]

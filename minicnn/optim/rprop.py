@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, blocks, refuse_differentiable, with_decay
+from .optimizer import Optimizer, blocks, with_decay
 
 
 class Rprop(Optimizer):
@@ -29,6 +29,7 @@ class Rprop(Optimizer):
     """
 
     _arrays = ("prev", "step_size")
+    _not_negative = ("lr",)
 
     def __init__(
         self,
@@ -42,7 +43,6 @@ class Rprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ):
-        refuse_differentiable("Rprop", differentiable)
         defaults = {
             "lr": lr,
             "etas": etas,
@@ -55,7 +55,7 @@ class Rprop(Optimizer):
         super().__init__(params, defaults)
 
     def _check_settings(self, group: dict[str, Any]) -> None:
-        self._check_not_negative(group, "lr")
+        super()._check_settings(group)
         etas = tuple(group["etas"])
         good = len(etas) == 2 and 0 < etas[0] < 1 < etas[1]
         self._check(good, "eta values", ", ".join(map(str, etas)))
@@ -82,4 +82,5 @@ class Rprop(Optimizer):
             np.copyto(prev, 0, where=turned)
             np.minimum(np.maximum(size, lowest, out=size), highest, out=size)
             np.multiply(np.sign(prev, out=t), size, out=t)
+            np.copyto(t, 0, where=np.isnan(prev, out=mask))  # no sign, no step
             np.subtract(x, t, out=x)

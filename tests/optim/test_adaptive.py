@@ -107,6 +107,15 @@ def test_rprop_by_hand():
     close(opt.state[p]["step_size"].array, [0.13, 0.04, 0.13])
 
 
+def test_rprop_takes_no_step_where_there_is_no_sign():
+    p = nn.Parameter(np.array([1.0, 1.0]))
+    opt = optim.Rprop([p], lr=0.5)
+    for g in ([np.nan, 1.0], [1.0, 1.0]):
+        p.grad = minicnn.tensor(np.array(g))
+        opt.step()
+    np.testing.assert_array_equal(p.array, [0.5, 0.5 - 0.6])
+
+
 def test_adagrad_follows_its_formulas():
     p, s = parameter(1.0, -2.0, 3.0), 0.4
     opt = optim.Adagrad([p], 0.1, 0.2, 0.3, 0.4, 0.05, maximize=True)

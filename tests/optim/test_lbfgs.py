@@ -125,6 +125,25 @@ def test_the_minimum_of_a_cubic():
     assert cubic_minimum(falling(0.0), falling(1.0)) == 0.5
 
 
+def test_the_minimum_of_lines_points_and_nothing():
+    def end(t, f, slope):
+        return t, f, None, np.float64(slope)
+
+    assert cubic_minimum(end(0, 1.0, -1), end(1, 0.0, -1), (1.01, 10)) == 10  # falls for ever
+    assert cubic_minimum(end(0, 0.0, 1), end(1, 1.0, 1), (1.01, 10)) == 1.01
+    assert cubic_minimum(end(0, np.nan, -1), end(1, 1.0, 1)) == 0.5
+    assert cubic_minimum(end(0, 1.0, -1), end(0.0, 1.0, -1)) == 0
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+@pytest.mark.parametrize("settings", [{"max_iter": 0}, {"lr": 0.0}])
+def test_a_step_of_no_length(search, settings):
+    """As a schedule ends that goes down to 0."""
+    p, opt, closure = problem(rosenbrock, [-1.0, 2.0], line_search_fn=search, **settings)
+    assert opt.step(closure).item() == opt.step(closure).item() == 104
+    np.testing.assert_array_equal(p.array, [-1, 2])
+
+
 def test_a_loaded_state_goes_on_to_the_same_bits():
     p, opt, closure = problem(rosenbrock, [-1.2, 1.0], lr=0.1, max_iter=4)
     opt.step(closure)

@@ -281,6 +281,56 @@ def test_errors_of_composed_schedules():
     assert step.last_epoch == 0
 
 
+SEVERAL = [
+    lambda o: lr_scheduler.StepLR(o, 3),
+    lambda o: lr_scheduler.LinearLR(o),
+    lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=5),
+    lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.5, 3),
+    lambda o: lr_scheduler.OneCycleLR(o, 1.0, 20),
+    lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.LinearLR(o), lr_scheduler.StepLR(o, 2)], [3]
+    ),
+    lambda o: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)]
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*before .optimizer.step:UserWarning")
+@pytest.mark.parametrize("make", SEVERAL)
+def test_a_rate_that_is_a_tensor_is_filled(make):
+    rate = minicnn.tensor(0.5, dtype=minicnn.float64)
+    a, b = sgd(lr=rate), sgd(lr=0.5)
+    s, t = make(a), make(b)
+    seen = []
+    for _ in range(8):
+        assert a.param_groups[0]["lr"] is rate
+        assert rate.item() == pytest.approx(b.param_groups[0]["lr"], rel=1e-12)
+        seen.append((s.get_last_lr(), t.get_last_lr()))
+        a.step(), b.step(), s.step(), t.step()
+    for ours, floats in seen:  # later steps have left what was returned alone
+        assert float(ours[0]) == pytest.approx(floats[0], rel=1e-12)
+
+
+def test_a_plateau_fills_a_rate_that_is_a_tensor():
+    rate = minicnn.tensor(0.5)
+    schedule = lr_scheduler.ReduceLROnPlateau(sgd(lr=rate), patience=0, factor=0.5)
+    schedule.step(1.0), schedule.step(1.0)
+    assert rate.item() == 0.25
+
+
+def test_rates_below_zero_can_be_saved_and_loaded():
+    """A linear fall to 0 ends a rounding error below it."""
+    opt = sgd(lr=0.7)
+    schedule = lr_scheduler.LinearLR(opt, start_factor=0.816, end_factor=0.0, total_iters=26)
+    for _ in range(26):
+        opt.step(), schedule.step()
+    assert -1e-12 < opt.param_groups[0]["lr"] < 0
+    again = sgd()
+    again.load_state_dict(opt.state_dict())
+    assert again.param_groups[0]["lr"] == opt.param_groups[0]["lr"]
+
+
 def test_stepping_in_the_wrong_order_warns_once():
     opt = sgd()
     schedule = lr_scheduler.StepLR(opt, 2)

@@ -1,6 +1,7 @@
 """Optimizers: a step by hand, groups, errors, state_dict, memory. Courses: test_parity.py."""
 
 import copy
+import math
 import pickle
 import tracemalloc
 
@@ -181,6 +182,39 @@ def test_zero_grad():
 
 
 # ---------------------------------------------------------------------- groups and errors
+
+
+def test_zero_grad_keeps_the_gradient_that_others_hold():
+    p = nn.Parameter(np.ones(2))
+    opt = optim.SGD([p])
+    p.grad = held = minicnn.ones(2, dtype=minicnn.float64)
+    opt.zero_grad(set_to_none=False)
+    assert p.grad is held and not held.array.any()
+    p.grad = minicnn.ones(2, requires_grad=True) * 2
+    opt.zero_grad(set_to_none=False)
+    assert not p.grad.requires_grad and not p.grad.array.any()
+
+
+def test_a_rate_that_is_a_tensor():
+    rate = minicnn.tensor([0.5])
+    p = nn.Parameter(np.ones(2))
+    p.grad = minicnn.ones(2, dtype=minicnn.float64)
+    opt = optim.SGD([p], lr=rate)
+    rate.fill_(0.25)
+    opt.step()
+    np.testing.assert_array_equal(p.array, [0.75, 0.75])
+    with pytest.raises(ValueError, match=r"SGD: Tensor lr must be 1-element, got shape \(2,\)"):
+        optim.SGD([p], lr=minicnn.tensor([0.1, 0.2]))
+
+
+def test_a_group_without_momentum_leaves_nesterov_idle():
+    a, b = nn.Parameter(np.ones(2)), nn.Parameter(np.ones(2))
+    groups = [{"params": [a]}, {"params": [b], "momentum": 0}]
+    opt = optim.SGD(groups, lr=0.5, momentum=0.5, nesterov=True)
+    a.grad = b.grad = minicnn.ones(2, dtype=minicnn.float64)
+    opt.step()
+    np.testing.assert_array_equal(a.array, [0.25, 0.25])
+    np.testing.assert_array_equal(b.array, [0.5, 0.5])
 
 
 def test_groups_have_their_own_settings():
@@ -382,7 +416,8 @@ def test_a_malformed_state_dict_changes_nothing():
         (lambda d: d["param_groups"].pop(), "different number of parameter groups: 1"),
         (lambda d: d["param_groups"][1].update(params=[]), "doesn't match the size"),
         (lambda d: d["param_groups"][1].pop("params"), "doesn't match the size"),
-        (lambda d: d["param_groups"][1].update(lr=-1), "Invalid learning rate"),
+        (lambda d: d["param_groups"][1].update(lr=math.nan), "Invalid learning rate"),
+        (lambda d: d["param_groups"][1].update(eps=-1), "Invalid epsilon value"),
         (lambda d: d["param_groups"][1].update(lr="fast"), "wrong type"),
         (lambda d: d["state"].update({7: {}}), "got 7"),
         (lambda d: d["state"].update({1: 3}), "got 1: int"),
@@ -396,6 +431,15 @@ def test_a_malformed_state_dict_changes_nothing():
         assert opt.state[p]["step"].item() == 3
     with pytest.raises(ValueError, match="load_state_dict"):
         opt.load_state_dict([1])
+
+
+def test_a_loaded_group_shares_nothing_with_the_state():
+    p = nn.Parameter(np.ones(2))
+    opt = optim.SGD([p], lr=minicnn.tensor(0.5))
+    saved = opt.state_dict()
+    opt.load_state_dict(saved)
+    opt.param_groups[0]["lr"].fill_(0.1)
+    assert saved["param_groups"][0]["lr"].item() == 0.5
 
 
 def test_copies_are_independent():
