@@ -20,6 +20,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# As in options.py, which is not imported for a text.
+_OPTIMIZERS = "sgd, adam, adamw, adamax, nadam, radam, rmsprop, rprop, adagrad, adadelta or lbfgs."
+_SCHEDULERS = (
+    "none, step, multistep, exponential, linear, polynomial, cosine, restarts, plateau, cyclic or "
+    "onecycle."
+)
+
 
 def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Errors end the command with their text on stderr and code 1; MINICNN_DEBUG=1 shows more."""
@@ -83,8 +90,8 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images for each step.")] = None,
     lr: Annotated[float | None, typer.Option(help="The (highest) learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="none, step, cosine or onecycle.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help=_OPTIMIZERS)] = None,
+    scheduler: Annotated[str | None, typer.Option(help=_SCHEDULERS)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
     shift: Annotated[
         int | None, typer.Option(help="Move training images at random by up to so many pixels.")

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULERS = ("none", "step", "cosine", "onecycle")
+# The class of each, and how it is set up. (Muon is missing: it takes no biases.)
+_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {}),
+    "adamax": ("Adamax", {}),
+    "nadam": ("NAdam", {"decoupled_weight_decay": True}),
+    "radam": ("RAdam", {"decoupled_weight_decay": True}),
+    "rmsprop": ("RMSprop", {}),
+    "rprop": ("Rprop", {}),
+    "adagrad": ("Adagrad", {}),
+    "adadelta": ("Adadelta", {}),
+    "lbfgs": ("LBFGS", {"max_iter": 4, "line_search_fn": "strong_wolfe"}),
+}
+_UNDECAYED = ("rprop", "lbfgs")  # they have no weight decay
+OPTIMIZERS = tuple(_OPTIMIZERS)
+SCHEDULERS = (
+    *("none", "step", "multistep", "exponential", "linear", "polynomial"),
+    *("cosine", "restarts", "plateau", "cyclic", "onecycle"),
+)
+_UNPLANNED = ("none", "plateau")  # these do not depend on the number of epochs
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,17 @@ _DEFAULTS: dict[tuple[str | None, str | None], Options] = {
     (None, None): Options(5, 64, 1e-3, "adamw", "onecycle", 1e-2, shift=1),
 }
 
+# Learning rate and weight decay for optimizers whose rates are of another size than AdamW's.
+_RATES: dict[str, tuple[float, float]] = {
+    "sgd": (5e-2, 5e-4),
+    "adamax": (2e-3, 5e-4),
+    "rmsprop": (1e-3, 5e-4),
+    "rprop": (1e-3, 0),
+    "adagrad": (1e-2, 5e-4),
+    "adadelta": (1.0, 5e-4),
+    "lbfgs": (1.0, 0),
+}
+
 
 def complete(model: str, data: str, given: dict[str, Any]) -> Options:
     """The options `given` (None: not given), completed by the defaults; checked.
@@ -42,8 +73,9 @@ def complete(model: str, data: str, given: dict[str, Any]) -> Options:
     """
     family = model if model == "lenet" else None
     defaults = _DEFAULTS.get((family, data)) or _DEFAULTS[family, None]
-    if given.get("optimizer") == "sgd":  # its rates are of another size than Adam's
-        defaults = replace(defaults, lr=5e-2, weight_decay=5e-4)
+    if given.get("optimizer") in _RATES:
+        lr, weight_decay = _RATES[given["optimizer"]]
+        defaults = replace(defaults, lr=lr, weight_decay=weight_decay)
     options = replace(defaults, **{k: v for k, v in given.items() if v is not None})
     _check(options)
     return options
@@ -60,7 +92,7 @@ def restored(stored: dict[str, Any], given: dict[str, Any]) -> Options:
     except TypeError as error:
         raise ValueError(f"this run's options are damaged ({error})") from None
     changes = {k: v for k, v in given.items() if v is not None and v != getattr(options, k)}
-    free = {"device", "epochs"} if options.scheduler == "none" else {"device"}
+    free = {"device", "epochs"} if options.scheduler in _UNPLANNED else {"device"}
     for name in changes:
         if name not in free:
             why = " (its learning rates are planned for them)" if name == "epochs" else ""
@@ -101,28 +133,55 @@ def _check(options: Options) -> None:
             "--lr expects a finite number above 0 and --weight-decay one not below, "
             f"got {options.lr} and {options.weight_decay}"
         )
+    if options.optimizer in _UNDECAYED and options.weight_decay:
+        raise ValueError(
+            f"--weight-decay {options.weight_decay}: {options.optimizer} has none; leave it out"
+        )
 
 
 def make_optimizer(options: Options, model: Any) -> Any:
     """The optimizer that `options` names."""
     from .. import optim
 
-    common: dict[str, Any] = {"lr": options.lr, "weight_decay": options.weight_decay}
-    if options.optimizer == "sgd":
-        return optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **common)
-    kind = optim.Adam if options.optimizer == "adam" else optim.AdamW
-    return kind(model.parameters(), **common)
+    name, settings = _OPTIMIZERS[options.optimizer]
+    if options.optimizer not in _UNDECAYED:
+        settings = {**settings, "weight_decay": options.weight_decay}
+    return getattr(optim, name)(model.parameters(), lr=options.lr, **settings)
 
 
 def make_scheduler(options: Options, optimizer: Any, batches: int) -> Any:
     """The scheduler that `options` names, for epochs of so many batches; None for "none"."""
-    from ..optim import lr_scheduler
+    from ..optim import lr_scheduler as schedules
 
-    epochs = options.epochs
-    if options.scheduler == "step":
-        return lr_scheduler.StepLR(optimizer, step_size=max(1, epochs // 3), gamma=0.1)
-    if options.scheduler == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    if options.scheduler == "onecycle":
-        return lr_scheduler.OneCycleLR(optimizer, max_lr=options.lr, total_steps=epochs * batches)
-    return None
+    lr, epochs = options.lr, options.epochs
+    # Where there is a momentum, cycles turn it against the rate.
+    momentum = optimizer.defaults.get("betas") or optimizer.defaults.get("momentum")
+    turned = bool(momentum)
+    makers: dict[str, Callable[[], Any]] = {
+        "none": lambda: None,
+        "step": lambda: schedules.StepLR(optimizer, step_size=max(1, epochs // 3), gamma=0.1),
+        "multistep": lambda: schedules.MultiStepLR(
+            optimizer, [max(1, epochs // 2), max(1, epochs * 3 // 4)]
+        ),
+        "exponential": lambda: schedules.ExponentialLR(optimizer, 0.01 ** (1 / epochs)),
+        "linear": lambda: schedules.LinearLR(optimizer, 1.0, 0.01, total_iters=epochs),
+        "polynomial": lambda: schedules.PolynomialLR(optimizer, total_iters=epochs, power=2.0),
+        "cosine": lambda: schedules.CosineAnnealingLR(optimizer, T_max=epochs),
+        "restarts": lambda: schedules.CosineAnnealingWarmRestarts(
+            optimizer,
+            T_0=max(1, epochs // 7),  # three periods: 1/7, 2/7 and 4/7
+            T_mult=2,
+        ),
+        "plateau": lambda: schedules.ReduceLROnPlateau(optimizer, factor=0.3, patience=2),
+        "cyclic": lambda: schedules.CyclicLR(
+            optimizer,
+            lr / 10,
+            lr,
+            step_size_up=max(1, epochs * batches // 6),  # three cycles
+            cycle_momentum=turned,
+        ),
+        "onecycle": lambda: schedules.OneCycleLR(
+            optimizer, max_lr=lr, total_steps=epochs * batches, cycle_momentum=turned
+        ),
+    }
+    return makers[options.scheduler]()

@@ -175,9 +175,11 @@ def _check_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
     if any(set(a) != set(b) for a, b in zip(here, there, strict=True)):
         raise CheckpointError("is of an optimizer with other options")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    together = (sum(p.numel() for p in parameters),)  # a vector of all, as LBFGS keeps them
     for index, entries in state["state"].items():
         for name, value in entries.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != parameters[index].shape:
+            fitting = ((), parameters[index].shape, together)
+            if isinstance(value, Tensor) and value.shape not in fitting:
                 raise CheckpointError(
                     f"has {name} of shape {value.shape} for parameter {index}, "
                     f"which is {parameters[index].shape}"

@@ -22,6 +22,7 @@ from ..autograd import device as device_type
 from ..backend.arrays import to_numpy
 from ..backend.random import manual_seed
 from ..functional import cat, cross_entropy
+from ..optim import LBFGS
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..version import __version__
 from .callbacks import Callback
@@ -238,19 +239,11 @@ class Trainer:
         return batches
 
     def _train(self, batches: Iterator[Any], began: float) -> None:
-        model, optimizer, loss_fn = self.model, self.optimizer, self.loss
         step_scheduler = self.scheduler.step if self._steps_each_batch() else None
         listeners = self._overriding("on_batch_end")
         for batch in batches:
             x, y = self._pair(batch, "fit: train_loader")
-            optimizer.zero_grad()
-            outputs = model(x)
-            loss = loss_fn(outputs, y)
-            value = loss.item()
-            if not math.isfinite(value):
-                self._raise_diverged(f"the loss became {value}", self.batch + 1)
-            loss.backward()
-            optimizer.step()
+            outputs, value = self._step(x, y)
             if step_scheduler is not None:
                 step_scheduler()
             self.batch += 1
@@ -263,6 +256,28 @@ class Trainer:
                 self._raise_interrupted()
         if self._meter.samples == 0:
             raise ValueError("fit: train_loader gave no samples")
+
+    def _step(self, x: Tensor, y: Tensor) -> tuple[Any, float]:
+        """A step of the optimizer; the outputs and the loss before it."""
+        found: list[Any] = []
+
+        def closure() -> Any:
+            self.optimizer.zero_grad()
+            outputs = self.model(x)
+            loss = self.loss(outputs, y)
+            if not found:
+                found[:] = outputs, loss.item()
+                if not math.isfinite(found[1]):
+                    self._raise_diverged(f"the loss became {found[1]}", self.batch + 1)
+            loss.backward()
+            return loss
+
+        if isinstance(self.optimizer, LBFGS):  # which asks for the loss at several points
+            self.optimizer.step(closure)
+        else:
+            closure()
+            self.optimizer.step()
+        return found[0], found[1]
 
     def _validate(self, loader: Any, began: float) -> dict[str, float]:
         before = generator_states(self._generators)

@@ -11,7 +11,14 @@ import pytest
 import minicnn
 from minicnn import datasets
 from minicnn.cli import runs
-from minicnn.cli.options import OPTIMIZERS, SCHEDULERS, complete, restored
+from minicnn.cli.options import (
+    OPTIMIZERS,
+    SCHEDULERS,
+    complete,
+    make_optimizer,
+    make_scheduler,
+    restored,
+)
 
 typer_testing = pytest.importorskip("typer.testing")
 from minicnn.cli.app import app  # noqa: E402
@@ -102,9 +109,7 @@ def test_seeds_decide_everything(here):
     assert weights(1, "a") == weights(1, "b") != weights(2, "c")
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "scheduler"), list(zip((*OPTIMIZERS, "sgd"), SCHEDULERS, strict=True))
-)
+@pytest.mark.parametrize(("optimizer", "scheduler"), list(zip(OPTIMIZERS, SCHEDULERS, strict=True)))
 def test_every_optimizer_and_scheduler(optimizer, scheduler, here):
     output = call("train", "lenet", *FAST, "--optimizer", optimizer, "--scheduler", scheduler)
     assert "test accuracy" in output
@@ -447,10 +452,45 @@ def test_defaults_suit_model_and_data():
     assert complete("lenet", "mnist", {}).epochs <= 10
     assert complete("lenet", "digits", {"lr": 0.5, "epochs": None}).lr == 0.5
     assert complete("lenet", "digits", {"optimizer": "sgd"}).lr > lenet.lr
+    assert complete("lenet", "digits", {"optimizer": "lbfgs"}).weight_decay == 0
+    with pytest.raises(ValueError, match=r"--weight-decay 0.1: rprop has none"):
+        complete("lenet", "digits", {"optimizer": "rprop", "weight_decay": 0.1})
+
+
+def test_help_names_every_optimizer_and_scheduler():
+    text = " ".join(call("train", "--help").replace("│", " ").split())
+    for names in (OPTIMIZERS, SCHEDULERS):
+        assert f"{', '.join(names[:-1])} or {names[-1]}." in text
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_all_pairs_of_optimizer_and_scheduler(optimizer, scheduler):
+    """Both as set up by the options: for one epoch and for nine, of two batches."""
+    for epochs in (1, 9):
+        given = {"optimizer": optimizer, "scheduler": scheduler, "epochs": epochs}
+        options = complete("lenet", "digits", given)
+        model = minicnn.nn.Linear(2, 2)
+        opt = make_optimizer(options, model)
+        schedule = make_scheduler(options, opt, batches=2)
+        assert 0 < opt.param_groups[0]["lr"] <= options.lr
+        if options.optimizer not in ("rprop", "lbfgs"):
+            assert opt.param_groups[0]["weight_decay"] == options.weight_decay
+        opt._stepped = True
+        rates = []
+        each_batch = scheduler in ("onecycle", "cyclic")
+        for _ in range(2 * epochs if each_batch else epochs):
+            rates.append(opt.param_groups[0]["lr"])
+            if schedule is not None:
+                schedule.step(*([1.0] if scheduler == "plateau" else []))
+        assert max(rates) == pytest.approx(options.lr) or scheduler == "onecycle"
+        assert epochs == 1 or scheduler == "none" or min(rates) < 0.5 * options.lr
 
 
 def test_restored_options():
-    stored = vars(complete("lenet", "digits", {})) | {"scheduler": "none"}
+    for scheduler in ("none", "plateau"):
+        stored = vars(complete("lenet", "digits", {})) | {"scheduler": scheduler}
+        assert restored(stored, {"epochs": 99}).epochs == 99
     assert restored(stored, {"epochs": 99, "device": "cpu", "lr": None}).epochs == 99
     with pytest.raises(ValueError, match="options are damaged"):
         restored({"epochs": 3}, {})

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import nn
+from minicnn import nn, optim
 from minicnn.data import DataLoader, TensorDataset
-from minicnn.optim import SGD, AdamW
-from minicnn.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from minicnn.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 from minicnn.train import Trainer
 
 
@@ -40,15 +39,16 @@ def make_trainer(run_dir=None, optimizer="adamw", scheduler="onecycle", seed=3, 
     """(trainer, train_loader, val_loader), always the same."""
     minicnn.manual_seed(seed)
     model = make_model()
-    if optimizer == "adamw":
-        opt = AdamW(model.parameters(), lr=1e-2)
-    else:
-        opt = SGD(model.parameters(), lr=1e-2, momentum=0.9)
+    kinds = {kind.lower(): getattr(optim, kind) for kind in optim.__all__ if kind != "lr_scheduler"}
+    settings = {"sgd": {"momentum": 0.9}, "lbfgs": {"max_iter": 3}}.get(optimizer, {})
+    opt = kinds[optimizer](model.parameters(), lr=1e-2, **settings)
     plan = None
     if scheduler == "onecycle":
         plan = OneCycleLR(opt, max_lr=2e-2, total_steps=EPOCHS * BATCHES)
     elif scheduler == "cosine":
         plan = CosineAnnealingLR(opt, T_max=EPOCHS)
+    elif scheduler == "plateau":
+        plan = ReduceLROnPlateau(opt, patience=0)
     trainer = Trainer(model, opt, scheduler=plan, run_dir=run_dir, **options)
     loader = DataLoader(make_data(), batch_size=8, shuffle=True)
     return trainer, loader, DataLoader(make_data(16, seed=1), batch_size=16)

@@ -51,9 +51,19 @@ def saved_bits(run_dir, name="last"):
     return flat(minicnn.load(run_dir / f"{name}.safetensors"))
 
 
+OTHERS = ["adam", "adamax", "nadam", "radam", "rmsprop", "rprop", "adagrad", "adadelta", "lbfgs"]
+
+
 @INTERRUPTIBLE
-@pytest.mark.parametrize("at", [(0, 1), (0, 4), (1, 6), (2, 3), (3, 6)])
-@pytest.mark.parametrize("kind", [("adamw", "onecycle"), ("sgd", "cosine")])
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        (kind, at)
+        for kind in (("adamw", "onecycle"), ("sgd", "cosine"))
+        for at in ((0, 1), (0, 4), (1, 6), (2, 3), (3, 6))
+    ]
+    + [((name, "plateau"), (2, 3)) for name in OTHERS],
+)
 def test_ctrl_c_and_resume_give_the_same_bits(at, kind, lab, tmp_path):
     whole, loader, val = lab.make_trainer(tmp_path / "whole", *kind)
     whole.fit(loader, val, epochs=lab.epochs)

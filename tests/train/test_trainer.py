@@ -53,6 +53,27 @@ def test_the_loop_is_the_textbooks(lab):
     assert lab.bits(trainer.model) == lab.bits(model)
 
 
+def test_lbfgs_is_given_a_closure(lab):
+    """Also as by hand; the row tells of the loss before each step, once for each batch."""
+    trainer, loader, _ = lab.make_trainer(optimizer="lbfgs", scheduler=None)
+    trainer.fit(loader, epochs=1)
+
+    other, loader, _ = lab.make_trainer(optimizer="lbfgs", scheduler=None)
+    other.model.train()
+    losses = []
+    for x, y in loader:
+
+        def closure(x=x, y=y):
+            other.optimizer.zero_grad()
+            loss = F.cross_entropy(other.model(x), y)
+            loss.backward()
+            return loss
+
+        losses.append(other.optimizer.step(closure).item())
+    assert lab.bits(trainer.model) == lab.bits(other.model)
+    assert trainer.history[0]["train_loss"] == pytest.approx(np.mean(losses))
+
+
 def test_evaluate_is_exact_and_leaves_no_trace(lab):
     trainer, loader, _ = lab.make_trainer()
     trainer.fit(loader, epochs=1)
