@@ -26,25 +26,23 @@ def diagnose(check: Any, i: int, g: np.ndarray, v: np.ndarray) -> str:
 
 def _judge(check: Any, i: int, e: np.ndarray, slope: Any) -> str:
     """Why analytic and numeric differ at the element that e picks."""
-    if not np.isfinite([slope.numeric, *check.slopes(i, e)]).all():
+    left, right = check.slopes(i, e, slope.unit)
+    if not np.isfinite([slope.numeric, left, right, *check.terms()]).all():
         return (
             "not finite: fn is NaN or infinite here or a small step away, where it has no "
             "slope to compare with; check at another point"
         )
-    # At a point with many digits: what float32 could hold by chance at x, it cannot there.
-    ys = [y.array for y in check.call({i: check.x[i] + np.pi * 1e-6 * e})[0]]
-    if any(y.itemsize < 8 or (np.any(y % 1) and np.all(y == y.astype(np.float32))) for y in ys):
+    if _rounds(check, i, e * slope.unit):
         return (
             "float32 rounding: fn computes in single precision although its inputs are "
             "float64, so differences are noise; make its parameters and constants float64"
         )
     if slope.kink:
-        left, right = check.slopes(i, e)
         return (
             f"kink or tie: the slope is {left:.6g} on the left and {right:.6g} on the right; "
             "there is no derivative here, so check at another point"
         )
-    near = sum(check.slopes(i, e)) / 2  # with one of the smaller steps
+    near = (left + right) / 2  # with one of the smaller steps
     doubt = max(slope.doubt, abs(near - slope.numeric) - 0.1 * abs(near) - 1e-3)
     if slope.error <= 10 * doubt:
         return (
@@ -53,6 +51,20 @@ def _judge(check: Any, i: int, e: np.ndarray, slope: Any) -> str:
             "about the backward; check at another point or scale"
         )
     return "wrong backward: the function is smooth here and its derivative is the numeric value"
+
+
+def _rounds(check: Any, i: int, e: np.ndarray) -> bool:
+    """Whether fn's outputs are float32, by type or because they have no more digits.
+
+    Looked at where x has many digits, for at x float32 may hold them by chance, and at what has
+    changed on the way there.
+    """
+    pairs = zip(check.call()[0], check.call({i: check.x[i] + np.pi * 1e-6 * e})[0], strict=True)
+    for before, after in pairs:
+        y = after.array[after.array != before.array]
+        if after.array.itemsize < 8 or (np.any(y % 1) and np.all(y == y.astype(np.float32))):
+            return True
+    return False
 
 
 def _only(v: np.ndarray, indices: np.ndarray) -> np.ndarray:

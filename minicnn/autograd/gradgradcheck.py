@@ -27,7 +27,7 @@ def gradgradcheck(
     if grad_outputs is None:
         rng = np.random.default_rng(options.get("seed", 0))
         grad_outputs = [
-            rng.standard_normal(y.shape).astype(y.dtype) for y in outputs_of(fn(*given))
+            np.asarray(rng.standard_normal(y.shape), y.dtype) for y in outputs_of(fn(*given))
         ]
     elif isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs]

@@ -213,6 +213,26 @@ class MulGradientConstant(MulTwice):
         return raw(grad_y) * b, raw(grad_y) * a
 
 
+class SmallCubeTwice(Function):
+    """Second derivatives below atol."""
+
+    shapes = ((3, 4),)
+
+    def forward(self, x):
+        self.save(x)
+        return x * x * x * 1e-9
+
+    def backward(self, grad_y):
+        (x,) = self.saved
+        return 3e-9 * x * x * grad_y
+
+
+class SmallCubeOneFactorConstant(SmallCubeTwice):
+    def backward(self, grad_y):
+        (x,) = self.saved
+        return 3e-9 * x * raw(x) * grad_y
+
+
 class MatMulTwice(Function):
     shapes = ((3, 4), (4, 2))
 
