@@ -63,7 +63,7 @@ def arguments(cls):
 
 
 def named(cls):
-    return cls.__name__
+    return f"{cls.__module__.removeprefix('mutations_')}-{cls.__name__}"
 
 
 @pytest.mark.parametrize("right", [*FAMILIES, *TWICE], ids=named)
