@@ -72,8 +72,8 @@ def test_the_right_form_passes(right):
 
 
 @pytest.mark.parametrize("wrong", MUTANTS, ids=named)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_every_mutant_is_rejected(wrong, seed):
+def test_every_mutant_is_rejected(wrong):
+    seed = zlib.crc32(wrong.__name__.encode())  # a draw of its own, and always the same
     with pytest.raises(GradcheckError, match=r"wrong backward|not deterministic|float32"):
         gradcheck(wrong.apply, arguments(wrong), seed=seed)
 
@@ -92,8 +92,8 @@ def test_every_wrong_second_derivative_is_rejected(wrong):
 
 
 def test_there_are_enough_of_them():
-    assert len(MUTANTS) >= 130
-    assert len(MUTANTS_TWICE) >= 12
+    assert len(MUTANTS) >= 240
+    assert len(MUTANTS_TWICE) >= 15
     for right, mutants in {**FAMILIES, **TWICE}.items():
         assert mutants, f"{right.__name__} has no mutant"
 

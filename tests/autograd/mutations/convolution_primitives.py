@@ -1,9 +1,9 @@
-"""Wrong backwards of convolutions, transposed ones and folds, over the loops of reference.py."""
+"""Wrong backwards of convolutions, transposed ones and folds, over the primitives of backend."""
 
 import numpy as np
 
 from minicnn.autograd import Function
-from minicnn.backend import ConvGeometry, reference
+from minicnn.backend import ConvGeometry, cpu
 
 COVERS = ()
 
@@ -15,12 +15,12 @@ class GroupedDilatedConv(Function):
 
     def forward(self, x, w):
         self.save(x, w)
-        return reference.conv_forward(x, w, None, GROUPED)
+        return cpu.conv_forward(x, w, None, GROUPED)
 
     def backward(self, grad_y):
         x, w = self.saved
-        grad_w = reference.conv_grad_weight(x, grad_y, GROUPED)
-        return reference.conv_grad_input(grad_y, w, GROUPED), grad_w
+        grad_w = cpu.conv_grad_weight(x, grad_y, GROUPED)
+        return cpu.conv_grad_input(grad_y, w, GROUPED), grad_w
 
 
 class GroupedConvIgnoresDilation(GroupedDilatedConv):
@@ -29,7 +29,7 @@ class GroupedConvIgnoresDilation(GroupedDilatedConv):
     def backward(self, grad_y):
         dense = ConvGeometry.of((1, 4, 3, 2), (4, 2, 2, 2), padding=1, groups=2)
         grad_x = np.zeros((1, 4, 4, 3))
-        grad_x[:, :, :3, :2] = reference.conv_grad_input(grad_y, self.saved[1], dense)
+        grad_x[:, :, :3, :2] = cpu.conv_grad_input(grad_y, self.saved[1], dense)
         return grad_x, super().backward(grad_y)[1]
 
 
@@ -39,7 +39,7 @@ class GroupedConvAlwaysTheFirstGroup(GroupedDilatedConv):
     def backward(self, grad_y):
         x, _ = self.saved
         first = x[:, [0, 1, 0, 1]]
-        grad_w = reference.conv_grad_weight(first, grad_y, GROUPED)
+        grad_w = cpu.conv_grad_weight(first, grad_y, GROUPED)
         return super().backward(grad_y)[0], grad_w
 
 
@@ -51,12 +51,12 @@ class ConvTranspose(Function):
 
     def forward(self, x, w):
         self.save(x, w)
-        return reference.conv_grad_input(x, w, UP)
+        return cpu.conv_grad_input(x, w, UP)
 
     def backward(self, grad_y):
         x, w = self.saved
-        grad_w = reference.conv_grad_weight(grad_y, x, UP)
-        return reference.conv_forward(grad_y, w, None, UP), grad_w
+        grad_w = cpu.conv_grad_weight(grad_y, x, UP)
+        return cpu.conv_forward(grad_y, w, None, UP), grad_w
 
 
 class ConvTransposeTransposedAgain(ConvTranspose):
@@ -64,7 +64,7 @@ class ConvTransposeTransposedAgain(ConvTranspose):
 
     def backward(self, grad_y):
         _, w = self.saved
-        flipped = reference.conv_forward(grad_y, w[:, :, ::-1, ::-1], None, UP)
+        flipped = cpu.conv_forward(grad_y, w[:, :, ::-1, ::-1], None, UP)
         return flipped, super().backward(grad_y)[1]
 
 
@@ -74,7 +74,7 @@ class ConvTransposeForgetsTheStride(ConvTranspose):
     def backward(self, grad_y):
         _, w = self.saved
         dense = ConvGeometry.of(UP.x_shape, w.shape, padding=1)
-        every = reference.conv_forward(grad_y, w, None, dense)
+        every = cpu.conv_forward(grad_y, w, None, dense)
         return every[:, :, :3, :3], super().backward(grad_y)[1]
 
 
@@ -85,8 +85,8 @@ class ConvTransposeForgetsWhatWasCutOff(ConvTranspose):
         x, w = self.saved
         moved = ConvGeometry.of(UP.x_shape, w.shape, stride=2, padding=((0, 1), (0, 1)))
         return (
-            reference.conv_forward(grad_y, w, None, moved),
-            reference.conv_grad_weight(grad_y, x, moved),
+            cpu.conv_forward(grad_y, w, None, moved),
+            cpu.conv_grad_weight(grad_y, x, moved),
         )
 
 
@@ -97,10 +97,10 @@ class Unfold(Function):
     shapes = ((2, 2, 4, 4),)
 
     def forward(self, x):
-        return reference.im2col(x, WINDOWS)
+        return cpu.im2col(x, WINDOWS)
 
     def backward(self, grad_cols):
-        return reference.col2im(grad_cols, WINDOWS)
+        return cpu.col2im(grad_cols, WINDOWS)
 
 
 class UnfoldLastWindowWins(Unfold):
@@ -117,7 +117,7 @@ class UnfoldAveragesOverlap(Unfold):
     """The inverse of im2col in place of its adjoint."""
 
     def backward(self, grad_cols):
-        count = reference.col2im(np.ones_like(grad_cols), WINDOWS)
+        count = cpu.col2im(np.ones_like(grad_cols), WINDOWS)
         return super().backward(grad_cols) / count
 
 

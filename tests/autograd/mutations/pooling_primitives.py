@@ -1,9 +1,9 @@
-"""Wrong backwards of pooling with two and three axes, over the loops of backend/reference.py."""
+"""Wrong backwards of pooling with two and three axes, over the primitives of backend."""
 
 import numpy as np
 
 from minicnn.autograd import Function
-from minicnn.backend import PoolGeometry, reference
+from minicnn.backend import PoolGeometry, cpu
 from minicnn.backend.geometry import adaptive_windows
 
 COVERS = ()
@@ -15,10 +15,10 @@ class AvgPool(Function):
     shapes = ((2, 2, 5, 5),)
 
     def forward(self, x):
-        return reference.avg_pool_forward(x, POOL, count_include_pad=False)
+        return cpu.avg_pool_forward(x, POOL, count_include_pad=False)
 
     def backward(self, grad_y):
-        return reference.avg_pool_backward(grad_y, (2, 2, 5, 5), POOL, count_include_pad=False)
+        return cpu.avg_pool_backward(grad_y, (2, 2, 5, 5), POOL, count_include_pad=False)
 
 
 class AvgPoolLosesOverlap(AvgPool):
@@ -38,29 +38,29 @@ class MaxPool3d(Function):
     shapes = ((2, 1, 3, 4, 2),)
 
     def forward(self, x):
-        y, indices = reference.max_pool_forward(x, VOLUME)
+        y, indices = cpu.max_pool_forward(x, VOLUME)
         self.save(indices)
         return y
 
     def backward(self, grad_y):
-        return reference.max_pool_backward(grad_y, self.saved[0], (2, 1, 3, 4, 2))
+        return cpu.max_pool_backward(grad_y, self.saved[0], (2, 1, 3, 4, 2))
 
 
 class MaxPool3dExchangesAxes(MaxPool3d):
     def backward(self, grad_y):
         """Takes (d*H + h)*W + k for (d*W + k)*H + h."""
         d, h, k = np.unravel_index(self.saved[0], (3, 4, 2))
-        return reference.max_pool_backward(grad_y, (d * 2 + k) * 4 + h, (2, 1, 3, 4, 2))
+        return cpu.max_pool_backward(grad_y, (d * 2 + k) * 4 + h, (2, 1, 3, 4, 2))
 
 
 class AdaptiveAvgPool(Function):
     shapes = ((2, 2, 5, 4),)
 
     def forward(self, x):
-        return reference.adaptive_avg_pool_forward(x, (3, 3))
+        return cpu.adaptive_avg_pool_forward(x, (3, 3))
 
     def backward(self, grad_y):
-        return reference.adaptive_avg_pool_backward(grad_y, (2, 2, 5, 4))
+        return cpu.adaptive_avg_pool_backward(grad_y, (2, 2, 5, 4))
 
 
 class AdaptiveAvgPoolOneDivisor(AdaptiveAvgPool):
@@ -90,7 +90,7 @@ class LpPool(Function):
     shapes = ((2, 1, 6),)
 
     def forward(self, x):
-        s = reference.avg_pool_forward(x**4, HANGING) * 3
+        s = cpu.avg_pool_forward(x**4, HANGING) * 3
         self.save(x, s)
         return s**0.25
 
@@ -99,7 +99,7 @@ class LpPool(Function):
         return x**3 * self.spread(3 * s**-0.75 * grad_y)
 
     def spread(self, g):
-        return reference.avg_pool_backward(g, (2, 1, 6), HANGING)
+        return cpu.avg_pool_backward(g, (2, 1, 6), HANGING)
 
 
 class LpPoolOfAbsoluteValues(LpPool):
@@ -109,7 +109,7 @@ class LpPoolOfAbsoluteValues(LpPool):
 
 class LpPoolForgetsWhatHangsOver(LpPool):
     def spread(self, g):
-        return reference.avg_pool_backward(g, (2, 1, 6), HANGING, True, 3)
+        return cpu.avg_pool_backward(g, (2, 1, 6), HANGING, True, 3)
 
 
 class LpPoolForgetsTheRoot(LpPool):
@@ -125,15 +125,15 @@ class MaxUnpool(Function):
     shapes = ((2, 1, 4),)
 
     def forward(self, x):
-        return reference.max_unpool_forward(x, PLACES, (6,))
+        return cpu.max_unpool_forward(x, PLACES, (6,))
 
     def backward(self, grad_y):
-        return reference.max_unpool_backward(grad_y, PLACES)
+        return cpu.max_unpool_backward(grad_y, PLACES)
 
 
 class MaxUnpoolGradientForWhatWasWrittenOver(MaxUnpool):
     def backward(self, grad_y):
-        return reference.max_pool_gather(grad_y, PLACES)
+        return cpu.max_pool_gather(grad_y, PLACES)
 
 
 class StochasticPoolMean(Function):
@@ -143,7 +143,7 @@ class StochasticPoolMean(Function):
     positive = True
 
     def forward(self, x):
-        s, q = (reference.avg_pool_forward(v, POOL, True, 1) for v in (x, x * x))
+        s, q = (cpu.avg_pool_forward(v, POOL, True, 1) for v in (x, x * x))
         self.save(x, s, q / s)
         return q / s
 
@@ -152,7 +152,7 @@ class StochasticPoolMean(Function):
         return 2 * x * self.spread(grad_y / s) - self.spread(y * grad_y / s)
 
     def spread(self, g):
-        return reference.avg_pool_backward(g, (2, 2, 5, 5), POOL, True, 1)
+        return cpu.avg_pool_backward(g, (2, 2, 5, 5), POOL, True, 1)
 
 
 class StochasticPoolMeanFixedProbabilities(StochasticPoolMean):
@@ -173,15 +173,15 @@ class StochasticPool(Function):
 
     def forward(self, x):
         u = np.random.default_rng(0).random((2, 2, 3, 3))
-        y, indices = reference.stochastic_pool_forward(x, u, POOL)
+        y, indices = cpu.stochastic_pool_forward(x, u, POOL)
         self.save(x, indices)
         return y
 
     def backward(self, grad_y):
-        return reference.max_pool_backward(grad_y, self.saved[1], (2, 2, 5, 5))
+        return cpu.max_pool_backward(grad_y, self.saved[1], (2, 2, 5, 5))
 
 
 class StochasticPoolGradientToTheLargest(StochasticPool):
     def backward(self, grad_y):
-        _, indices = reference.max_pool_forward(self.saved[0], POOL)
-        return reference.max_pool_backward(grad_y, indices, (2, 2, 5, 5))
+        _, indices = cpu.max_pool_forward(self.saved[0], POOL)
+        return cpu.max_pool_backward(grad_y, indices, (2, 2, 5, 5))
