@@ -96,6 +96,14 @@ class TestAccepts:
     def test_a_function_that_refuses_scattered_memory(self):
         assert gradcheck(lambda x: x.view(6) * 2, leaf(2, 3))
 
+    def test_a_function_of_the_memory_order(self):
+        def fn(x):
+            y = x * 1
+            y.reshape(3, 2)[1] = 7.0  # lost if y is not contiguous, for then it is a copy
+            return y
+
+        assert gradcheck(fn, leaf(2, 3))
+
     def test_the_inputs_are_left_alone(self):
         x = leaf(3)
         before = x.array.copy()
