@@ -7,7 +7,7 @@ import numpy as np
 from minicnn.autograd import Function
 from minicnn.backend import reference
 
-COVERS = ("activation", "gate", "shrink", "special")
+COVERS = ("activation", "gate", "shrink", "special", "inverse_erf")
 
 ERF = np.vectorize(math.erf)
 
@@ -560,3 +560,26 @@ class Erf(Function):
 class ErfWithoutItsConstant(Erf):
     def backward(self, grad_y):
         return grad_y * np.exp(-(self.saved[0] ** 2))
+
+
+class Erfinv(Function):
+    """By Newton's method: the slope of the inverse is one over the slope, at y."""
+
+    inputs = (np.array([-0.7, 0.1, 0.5]),)
+
+    def forward(self, x):
+        y = np.zeros_like(x)
+        for _ in range(20):
+            y = y - (ERF(y) - x) * math.sqrt(math.pi) / 2 * np.exp(y * y)
+        self.save(x, y)
+        return y
+
+    def backward(self, grad_y):
+        return grad_y * math.sqrt(math.pi) / 2 * np.exp(self.saved[1] ** 2)
+
+
+class ErfinvAtTheInput(Erfinv):
+    """x for y."""
+
+    def backward(self, grad_y):
+        return grad_y * math.sqrt(math.pi) / 2 * np.exp(self.saved[0] ** 2)

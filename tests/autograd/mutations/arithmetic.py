@@ -4,7 +4,7 @@ import numpy as np
 
 from minicnn.autograd import Function
 
-COVERS = ("arithmetic", "exponential", "trigonometry", "rounding", "compare", "choice")
+COVERS = ("arithmetic", "operands", "exponential", "trigonometry", "rounding", "compare", "choice")
 
 
 class Mul(Function):
