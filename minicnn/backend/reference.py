@@ -13,7 +13,8 @@ changed. The faster versions with the same names stand in the folders beside thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -420,6 +421,7 @@ def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: Ints) -> ndarray:
 # Batch normalisation. M = N*H*W values stand in each channel; "over c" means over all of them.
 
 
+@np.errstate(all="ignore")
 def batch_norm_forward(
     x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
 ) -> tuple[ndarray, ndarray, ndarray]:
@@ -451,6 +453,7 @@ def batch_norm_forward(
     return y.astype(x.dtype), mean.astype(statistics), var.astype(statistics)
 
 
+@np.errstate(all="ignore")
 def batch_norm_inference(
     x: ndarray,
     weight: ndarray | None,
@@ -471,6 +474,7 @@ def batch_norm_inference(
     return y.astype(x.dtype)
 
 
+@np.errstate(all="ignore")
 def batch_norm_backward(
     grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
 ) -> tuple[ndarray, ndarray, ndarray]:
@@ -556,6 +560,26 @@ def log_softmax_backward(grad_y: ndarray, y: ndarray, axis: int) -> ndarray:
     for g, y_line, out in _lines(axis, GY, Y, grad_x):
         out[:] = g - np.exp(y_line) * g.sum()
     return grad_x.astype(y.dtype)
+
+
+# The error function. Python's own, number by number.
+
+
+def erf(x: ndarray) -> ndarray:
+    """y[i] = 2 / sqrt(pi) * integral from 0 to x[i] of e^(-t^2) dt; y like x."""
+    return _number_by_number(math.erf, x)
+
+
+def erfc(x: ndarray) -> ndarray:
+    """y[i] = 1 - erf(x[i]), with the digits that the difference loses; y like x."""
+    return _number_by_number(math.erfc, x)
+
+
+def _number_by_number(function: Callable[[float], float], x: ndarray) -> ndarray:
+    y = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        y[place] = function(float(x[place]))
+    return y.astype(x.dtype)
 
 
 # Matrices

@@ -23,7 +23,7 @@ kept and not x: the layer behind keeps y as its own input anyway, and x can be f
 
 The kinks follow PyTorch: relu'(0) = 0, leaky_relu'(0) = s, prelu'(0) = w, elu'(0) = a, selu'(0) =
 r*a, hardtanh' = 0 at lo and at hi, hardsigmoid' = 0 at -3 and 3. A NaN stays a NaN; its gradient
-under relu, hardtanh and hardsigmoid is 0.
+passes relu, and is 0 under hardtanh and hardsigmoid.
 
 prelu's slope w is an input like x. It serves a whole channel c of x[n,c,i,j] (or, with one entry,
 all of x), and dy/dw[c] = min(x, 0), so that
@@ -72,6 +72,7 @@ grad_x = [1/4 * (1 - 1/4), 3/4 * (0 - 1/4)] = [3/16, -3/16].
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,16 +89,22 @@ from .shape import axis_of, reshape, sum_to
 
 __all__ = [
     "celu",
+    "celu_",
     "elu",
+    "elu_",
     "hardsigmoid",
     "hardtanh",
+    "hardtanh_",
     "leaky_relu",
+    "leaky_relu_",
     "log_softmax",
     "logsigmoid",
     "prelu",
     "relu",
     "relu6",
+    "relu_",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "softmax",
@@ -112,7 +119,7 @@ __all__ = [
 
 
 class ReLU(Function):
-    """y = max(x, 0): formula (1).  grad_x = grad_y * (y > 0)."""
+    """y = max(x, 0): formula (1).  grad_x = grad_y where y > 0, else 0."""
 
     def forward(self, x: Any) -> Any:
         y = backend.array_module(x).maximum(x, 0)  # propagates NaN
@@ -121,7 +128,8 @@ class ReLU(Function):
 
     def backward(self, grad_y: Any) -> Any:
         (y,) = self.saved
-        return grad_y * (y > 0)  # by a bool: several times as fast as where() on random signs
+        # By a bool: several times as fast as where() on random signs. Not y > 0: NaN shall pass.
+        return grad_y * logical_not(y <= 0)
 
 
 class LeakyReLU(Function):
@@ -225,12 +233,14 @@ class SiLU(Function):
 
     def forward(self, x: Any) -> Any:
         self.save(x)
-        return x * Sigmoid.apply(x)
+        with np.errstate(invalid="ignore"):  # -infinity * 0 is NaN, as in PyTorch
+            return x * Sigmoid.apply(x)
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
         s = Sigmoid.apply(x)
-        return grad_y * (s * (1 + x * (1 - s)))
+        with np.errstate(invalid="ignore"):
+            return grad_y * (s * (1 + x * (1 - s)))
 
 
 class ELU(Function):
@@ -283,6 +293,7 @@ class Hardtanh(Function):
     """y = min(max(x, lo), hi): formula (8).  grad_x = grad_y where lo < x < hi, else 0."""
 
     def forward(self, x: Any, *, lo: float, hi: float) -> Any:
+        lo, hi = (number_of_type("hardtanh", "a bound", bound, x) for bound in (lo, hi))
         self.lo, self.hi = lo, hi
         y = backend.array_module(x).clip(x, lo, hi)
         self.save(y)
@@ -343,16 +354,43 @@ class LogSoftmax(Function):
 # ---------------------------------------------------------------------- public functions
 
 
+_INTEGERS_TOO = ("hardtanh", "relu", "relu6", "threshold")  # which compare, and no more
+
+
 def activate(function: str, op: Any, x: Any, in_place: bool = False, **options: Any) -> Any:
-    """op.apply(x), into x's own memory if asked for."""
-    if function != "relu":  # which has a meaning for integers
+    """op.apply(x), into x's own memory if asked for.
+
+    Half precision is for storage: what does more than compare runs in float32 and is rounded once.
+    """
+    exact = function in _INTEGERS_TOO
+    if not exact or getattr(x, "dtype", None) is None or x.dtype.kind not in "iu":
         check_floating(function, "x", x)
+    apply: Any = partial(op.apply, **options)
+    if x.dtype == np.float16 and not exact:
+        apply = partial(_in_float32, apply)
     if not in_place:
-        return op.apply(x, **options)
+        return apply(x)
     if isinstance(x, Tensor):
-        return inplace(f"{function}_", x, lambda t: op.apply(t, **options))
-    x[...] = op.apply(x, **options)
+        return inplace(f"{function}_", x, apply)
+    x[...] = apply(x)
     return x
+
+
+def _in_float32(apply: Any, x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return cast(apply(cast(x, np.float32)), x.dtype)
+
+
+def number_of_type(function: str, name: str, value: Any, x: Any) -> Any:
+    """A number in the type of x, if that is an integer type; RuntimeError where it does not fit."""
+    if x.dtype.kind not in "iu":
+        return value
+    try:
+        return x.dtype.type(value)
+    except OverflowError:
+        raise RuntimeError(
+            f"{function}: {name} expects a number that x's type {x.dtype} holds, got {value}"
+        ) from None
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -399,16 +437,16 @@ def prelu(input: Any, weight: Any) -> Any:
 
 def sigmoid(input: Any) -> Any:
     """1 / (1 + exp(-x)), element by element. Integers become the default floating type."""
-    return activate("sigmoid", Sigmoid, _cast_integers(input))
+    return activate("sigmoid", Sigmoid, floating_input(input))
 
 
 def tanh(input: Any) -> Any:
     """The hyperbolic tangent, element by element. Integers become the default floating type."""
-    return activate("tanh", Tanh, _cast_integers(input))
+    return activate("tanh", Tanh, floating_input(input))
 
 
-def _cast_integers(x: Any) -> Any:
-    """`x` itself, or if it holds integers or bools, in the default floating type."""
+def floating_input(x: Any) -> Any:
+    """`x` itself, or if it holds integers or bools, `x` in the default floating type."""
     dtype = getattr(x, "dtype", None)
     return x if dtype is None or dtype.kind in "fc" else cast(x, dtypes.get_default_dtype())
 
@@ -419,8 +457,8 @@ def logsigmoid(input: Any) -> Any:
 
 
 def softsign(input: Any) -> Any:
-    """x / (1 + |x|), element by element. TypeError if the input is not floating."""
-    return activate("softsign", Softsign, input)
+    """x / (1 + |x|), element by element. Integers become the default floating type."""
+    return activate("softsign", Softsign, floating_input(input))
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
@@ -464,9 +502,10 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """x, kept between min_val and max_val; the gradient at both is 0.
+    """x, also of integers, kept between min_val and max_val; the gradient at both is 0.
 
-    ValueError if min_val > max_val, TypeError if the input is not floating.
+    Raises ValueError if min_val > max_val, RuntimeError if an integer type does not hold them,
+    TypeError if the input holds bools.
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val expects at most max_val={max_val}, got {min_val}")
@@ -474,7 +513,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
-    """min(max(x, 0), 6), element by element. TypeError if the input is not floating."""
+    """min(max(x, 0), 6), element by element, also of integers; the gradient at 0 and 6 is 0."""
     return activate("relu6", Hardtanh, input, inplace, lo=0.0, hi=6.0)
 
 
@@ -525,3 +564,36 @@ def _along_axis(function: str, op: Any, x: Any, dim: Any, level: int, dtype: Any
     if x.ndim == 0:
         return reshape(op.apply(reshape(x, (1,)), axis=0), ())
     return op.apply(x, axis=axis)
+
+
+# ---------------------------------------------------------------------- in place
+
+
+def relu_(input: Any) -> Any:
+    """relu in the input's own memory."""
+    return relu(input, True)
+
+
+def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Any:
+    """leaky_relu in the input's own memory."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def elu_(input: Any, alpha: float = 1.0) -> Any:
+    """elu in the input's own memory."""
+    return elu(input, alpha, True)
+
+
+def celu_(input: Any, alpha: float = 1.0) -> Any:
+    """celu in the input's own memory."""
+    return celu(input, alpha, True)
+
+
+def selu_(input: Any) -> Any:
+    """selu in the input's own memory."""
+    return selu(input, True)
+
+
+def hardtanh_(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """hardtanh in the input's own memory."""
+    return hardtanh(input, min_val, max_val, True)

@@ -17,18 +17,19 @@ from typing import Any
 
 from .. import backend
 from ..autograd import Function
-from .activation import Tanh, activate
-from .compare import logical_not
+from .activation import Tanh, activate, floating_input, number_of_type
+from .arithmetic import logical_not
 
-__all__ = ["hardshrink", "softshrink", "tanhshrink", "threshold"]
+__all__ = ["hardshrink", "softshrink", "tanhshrink", "threshold", "threshold_"]
 
 
 class Threshold(Function):
     """y = x where x > T, else v: formula (1).  grad_x = grad_y where x > T, else 0."""
 
     def forward(self, x: Any, *, threshold: float, value: float) -> Any:
-        low = x <= threshold
+        low = x <= number_of_type("threshold", "threshold", threshold, x)
         self.save(low)
+        value = number_of_type("threshold", "value", value, x)
         return backend.array_module(x).where(low, x.dtype.type(value), x)
 
     def backward(self, grad_y: Any) -> Any:
@@ -79,8 +80,13 @@ class Tanhshrink(Function):
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
-    """x where x > threshold, else `value`. TypeError if the input is not floating."""
+    """x where x > threshold, else `value`, also of integers. TypeError if the input holds bools."""
     return activate("threshold", Threshold, input, inplace, threshold=threshold, value=value)
+
+
+def threshold_(input: Any, threshold: float, value: float) -> Any:
+    """threshold in the input's own memory."""
+    return activate("threshold", Threshold, input, True, threshold=threshold, value=value)
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
@@ -99,5 +105,5 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
 
 
 def tanhshrink(input: Any) -> Any:
-    """x - tanh(x), element by element. TypeError if the input is not floating."""
-    return activate("tanhshrink", Tanhshrink, input)
+    """x - tanh(x), element by element. Integers become the default floating type."""
+    return activate("tanhshrink", Tanhshrink, floating_input(input))

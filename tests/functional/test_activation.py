@@ -355,9 +355,75 @@ def test_inplace(function):
         function(x, inplace=True)
 
 
-def test_integers():
-    assert relu(np.array([-2, 3])).tolist() == [0, 3]
-    assert sigmoid(Tensor(np.array([0]))).dtype == tanh(np.array([0])).dtype == np.float32
+def in_place_forms(lib):
+    F = lib.nn.functional
+    return [
+        *(F.relu_, F.elu_, F.selu_, F.celu_, F.leaky_relu_, F.hardtanh_),
+        *(lambda x: F.elu_(x, 1.5), lambda x: F.leaky_relu_(x, 2.0), lambda x: F.celu_(x, 2.0)),
+        *(lambda x: F.hardtanh_(x, -0.5, 0.8), lambda x: F.threshold_(x, 0.1, 20.0)),
+        *(lib.relu_, lib.selu_, lib.celu_, lambda x: lib.threshold_(x, 0.1, 20.0)),
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(in_place_forms(minicnn))))
+def test_in_place_forms(number, parity):
+    """After a product, which can do without its result; the leaf itself is refused."""
+
+    def after_a_product(lib, x):
+        middle = x * 2
+        y = in_place_forms(lib)[number](middle)
+        assert y is middle
+        return y
+
+    function = in_place_forms(minicnn)[number]
+    parity(after_a_product, np.array([-3.0, -0.7, 0.2, 0.3, 0.9]))
+    with pytest.raises(RuntimeError, match="_: a leaf that requires a gradient cannot"):
+        function(leaf([1.0]))
+    raw = np.array([-2.0, 1.0])
+    assert function(raw) is raw
+
+
+@pytest.mark.parametrize("number", range(len(in_place_forms(minicnn))))
+def test_a_value_that_another_op_saved_is_not_lost_in_silence(number):
+    """exp needs its own result; relu needs what it gave, which the second change spoils."""
+    x = leaf([-1.0, 0.5])
+    y = in_place_forms(minicnn)[number](x.exp())
+    with pytest.raises(RuntimeError, match=r"ExpBackward: .* changed in place by"):
+        y.sum().backward()
+    y = relu(x * 1.0)
+    in_place_forms(minicnn)[number](y)
+    with pytest.raises(RuntimeError, match=r"ReLUBackward: .* changed in place by"):
+        y.sum().backward()
+
+
+INTEGERS = np.array([[-9, -1, 0], [1, 3, 9]])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "tanhshrink", "softsign", "sigmoid", "tanh"])
+def test_integers(name, dtype, parity):
+    """relu and relu6 keep them, the others make them floats of the default type."""
+    x = np.abs(INTEGERS).astype(dtype) if dtype == "uint8" else INTEGERS.astype(dtype)
+    parity(lambda lib, x: getattr(lib.nn.functional, name)(x), x, grads=False, rtol=1e-6)
+
+
+def test_bounds_of_integers(parity, refuses):
+    x = INTEGERS
+    parity(lambda lib, x: lib.nn.functional.hardtanh(x, -2, 5), x)
+    parity(lambda lib, x: lib.nn.functional.threshold(x, 2, 7), x)
+    parity(lambda lib, x: lib.nn.functional.threshold(x, 0.5, 7.9), x)  # rounded towards 0
+    small = np.array([1, 2], "uint8")
+    text = "threshold: value expects a number that x's type uint8 holds, got -1"
+    with pytest.raises(RuntimeError, match=text):  # PyTorch makes it 255
+        threshold(small, 1, -1)
+    text = "hardtanh: a bound expects a number that x's type uint8 holds"
+    refuses(lambda lib, x: lib.nn.functional.hardtanh(x), small, match=text)
+    for name in ("relu", "relu6", "hardtanh"):
+        text = f"{name}: x expects a floating type, got bool"
+        refuses(lambda lib, x, n=name: getattr(lib.nn.functional, n)(x), small > 1, match=text)
+
+
+def test_other_types_are_refused():
     with pytest.raises(TypeError, match="elu: x expects a floating type, got int64"):
         elu(np.array([1]))
     with pytest.raises(TypeError, match="softmax: x expects a floating type, got int64"):
@@ -365,8 +431,36 @@ def test_integers():
     assert erf(Tensor(np.array([1]))).dtype == np.float32
     with pytest.raises(ValueError, match="hardtanh: min_val expects at most max_val=0"):
         hardtanh(np.ones(1), 1, 0)
-    with pytest.raises(TypeError, match="tanh: x expects a Tensor or an array, got list"):
-        tanh([1.0])
+    for function in (relu, tanh):
+        text = f"{function.__name__}: x expects a Tensor or an array, got list"
+        with pytest.raises(TypeError, match=text):
+            function([1.0])
+
+
+def test_the_gradient_of_nan_passes_relu(parity):
+    parity(lambda lib, x: lib.nn.functional.relu(x), np.array([np.nan, 1.0, -1.0]))
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_half_precision_is_rounded_once(name):
+    """What float32 gives, rounded: forward and backward."""
+    half = np.random.default_rng(0).normal(0, 3, 200).astype(np.float16)
+    narrow, wide = Tensor(half, requires_grad=True), Tensor(half.astype("f"), requires_grad=True)
+    y, z = FORMULAS[name][0](narrow), FORMULAS[name][0](wide)
+    y.backward(minicnn.ones_like(y))
+    z.backward(minicnn.ones_like(z))
+    assert y.dtype == narrow.grad.dtype == np.float16
+    exact = name.startswith("prelu")  # which has no number to round but the product
+    tolerance = 2e-3 if exact else 0
+    for a, b in ((y.detach(), z.detach()), (narrow.grad, wide.grad)):
+        np.testing.assert_allclose(a.array, b.array.astype(np.float16), rtol=tolerance, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", ["silu", "mish", "gelu", "hardswish"])
+def test_minus_infinity_makes_a_gate_nan_without_a_warning(name, dtype, parity):
+    x = np.array([-np.inf, 1.0], dtype)
+    parity(lambda lib, x: getattr(lib.nn.functional, name)(x), x, rtol=1e-3)
 
 
 def test_threshold_in_place():

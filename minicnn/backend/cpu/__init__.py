@@ -21,6 +21,7 @@ from .softmax import (
     softmax_backward,
     softmax_forward,
 )
+from .special import erf, erfc
 from .stochastic_pool import stochastic_pool_forward
 from .unpool import max_unpool_backward, max_unpool_forward
 
@@ -38,6 +39,8 @@ __all__ = [
     "conv_grad_input",
     "conv_grad_weight",
     "dropout",
+    "erf",
+    "erfc",
     "im2col",
     "log_softmax_backward",
     "log_softmax_forward",

@@ -6,7 +6,8 @@ stand in `backend.reference`.
 
 x (N,C,*) is taken as three axes (A,C,B) in the order they have in memory: (N,C,H*W) for N,C,H,W,
 (N*H*W,C,1) for N,H,W,C, and (1,C,H*W*N) for C,H,W,N. A block of it at a time is worked on, in
-scratch that stays in the cache, and the sums over blocks are taken in float64.
+scratch that stays in the cache, and the sums over blocks are taken in float64. Infinities, and
+numbers whose squares overflow, become NaN or 0 in silence.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _blocks(x: ndarray) -> Iterator[tuple[slice, slice]]:
 def _add_sums(total: ndarray, block: ndarray, c: slice) -> None:
     """total[c] += the sum of each channel of a block (A,C,B) that is contiguous."""
     A, C, B = block.shape
-    if B > 1:
+    if B != 1:
         total[c] += block.sum(axis=2).sum(axis=0, dtype=total.dtype)
         return
     # Long rows add up faster than rows of C: fold as many of them as divide A into one.
@@ -93,6 +94,7 @@ def _deviations(x: ndarray, mean: ndarray, a: slice, c: slice) -> ndarray:
     return np.subtract(block, _column(mean, c, x.dtype), out=result)
 
 
+@np.errstate(all="ignore")
 def batch_norm_forward(
     x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
 ) -> tuple[ndarray, ndarray, ndarray]:
@@ -135,6 +137,7 @@ def _normalised(shape, order: Axes, values, mean, inv_std, weight, bias) -> ndar
     return y
 
 
+@np.errstate(all="ignore")
 def batch_norm_inference(
     x: ndarray,
     weight: ndarray | None,
@@ -151,6 +154,7 @@ def batch_norm_inference(
     return y.astype(x.dtype, copy=False)
 
 
+@np.errstate(all="ignore")
 def batch_norm_backward(
     grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
 ) -> tuple[ndarray, ndarray, ndarray]:
