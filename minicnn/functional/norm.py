@@ -159,7 +159,8 @@ class BatchNormInference(Function):
         _, per_channel = _axes(x)
         # Copies: the next training step changes the running statistics in place.
         self.mean = mean.reshape(per_channel).astype(mean.dtype, copy=True)
-        self.inv_std = 1 / (var.reshape(per_channel) + eps) ** 0.5
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.inv_std = 1 / (var.reshape(per_channel) + eps) ** 0.5
         need_x, need_w, _ = self.needs_input_grad
         self.save(x if need_w else None, w if need_x else None)
         return backend.of(x).batch_norm_inference(x, w, b, mean, var, eps)
@@ -203,12 +204,15 @@ def batch_norm(
         y of the input's shape and dtype. An empty batch gives an empty result and changes nothing.
 
     Raises:
-        ValueError: fewer than two axes, a shape other than (C,), a single value per channel in
-            training, no statistics in evaluation. The running statistics are then unchanged.
+        ValueError: fewer than two axes, a shape other than (C,), a single value per channel or an
+            eps that is not positive in training, no statistics in evaluation, one running
+            statistic of two. The running statistics are then unchanged.
         TypeError: types that are not floating or that differ.
     """
     _check("batch_norm", input, training, running_mean, running_var, weight, bias)
     eps = float(eps)
+    if training and not eps > 0:
+        raise ValueError(f"batch_norm: eps expects a positive number in training, got {eps}")
     if not training:
         mean, var = [getattr(t, "array", t) for t in (running_mean, running_var)]
         return BatchNormInference.apply(input, weight, bias, mean=mean, var=var, eps=eps)
@@ -226,8 +230,9 @@ def remember(function: str, running: Any, new: Any, momentum: float) -> None:
     """Formula (16) in place, on a Tensor, an array or None, with the array `new`."""
     array = getattr(running, "array", running)
     if array is not None:
-        array *= 1 - momentum
-        array += momentum * new
+        with np.errstate(over="ignore", invalid="ignore"):
+            array *= 1 - momentum
+            array += momentum * new
     if isinstance(running, Tensor):
         running._version[0] += 1
         running._version[1] = function
@@ -248,6 +253,12 @@ def _check(
     if not training and (mean is None or var is None):
         raise ValueError(
             f"{function}: evaluation (training=False) expects running_mean and running_var"
+        )
+    if (mean is None) != (var is None):
+        alone = "running_mean" if var is None else "running_var"
+        raise ValueError(
+            f"{function}: running_mean and running_var must either both be None or neither be "
+            f"None, got {alone} alone"
         )
     if training and math.prod(shape) == shape[1]:
         raise ValueError(

@@ -92,9 +92,9 @@ class LocalResponseNorm(Function):
     def forward(self, x: Any, *, size: int, alpha: float, beta: float, k: float) -> Any:
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
         values = cast(x, np.result_type(x.dtype, np.float32))
-        q = self._scale(values)
-        self.save(x, q)
         with np.errstate(all="ignore"):  # 0 * infinity where k and all of R(c) are 0
+            q = self._scale(values)
+            self.save(x, q)
             return (values * q**-beta).astype(x.dtype, copy=False)
 
     def backward(self, grad_y: Any) -> Any:

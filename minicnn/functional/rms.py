@@ -69,10 +69,11 @@ class RMSNorm(Function):
     def forward(self, x: Any, w: Any, *, eps: float) -> Any:
         self.eps = eps
         values = cast(x, np.result_type(x.dtype, np.float32))
-        r = _inverse_rms(values, eps)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            r = _inverse_rms(values, eps)
+            x_hat = values * r
+            y = x_hat if w is None else x_hat * w
         self.save(x, w, r)
-        x_hat = values * r
-        y = x_hat if w is None else x_hat * w
         return y.astype(x.dtype, copy=False)
 
     def backward(self, grad_y: Any) -> Any:

@@ -106,10 +106,11 @@ class SampleNorm(Function):
         self.save(x, w, mean, var)
         self.non_differentiable = (mean, var)
         y = x_hat.reshape(x.shape)
-        if w is not None:
-            y = y * w
-        if b is not None:
-            y = y + b
+        with np.errstate(invalid="ignore", over="ignore"):
+            if w is not None:
+                y = y * w
+            if b is not None:
+                y = y + b
         self.repeated = [_repeated_axes(t) for t in (w, b)]
         return y.astype(x.dtype, copy=False), mean, var
 
