@@ -10,9 +10,9 @@ x is the probability of a yes, t the true one:
 (2)  grad_x = -g * W * (t / x - (1 - t) / (1 - x)) = g * W * (x - t) / (x * (1 - x))
      grad_t = g * W * (log(1 - x) - log x)
 
-log 0 is -infinity; as in PyTorch the logarithms stop at -100 and the divisor of (2) at 1e-12. Where
-x comes from a sigmoid, x = s(z), it is better to start from the score z. With 1 - s(z) = s(-z), and
-P the weight of a yes (pos_weight):
+log 0 is -infinity; as in PyTorch the logarithms stop at -100 and the divisor of (2) at 1e-12 (here
+in grad_t as well, which becomes infinite in PyTorch). Where x comes from a sigmoid, x = s(z), it is
+better to start from the score z. With 1 - s(z) = s(-z), and P the weight of a yes (pos_weight):
 
 (3)  logits  loss = -W * (P * t * log s(z) + (1 - t) * log s(-z))
 
@@ -174,8 +174,7 @@ def binary_cross_entropy(
         raise TypeError(f"{name}: target expects input's type {input.dtype}, got {target.dtype}")
     _check_probabilities(name, "input", input)
     _check_probabilities(name, "target", target)
-    loss = BinaryCrossEntropy.apply(input, target)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(_weighted(BinaryCrossEntropy.apply(input, target), weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -210,7 +209,7 @@ def binary_cross_entropy_with_logits(
         _check_broadcasts(name, "pos_weight", P, input)
         P = cast(P, dtype)
     loss = LogitsCrossEntropy.apply(cast(input, dtype), cast(target, dtype), P)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(_weighted(loss, weight), reduction)
 
 
 def kl_div(
@@ -263,6 +262,11 @@ def kl_div(
 
 
 # ---------------------------------------------------------------------- arguments
+
+
+def _weighted(loss: Any, weight: Any) -> Any:
+    """loss * weight in the type of the loss."""
+    return loss if weight is None else loss * cast(weight, loss.dtype)
 
 
 def _check_pair(function: str, x: Any, target: Any, weight: Any) -> None:

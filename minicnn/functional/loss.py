@@ -209,8 +209,9 @@ class SquaredError(Function):
 
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)
-        d = x - t
-        return d * d
+        with np.errstate(over="ignore", invalid="ignore"):
+            d = x - t
+            return d * d
 
     def backward(self, grad_y: Any) -> Any:
         x, t = self.saved
@@ -226,7 +227,8 @@ class AbsoluteError(Function):
 
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)
-        return abs(x - t)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return abs(x - t)
 
     def backward(self, grad_y: Any) -> Any:
         x, t = self.saved

@@ -36,7 +36,7 @@ class Huber(Function):
     def forward(self, x: Any, t: Any, *, delta: float, divisor: float = 1.0) -> Any:
         self.delta, self.divisor = delta, divisor
         self.save(x, t)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             d = x - t
             c = backend.array_module(d).clip(d, -delta, delta)
             return (c / divisor) * (d - c / 2)

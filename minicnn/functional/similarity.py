@@ -44,7 +44,7 @@ __all__ = ["cosine_similarity", "normalize"]
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Any:
-    """input / max(|input|_p, eps) along `dim`, one axis or several: formula (1).
+    """input / max(|input|_p, eps) along `dim`, one axis or several (None: all): formula (1).
 
     The result is also written into the tensor `out` if one is given, without gradient.
 
@@ -53,7 +53,7 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out:
         TypeError: the input is not floating.
     """
     check_floating("normalize", "x", input)
-    for axis in dim if isinstance(dim, (tuple, list)) else (dim,):
+    for axis in dim if isinstance(dim, (tuple, list)) else () if dim is None else (dim,):
         axis_of("normalize", axis, input.ndim)
     y = div(input, clamp(norm(input, p, dim, keepdim=True), min=eps))
     return y if out is None else out.copy_(y.detach())
