@@ -12,21 +12,8 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = (
-    "conv",
-    "dropout",
-    "pad",
-    "pool",
-    "resize",
-    "shuffle",
-    "arithmetic",
-    "compare",
-    "reduce",
-    "shape",
-    "index",
-    "linear",
-    "creation",
-)
+FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle")
+FAMILIES = ("activation", "conv", "loss", "norm")
 
 
 class Draw:
@@ -92,6 +79,11 @@ class Draw:
         return self.rng.random(shape) < 0.5
 
 
+def _array(value: Any) -> Any:
+    """NumPy makes scalars of arrays without axes; they become arrays again."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
 class Case:
     """One configuration of an operation: what to call, on which inputs, with which options.
 
@@ -106,9 +98,9 @@ class Case:
     """
 
     def __init__(self, call: str | Callable[..., Any], *inputs: Any, **options: Any) -> None:
-        # NumPy computes scalars where arrays have no dimensions; arrays they were.
-        self.inputs = tuple([np.asarray(v) if isinstance(v, np.generic) else v for v in inputs])
-        self.call, self.options = call, options
+        self.call = call
+        self.inputs = [_array(value) for value in inputs]
+        self.options = {name: _array(value) for name, value in options.items()}
 
     def arrays(self) -> list[np.ndarray]:
         """The arrays among the inputs, those in lists too, in order."""

@@ -1,5 +1,7 @@
 """Vectors scaled to length 1, the angle between two, and the derivation of their gradients.
 
+Normalising
+-----------
 Along one axis, whose entries c and k count:
 
 (1)  normalize          y[c] = x[c] / m,   m = max(|x|, eps),   |x| = (sum over c of |x[c]|^p)^(1/p)
@@ -12,6 +14,9 @@ else 0, dy[k]/dx[c] = ((c = k) - y[k] * y[c]) / m:
 The part of grad_y along y is gone, since a longer x has the same y. Where |x| < eps, m is constant:
 grad_x = grad_y / eps.
 
+
+Cosine similarity
+-----------------
 (3)  cosine_similarity  y = sum over c of a[c] * b[c]
                         a = x1 / max(|x1|, eps),   b = x2 / max(|x2|, eps)
 

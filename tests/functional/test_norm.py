@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
+from minicnn import catalog
 from minicnn.autograd import Tensor, gradcheck, gradgradcheck
 from minicnn.functional.norm import batch_norm
 
@@ -289,6 +290,28 @@ def test_parity_of_the_running_variance(spread, eps):
     batch_norm(x, np.zeros(3, np.float32), ours, training=True, eps=eps)
     torch.nn.functional.batch_norm(torch.tensor(x), torch.zeros(3), theirs, training=True, eps=eps)
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm"])
+def test_parity_of_what_is_remembered(name):
+    """On the catalog's configurations: every rank, momentum and choice of parameters."""
+    torch = pytest.importorskip("torch")
+    op = catalog.ops()[name]
+    cases = [op.case(number) for number in range(op.count)]
+    remembering = [case for case in cases if "mean" in case.options]
+    assert len(remembering) > 20
+    for case in remembering:
+        options, found = dict(case.options), []
+        statistics = options.pop("mean"), options.pop("var")
+        for library in (minicnn, torch):
+            running = [library.tensor(values) for values in statistics]
+            arrays = [None if a is None else library.tensor(a) for a in case.inputs]
+            case.call(library, *arrays, *running, **options)
+            found.append([t.numpy() for t in running])
+        np.testing.assert_allclose(*found, rtol=1e-12, err_msg=str(case))
+        changed = any(not np.array_equal(*pair) for pair in zip(found[0], statistics, strict=True))
+        own = options.get("training", options.get("use_input_stats"))
+        assert changed == bool(own and options["momentum"]), str(case)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
