@@ -7,19 +7,19 @@ kept and not x: the layer behind keeps y as its own input anyway, and x can be f
 
 (1)  relu        y = max(x, 0)                      f' = 1 if y > 0, else 0
 (2)  leaky_relu  y = x if x > 0, else s*x           f' = 1 if x > 0, else s      s: negative_slope
-(2a) prelu       y = x if x > 0, else w[c]*x        f' = 1 if x > 0, else w[c]   w learned
-(3)  sigmoid     y = 1 / (1 + exp(-x))              f' = exp(-x) / (1 + exp(-x))^2 = y * (1 - y)
-(3a) logsigmoid  y = log(1 / (1 + exp(-x)))         f' = 1 - sigmoid(x) = sigmoid(-x)
-(4)  tanh        y = (e^x - e^-x) / (e^x + e^-x)    f' = 1 - y^2
-(4a) softsign    y = x / (1 + |x|)                  f' = 1 / (1 + |x|)^2
-(5)  silu        y = x * s(x), s the sigmoid        f' = s + x * s * (1 - s) = s * (1 + x * (1 - s))
-(6)  elu         y = x if x > 0, else a*(e^x - 1)   f' = 1 if x > 0, else a*e^x  a: alpha
-(6a) celu        y = x if x > 0, else               f' = 1 if x > 0, else e^(x/a)
+(3)  prelu       y = x if x > 0, else w[c]*x        f' = 1 if x > 0, else w[c]   w learned
+(4)  sigmoid     y = 1 / (1 + exp(-x))              f' = exp(-x) / (1 + exp(-x))^2 = y * (1 - y)
+(5)  logsigmoid  y = log(1 / (1 + exp(-x)))         f' = 1 - sigmoid(x) = sigmoid(-x)
+(6)  tanh        y = (e^x - e^-x) / (e^x + e^-x)    f' = 1 - y^2
+(7)  softsign    y = x / (1 + |x|)                  f' = 1 / (1 + |x|)^2
+(8)  silu        y = x * s(x), s the sigmoid        f' = s + x * s * (1 - s) = s * (1 + x * (1 - s))
+(9)  elu         y = x if x > 0, else a*(e^x - 1)   f' = 1 if x > 0, else a*e^x  a: alpha
+(10) celu        y = x if x > 0, else               f' = 1 if x > 0, else e^(x/a)
                      a*(e^(x/a) - 1)
-(6b) selu        y = r * elu(x)                     f' = r * elu'                r, a below
-(7)  softplus    y = log(1 + e^(t*x)) / t           f' = e^(t*x) / (1 + e^(t*x)) = sigmoid(t*x)
-(8)  hardtanh    y = min(max(x, lo), hi)            f' = 1 if lo < x < hi, else 0   relu6: 0 and 6
-(8a) hardsigmoid y = min(max(x + 3, 0), 6) / 6      f' = 1/6 if -3 < x < 3, else 0
+(11) selu        y = r * elu(x)                     f' = r * elu'                r, a below
+(12) softplus    y = log(1 + e^(t*x)) / t           f' = e^(t*x) / (1 + e^(t*x)) = sigmoid(t*x)
+(13) hardtanh    y = min(max(x, lo), hi)            f' = 1 if lo < x < hi, else 0   relu6: 0 and 6
+(14) hardsigmoid y = min(max(x + 3, 0), 6) / 6      f' = 1/6 if -3 < x < 3, else 0
 
 The kinks follow PyTorch: relu'(0) = 0, leaky_relu'(0) = s, prelu'(0) = w, elu'(0) = a, selu'(0) =
 r*a, hardtanh' = 0 at lo and at hi, hardsigmoid' = 0 at -3 and 3. A NaN stays a NaN; its gradient
@@ -40,14 +40,14 @@ Softmax
 -------
 Along one axis, whose entries a and b count:
 
-(9)  y[a] = exp(x[a]) / Z,  Z = sum over b of exp(x[b])
+(15) y[a] = exp(x[a]) / Z,  Z = sum over b of exp(x[b])
 
 Every y[b] depends on every x[a]: through its own numerator if a = b, and through Z. With (a = b)
 for 1 if a and b are equal, else 0:
 
      dy[b]/dx[a] = (a = b) * exp(x[b]) / Z - exp(x[b]) * exp(x[a]) / Z^2 = y[b] * ((a = b) - y[a])
 
-(10) grad_x[a] = sum over b of grad_y[b] * y[b] * ((a = b) - y[a])
+(16) grad_x[a] = sum over b of grad_y[b] * y[b] * ((a = b) - y[a])
                = y[a] * (grad_y[a] - sum over b of grad_y[b] * y[b])
 
 Adding a constant to x changes nothing, so exp is computed of x - max(x), which cannot overflow;
@@ -56,8 +56,8 @@ check that sums the output sees nothing.
 
 Log-softmax
 -----------
-(11) y[a] = x[a] - log(Z)                          dy[b]/dx[a] = (a = b) - exp(x[a]) / Z
-(12) grad_x[a] = grad_y[a] - exp(y[a]) * sum over b of grad_y[b]
+(17) y[a] = x[a] - log(Z)                          dy[b]/dx[a] = (a = b) - exp(x[a]) / Z
+(18) grad_x[a] = grad_y[a] - exp(y[a]) * sum over b of grad_y[b]
 
 It is computed directly, not as log(softmax(x)), which is -infinity where softmax underflows.
 softmin is the softmax of -x.
@@ -154,7 +154,7 @@ class LeakyReLU(Function):
 
 
 class PReLU(Function):
-    """y = x where x > 0, else w*x: formula (2a), w in a shape that broadcasts to x's.
+    """y = x where x > 0, else w*x: formula (3), w in a shape that broadcasts to x's.
 
     grad_x = grad_y * (1 where x > 0, else w),  grad_w = sum of grad_y * min(x, 0).
     """
@@ -175,7 +175,7 @@ class PReLU(Function):
 
 
 class Sigmoid(Function):
-    """y = 1 / (1 + exp(-x)): formula (3).  grad_x = grad_y * y * (1 - y)."""
+    """y = 1 / (1 + exp(-x)): formula (4).  grad_x = grad_y * y * (1 - y)."""
 
     def forward(self, x: Any) -> Any:
         with np.errstate(over="ignore"):  # exp(-x) = inf gives y = 0, which is right
@@ -189,7 +189,7 @@ class Sigmoid(Function):
 
 
 class LogSigmoid(Function):
-    """y = -log(1 + exp(-x)): formula (3a).  grad_x = grad_y * sigmoid(-x)."""
+    """y = -log(1 + exp(-x)): formula (5).  grad_x = grad_y * sigmoid(-x)."""
 
     def forward(self, x: Any) -> Any:
         self.save(x)
@@ -202,7 +202,7 @@ class LogSigmoid(Function):
 
 
 class Tanh(Function):
-    """y = tanh(x): formula (4).  grad_x = grad_y * (1 - y^2)."""
+    """y = tanh(x): formula (6).  grad_x = grad_y * (1 - y^2)."""
 
     def forward(self, x: Any) -> Any:
         y = backend.array_module(x).tanh(x)
@@ -215,7 +215,7 @@ class Tanh(Function):
 
 
 class Softsign(Function):
-    """y = x / (1 + |x|): formula (4a).  grad_x = grad_y / (1 + |x|)^2."""
+    """y = x / (1 + |x|): formula (7).  grad_x = grad_y / (1 + |x|)^2."""
 
     def forward(self, x: Any) -> Any:
         self.save(x)
@@ -229,7 +229,7 @@ class Softsign(Function):
 
 
 class SiLU(Function):
-    """y = x * s, s = sigmoid(x): formula (5).  grad_x = grad_y * s * (1 + x * (1 - s))."""
+    """y = x * s, s = sigmoid(x): formula (8).  grad_x = grad_y * s * (1 + x * (1 - s))."""
 
     def forward(self, x: Any) -> Any:
         self.save(x)
@@ -244,7 +244,7 @@ class SiLU(Function):
 
 
 class ELU(Function):
-    """y = r*x where x > 0, else r*a*(e^(q*x) - 1): (6) with r = q = 1, (6a) with q = 1/a, (6b).
+    """y = r*x where x > 0, else r*a*(e^(q*x) - 1): (9) with r = q = 1, (10) with q = 1/a, (11).
 
     grad_x = grad_y * (r where x > 0, else r*a*q*e^(q*x)).
     """
@@ -270,7 +270,7 @@ class ELU(Function):
 
 
 class Softplus(Function):
-    """y = log(1 + e^(t*x)) / t: formula (7); x itself where t*x > threshold, to which it is equal
+    """y = log(1 + e^(t*x)) / t: formula (12); x itself where t*x > threshold, to which it is equal
     in floating point.  grad_x = grad_y * sigmoid(t*x), or grad_y."""
 
     def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
@@ -290,7 +290,7 @@ class Softplus(Function):
 
 
 class Hardtanh(Function):
-    """y = min(max(x, lo), hi): formula (8).  grad_x = grad_y where lo < x < hi, else 0."""
+    """y = min(max(x, lo), hi): formula (13).  grad_x = grad_y where lo < x < hi, else 0."""
 
     def forward(self, x: Any, *, lo: float, hi: float) -> Any:
         lo, hi = (number_of_type("hardtanh", "a bound", bound, x) for bound in (lo, hi))
@@ -305,7 +305,7 @@ class Hardtanh(Function):
 
 
 class Hardsigmoid(Function):
-    """y = min(max(x + 3, 0), 6) / 6: formula (8a).  grad_x = grad_y * (1/6 where -3 < x < 3)."""
+    """y = min(max(x + 3, 0), 6) / 6: formula (14).  grad_x = grad_y * (1/6 where -3 < x < 3)."""
 
     def forward(self, x: Any) -> Any:
         self.save(x)
@@ -320,7 +320,7 @@ class Hardsigmoid(Function):
 
 
 class Softmax(Function):
-    """y: formula (9).  grad_x: (10)."""
+    """y: formula (15).  grad_x: (16)."""
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
@@ -336,7 +336,7 @@ class Softmax(Function):
 
 
 class LogSoftmax(Function):
-    """y: formula (11).  grad_x: (12)."""
+    """y: formula (17).  grad_x: (18)."""
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis

@@ -16,7 +16,7 @@ better to start from the score z. With 1 - s(z) = s(-z), and P the weight of a y
 
 (3)  logits  loss = -W * (P * t * log s(z) + (1 - t) * log s(-z))
 
-log s has the slope s(-z), activation.py's (3a), and z -> -z turns its sign:
+log s has the slope s(-z), activation.py's (5), and z -> -z turns its sign:
 
 (4)  grad_z = -g * W * (P * t * s(-z) - (1 - t) * s(z))              for P = 1: g * W * (s(z) - t)
      grad_t = -g * W * (P * log s(z) - log s(-z))
@@ -34,6 +34,13 @@ x is the logarithm of a probability, and so is t if log_target:
 0 * log 0 is 0 in (5); its slope is -infinity.
 
 'mean' divides by the number of elements (the weights do not count), 'batchmean' by N.
+
+
+By hand
+-------
+bce of x = 1/4 with t = 1: loss = log 4, grad_x = -1 / (1/4) = -4. From the score z = -log 3, whose
+s(z) is 1/4: the same loss, grad_z = 1/4 - 1 = -3/4. kl_div of x = [-log 2, -log 2] and t = [1, 0],
+summed: loss = 0 + log 2, grad_x = [-1, 0].
 """
 
 from __future__ import annotations

@@ -14,14 +14,21 @@ y = x * g(x) with a gate g that is near 0 for x << 0 and near 1 for x >> 0. The 
 (5)  glu         y[c] = a[c] * s(b[c])                     grad_a[c] = grad_y[c] * s(b[c])
                                             grad_b[c] = grad_y[c] * a[c] * s(b[c]) * (1 - s(b[c]))
 
-s is the sigmoid and s' = s * (1 - s), activation.py's (3). Phi is the distribution function of the
+s is the sigmoid and s' = s * (1 - s), activation.py's (4). Phi is the distribution function of the
 normal distribution, Phi(x) = (1 + erf(x / sqrt 2)) / 2; written with erfc it keeps its digits for
 x << 0, where 1 + erf has none left; and so does s(2 u) beside 1 + tanh u. In (3), log(1 + e^x) is
 the softplus, whose slope is s(x). In (5), a and b are the first and the second half of x along one
-axis: one half is the other's gate. silu, x * s(x), is activation.py's (5).
+axis: one half is the other's gate. silu, x * s(x), is activation.py's (8).
 
 hardswish's kinks follow PyTorch: its slope is 0 at -3 and 1 at 3. At x = -infinity, where the gate
 is 0, y is NaN, as in PyTorch.
+
+
+By hand
+-------
+glu of x = [4, 0], so that a = 4 and b = 0, with s(0) = 1/2 and grad_y = 1: y = 2, grad_a = 1/2 and
+grad_b = 4 * 1/2 * 1/2 = 1. hardswish of x = [-4, 0, 1, 4]: y = [0, 0, 2/3, 4], and f' = [0, 1/2,
+5/6, 1].
 """
 
 from __future__ import annotations

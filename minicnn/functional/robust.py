@@ -13,6 +13,12 @@ slope of c * (d - c/2) is c + (d - c) = c, for c = d; where c stands still, it i
 g is the gradient that reaches the loss of one element. One outlier cannot pull by more than D,
 where mse pulls by 2 |d|. At |d| = D both pieces have the slope D: the gradient does not jump there,
 it has a kink, and second derivatives take the inner side's. smooth_l1 with B = 0 is l1.
+
+
+By hand
+-------
+d = [1/2, 3]: huber with D = 1 gives [1/8, 5/2], with the slopes c = [1/2, 1]; smooth_l1 with B = 2
+gives [1/16, 2], with the slopes c / 2 = [1/4, 1].
 """
 
 from __future__ import annotations

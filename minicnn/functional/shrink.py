@@ -9,6 +9,12 @@ T: threshold, v: value, l: lambd. softshrink is the step towards zero that the l
 takes: it minimises (x - y)^2 / 2 + l * |y|. hardshrink and threshold jump, so that at T and at -l
 and l there is no derivative at all; the code follows PyTorch, with f' = 0 there. A NaN stays a NaN,
 and its gradient passes.
+
+
+By hand
+-------
+x = [-2, 1/4, 1] and l = 1/2: softshrink gives [-3/2, 0, 1/2], hardshrink [-2, 0, 1], and both have
+f' = [1, 0, 1]. threshold with T = 1/2, v = 7 gives [7, 7, 1], with f' = [0, 0, 1].
 """
 
 from __future__ import annotations

@@ -29,6 +29,15 @@ A vector shorter than eps has the gradient grad_y * b[c] / eps, that of (3) as i
 contains a part of the norm's as well.
 
 The code composes both from norm, clamp and division, whose gradients give (2) and (4).
+
+
+By hand
+-------
+x = [3, 4], |x| = 5: y = [0.6, 0.8]. With grad_y = [1, 0], sum of grad_y * y = 0.6:
+
+     grad_x = [1 - 0.6 * 0.6, 0 - 0.6 * 0.8] / 5 = [0.128, -0.096]
+
+x1 = [3, 4], x2 = [5, 0]: y = 0.6, and grad_x1 is the same, since b = [1, 0].
 """
 
 from __future__ import annotations

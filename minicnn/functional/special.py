@@ -11,6 +11,11 @@ computed is told in `backend.cpu.special`. From the definition follow the symmet
 In float64 erf is right to about 1e-15, relative to itself; erfc to 1e-15 * (1 + x^2), since it
 contains e^(-x^2), which inherits the rounding of x^2: erfc(10), 2e-45, has thirteen digits, where
 1 - erf(10) is 0.
+
+
+By hand
+-------
+At x = 0: erf = 0, erfc = 1, and the slope of erf is 2 / sqrt(pi) = 1.128.
 """
 
 from __future__ import annotations

@@ -40,12 +40,6 @@ def window(c, size, C):
     return [d for d in range(c - size // 2, c + (size - 1) // 2 + 1) if 0 <= d < C]
 
 
-def test_example_by_hand():
-    y, grad_x = result([[[0.0], [1.0]]], [[[1.0], [2.0]]], 2, alpha=2, beta=1, k=1)
-    np.testing.assert_allclose(y.ravel(), [1 / 2, 1 / 3], rtol=1e-15)
-    np.testing.assert_allclose(grad_x.ravel(), [-1 / 9, -1 / 18], rtol=1e-14)
-
-
 @few
 @given(shapes, sizes)
 def test_formulas(shape, size):
