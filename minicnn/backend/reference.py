@@ -506,6 +506,73 @@ def batch_norm_backward(
     return grad_x.astype(x.dtype), grad_w.astype(statistics), grad_b.astype(statistics)
 
 
+# Root mean square and local response normalisation.
+
+
+@np.errstate(all="ignore")
+def rms_norm_forward(x: ndarray, weight: ndarray | None, eps: float) -> tuple[ndarray, ndarray]:
+    """Scales each row to mean square 1, then each column by its weight.
+
+        r[n] = 1 / sqrt((sum over c of x[n,c]^2) / C + eps)
+        y[n,c] = weight[c] * x[n,c] * r[n]
+
+    x (N,C), weight (C,) or None for 1; results y like x, r (N,). (Zhang and Sennrich 2019.)
+    """
+    [X] = _wide(x)
+    N, C = x.shape
+    y, r = np.empty_like(X), np.empty(N, X.dtype)
+    for n in range(N):
+        square = 0.0
+        for c in range(C):
+            square += X[n, c] * X[n, c] / C
+        r[n] = (square + eps) ** -0.5
+        for c in range(C):
+            y[n, c] = X[n, c] * r[n] * (1 if weight is None else weight[c])
+    return y.astype(x.dtype), r.astype(np.result_type(x.dtype, np.float32))
+
+
+@np.errstate(all="ignore")
+def rms_norm_backward(
+    grad_y: ndarray, x: ndarray, weight: ndarray | None, r: ndarray
+) -> tuple[ndarray, ndarray]:
+    """The gradients of `rms_norm_forward`, where x reaches y on two paths: itself, and r.
+
+        x_hat[n,c] = x[n,c] * r[n]          g[n,c] = weight[c] * grad_y[n,c]
+        grad_w[c] = sum over n of grad_y[n,c] * x_hat[n,c]
+        grad_x[n,c] = r[n] * (g[n,c] - x_hat[n,c] * (sum over d of g[n,d] * x_hat[n,d]) / C)
+
+    grad_y and x (N,C), r (N,); results like x and (C,), the latter also where there is no weight.
+    """
+    GY, X = _wide(grad_y, x)
+    N, C = x.shape
+    grad_x, grad_w = np.empty_like(GY), np.zeros(C, GY.dtype)
+    for n in range(N):
+        along = 0.0
+        for c in range(C):
+            x_hat = X[n, c] * r[n]
+            grad_w[c] += GY[n, c] * x_hat
+            along += GY[n, c] * (1 if weight is None else weight[c]) * x_hat / C
+        for c in range(C):
+            g = GY[n, c] * (1 if weight is None else weight[c])
+            grad_x[n, c] = r[n] * (g - X[n, c] * r[n] * along)
+    return grad_x.astype(x.dtype), grad_w.astype(np.result_type(x.dtype, np.float32))
+
+
+def channel_sums(x: ndarray, before: int, after: int) -> ndarray:
+    """y[n,c,i,j] = sum of x[n,d,i,j] over c - before <= d <= c + after, 0 <= d < C.
+
+    x (N,C,*); y like x. The adjoint is the same sum with before and after exchanged: d is seen by
+    the c with d - after <= c <= d + before.
+    """
+    [X] = _wide(x)
+    C = x.shape[1]
+    y = np.zeros_like(X)
+    for c in range(C):
+        for d in range(max(0, c - before), min(C, c + after + 1)):
+            y[:, c] += X[:, d]
+    return y.astype(x.dtype)
+
+
 # Softmax. The formulas are for one line of x along `axis`, whose entries a and b count.
 
 

@@ -12,7 +12,8 @@ from .case import Case, Draw, op
 
 def _parameters(draw: Draw, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """A weight and a bias; one, or both, may be missing."""
-    return tuple([draw.normal(*shape) if draw.boolean() else None for _ in range(2)])
+    w, b = [draw.normal(*shape) if draw.boolean() else None for _ in range(2)]
+    return w, b
 
 
 def _with_statistics(draw: Draw, name: str, x: np.ndarray, own: str, **options: Any) -> Case:

@@ -54,6 +54,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function
 from .arithmetic import cast
 from .checks import check_trailing
@@ -64,37 +65,36 @@ __all__ = ["rms_norm"]
 
 
 class RMSNorm(Function):
-    """y: formulas (1) to (4).  grad_x: (8), grad_w: (5). x (n, c), w (c,) or None."""
+    """y, r: formulas (1) to (4).  grad_x: (8), grad_w: (5). x (n, c), w (c,) or None."""
 
     def forward(self, x: Any, w: Any, *, eps: float) -> Any:
         self.eps = eps
-        values = cast(x, np.result_type(x.dtype, np.float32))
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            r = _inverse_rms(values, eps)
-            x_hat = values * r
-            y = x_hat if w is None else x_hat * w
+        y, r = backend.of(x).rms_norm_forward(x, w, eps)
         self.save(x, w, r)
-        return y.astype(x.dtype, copy=False)
+        self.non_differentiable = (r,)
+        return y, r
 
-    def backward(self, grad_y: Any) -> Any:
+    def backward(self, grad_y: Any, _: Any) -> Any:
         x, w, r = self.saved
-        need_x, need_w = self.needs_input_grad
-        wide = np.result_type(x.dtype, np.float32)
-        x, grad_y = cast(x, wide), cast(grad_y, wide)
         if self.create_graph:
-            r = _inverse_rms(x, self.eps)
-        x_hat = x * r
-        grad_x = None
-        if need_x:
-            g = grad_y if w is None else grad_y * w
-            C = max(x.shape[1], 1)
-            grad_x = r * (g - x_hat * (sum(g * x_hat, 1, keepdim=True) / C))
-        return grad_x, sum(grad_y * x_hat, 0) if need_w else None
+            grads = _backward_through_r(grad_y, x, w, self.eps)
+        else:
+            grads = backend.of(x).rms_norm_backward(grad_y, x, w, r)
+        return tuple(
+            [g if need else None for g, need in zip(grads, self.needs_input_grad, strict=True)]
+        )
 
 
-def _inverse_rms(x: Any, eps: float) -> Any:
-    """r (n, 1): formulas (1) and (2)."""
-    return (sum(x * x, 1, keepdim=True) / max(x.shape[1], 1) + eps) ** -0.5
+def _backward_through_r(grad_y: Any, x: Any, w: Any, eps: float) -> tuple[Any, Any]:
+    """Formulas (5) and (8) on Tensors, with (1) to (3) computed again from x."""
+    wide = np.result_type(x.dtype, np.float32)
+    x, grad_y = cast(x, wide), cast(grad_y, wide)
+    C = max(x.shape[1], 1)
+    r = (sum(x * x, 1, keepdim=True) / C + eps) ** -0.5
+    x_hat = x * r
+    g = grad_y if w is None else grad_y * w
+    grad_x = r * (g - x_hat * (sum(g * x_hat, 1, keepdim=True) / C))
+    return grad_x, sum(grad_y * x_hat, 0)
 
 
 def rms_norm(
@@ -123,5 +123,5 @@ def rms_norm(
     C = math.prod(trailing)
     sets = math.prod(input.shape[: input.ndim - len(trailing)])
     w = None if weight is None else reshape(weight, (C,))
-    y = RMSNorm.apply(reshape(input, (sets, C)), w, eps=float(eps))
+    y, _ = RMSNorm.apply(reshape(input, (sets, C)), w, eps=float(eps))
     return reshape(y, tuple(input.shape))

@@ -50,6 +50,9 @@ That is batch norm's gradient for weight 1 and g in place of grad_y. w could be 
 sums there, being one number for a channel; here it changes within a set and stays in g. The common
 mistake is to put grad_b and grad_w in their place, which sum over other indices.
 
+So there is no primitive for these norms: x is laid out as (1, R, M), where the sets are what the
+channels are in batch norm, and batch norm's primitives compute x_hat, mean and var, and (10).
+
 Under create_graph (1) to (4) are computed again from x, as r depends on it.
 
 

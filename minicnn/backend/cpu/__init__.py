@@ -3,7 +3,14 @@
 from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .dropout import dropout
 from .matmul import matmul
-from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    channel_sums,
+    rms_norm_backward,
+    rms_norm_forward,
+)
 from .pool import (
     adaptive_avg_pool_backward,
     adaptive_avg_pool_forward,
@@ -34,6 +41,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "channel_sums",
     "col2im",
     "conv_forward",
     "conv_grad_input",
@@ -51,6 +59,8 @@ __all__ = [
     "max_unpool_backward",
     "max_unpool_forward",
     "resample",
+    "rms_norm_backward",
+    "rms_norm_forward",
     "softmax_backward",
     "softmax_forward",
     "stochastic_pool_forward",

@@ -187,3 +187,52 @@ def batch_norm_backward(
         block -= _column(grad_b / M, c, dtype)
         block *= _column(scale, c, dtype)
     return grad_x.astype(x.dtype, copy=False), grad_w.astype(dtype), grad_b.astype(dtype)
+
+
+@np.errstate(all="ignore")
+def rms_norm_forward(x: ndarray, weight: ndarray | None, eps: float) -> tuple[ndarray, ndarray]:
+    """y = x * r * weight, r = 1 / sqrt(mean square of the row + eps).
+
+    x (N,C), weight (C,) or None; y like x, r (N,).
+    """
+    values = working(x)
+    r = ((values * values).sum(axis=1) / max(1, x.shape[1]) + eps) ** -0.5
+    y = values * r[:, None]
+    if weight is not None:
+        y *= weight
+    return y.astype(x.dtype, copy=False), r.astype(values.dtype, copy=False)
+
+
+@np.errstate(all="ignore")
+def rms_norm_backward(
+    grad_y: ndarray, x: ndarray, weight: ndarray | None, r: ndarray
+) -> tuple[ndarray, ndarray]:
+    """grad_x (like x), grad_w (C,) of `rms_norm_forward`.
+
+    With x_hat = x * r and g = weight * grad_y, grad_w = sum over n of grad_y * x_hat and
+
+        grad_x = r * (g - x_hat * (sum over c of g * x_hat) / C).
+    """
+    g, x_hat = working(grad_y), working(x) * r[:, None]
+    product = g * x_hat
+    grad_w = product.sum(axis=0)
+    if weight is not None:
+        g = g * weight
+        product *= weight
+    along = product.sum(axis=1) / max(1, x.shape[1])
+    grad_x = np.multiply(x_hat, along[:, None], out=x_hat)
+    np.subtract(g, grad_x, out=grad_x)
+    grad_x *= r[:, None]
+    return grad_x.astype(x.dtype, copy=False), grad_w
+
+
+def channel_sums(x: ndarray, before: int, after: int) -> ndarray:
+    """y[:,c] = sum of x[:,d] over c - before <= d <= c + after; x (N,C,*), y like x."""
+    values = working(x)
+    y = values.copy(order="K")
+    C = x.shape[1]
+    for step in range(1, min(after, C - 1) + 1):
+        y[:, :-step] += values[:, step:]
+    for step in range(1, min(before, C - 1) + 1):
+        y[:, step:] += values[:, :-step]
+    return y.astype(x.dtype, copy=False)
