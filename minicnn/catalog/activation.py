@@ -200,6 +200,32 @@ def erfc(draw: Draw) -> Case:
     return Case(draw.choice("erfc", "Tensor.erfc"), _away(draw))
 
 
+# ---------------------------------------------------------------------- with random numbers
+
+
+@op(section="Drawing a slope", count=15)
+def rrelu(draw: Draw) -> Case:
+    """In evaluation; in training with a range of one slope, the same from every generator."""
+    training = draw.boolean()
+    lower = draw.uniform(0.05, 0.3)
+    upper = lower if training else draw.uniform(0.3, 0.6)
+    x = _away(draw, 0)
+    return _case(draw, "rrelu", x, lower=lower, upper=upper, training=training)
+
+
+@op(section="Drawing a class", torch=False)
+def gumbel_softmax(draw: Draw) -> Case:
+    """With the same random numbers at every call."""
+    x = draw.normal(*draw.shape(draw.integer(1, 3)))
+    tau, dim, seed = draw.uniform(0.5, 2), draw.integer(-x.ndim, x.ndim - 1), draw.integer(0, 99)
+
+    def seeded(library: Any, x: Any) -> Any:
+        library.manual_seed(seed)
+        return library.nn.functional.gumbel_softmax(x, tau, dim=dim)
+
+    return Case(seeded, x)
+
+
 # ---------------------------------------------------------------------- along an axis
 
 

@@ -23,11 +23,13 @@ from .exponential import *
 from .fold import *
 from .gate import *
 from .index import *
-from .inverse_erf import *
+from .likelihood import *
 from .linear import *
 from .loss import *
 from .lp_pool import *
 from .pad import *
+from .margin import *
+from .noisy import *
 from .pool import *
 from .reduce import *
 from .cumulative import *

@@ -5,7 +5,11 @@ from __future__ import annotations
 from operator import index
 from typing import Any
 
-from .shape import reshape
+import numpy as np
+
+from ..autograd import dtypes
+from .arithmetic import cast
+from .shape import check_tensors, reshape
 
 
 def check_floating(function: str, name: str, value: Any) -> None:
@@ -16,6 +20,23 @@ def check_floating(function: str, name: str, value: Any) -> None:
         raise TypeError(f"{function}: {name} expects a Tensor or an array, got {got}")
     if dtype.kind not in "fc":
         raise TypeError(f"{function}: {name} expects a floating type, got {dtype}")
+
+
+def of_one_floating_type(function: str, *tensors: Any) -> list[Any]:
+    """The tensors in the type in which they meet.
+
+    TypeError if that is not floating, RuntimeError if their shapes do not broadcast.
+    """
+    check_tensors(function, *tensors)
+    dtype = dtypes.result_type(*tensors)
+    if dtype.kind != "f":
+        raise TypeError(f"{function}: one of the inputs expects a floating type, got {dtype}")
+    try:
+        np.broadcast_shapes(*[t.shape for t in tensors])
+    except ValueError:
+        shapes = " and ".join([str(tuple(t.shape)) for t in tensors])
+        raise RuntimeError(f"{function}: shapes {shapes} do not broadcast") from None
+    return [cast(t, dtype) for t in tensors]
 
 
 def check_per_channel(function: str, x: Any, named: dict[str, Any]) -> None:

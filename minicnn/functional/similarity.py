@@ -1,4 +1,4 @@
-"""Vectors scaled to length 1, the angle between two, and the derivation of their gradients.
+"""Vectors scaled to length 1, the angle and the distance of two, and their gradients derived.
 
 Normalising
 -----------
@@ -31,13 +31,24 @@ contains a part of the norm's as well.
 The code composes both from norm, clamp and division, whose gradients give (2) and (4).
 
 
+Distance
+--------
+With u[c] = x1[c] - x2[c] + eps,
+
+(5)  pairwise_distance  d = |u| = (sum over c of |u[c]|^p)^(1/p)
+(6)  grad_x1[c] = grad_y * sign(u[c]) * (|u[c]| / d)^(p-1)          grad_x2 = -grad_x1
+
+Here eps is no lower limit: it keeps u away from 0, where d has a kink.
+
+
 By hand
 -------
 x = [3, 4], |x| = 5: y = [0.6, 0.8]. With grad_y = [1, 0], sum of grad_y * y = 0.6:
 
      grad_x = [1 - 0.6 * 0.6, 0 - 0.6 * 0.8] / 5 = [0.128, -0.096]
 
-x1 = [3, 4], x2 = [5, 0]: y = 0.6, and grad_x1 is the same, since b = [1, 0].
+x1 = [3, 4], x2 = [5, 0]: y = 0.6, and grad_x1 is the same, since b = [1, 0]. The distance of [3, 4]
+and [0, 0] for eps = 0 is 5, with the slope [0.6, 0.8].
 """
 
 from __future__ import annotations
@@ -46,15 +57,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import dtypes
-from .arithmetic import cast, div
-from .checks import check_floating
-from .choice import clamp
-from .operands import mismatch
+from .arithmetic import clamp, div
+from .checks import check_floating, of_one_floating_type
 from .reduce import norm, sum
-from .shape import axis_of, broadcast_to, check_tensors
+from .shape import axis_of, broadcast_to
 
-__all__ = ["cosine_similarity", "normalize"]
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Any:
@@ -83,14 +91,32 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
         RuntimeError: shapes that do not broadcast.
         TypeError: neither is floating.
     """
-    check_tensors("cosine_similarity", x1, x2)
-    dtype = dtypes.result_type(x1, x2)
-    if dtype.kind != "f":
-        raise TypeError(f"cosine_similarity: x1 or x2 expects a floating type, got {dtype}")
-    try:
-        shape = np.broadcast_shapes(x1.shape, x2.shape)
-    except ValueError:
-        raise mismatch("cosine_similarity", x1, x2) from None
-    axis = axis_of("cosine_similarity", dim, len(shape))
-    a, b = (normalize(broadcast_to(cast(x, dtype), shape), 2.0, axis, eps) for x in (x1, x2))
+    x1, x2 = _together("cosine_similarity", x1, x2)
+    axis = axis_of("cosine_similarity", dim, x1.ndim)
+    a, b = (normalize(x, 2.0, axis, eps) for x in (x1, x2))
     return sum(a * b, axis)
+
+
+def pairwise_distance(
+    x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Any:
+    """The p-norm of x1 - x2 + eps along the last axis: formula (5).
+
+    x1 and x2 broadcast; the result has their common shape without the last axis, or with it as one
+    of length 1 if keepdim.
+
+    Raises:
+        RuntimeError: shapes that do not broadcast, or have no axis.
+        TypeError: neither is floating.
+    """
+    x1, x2 = _together("pairwise_distance", x1, x2)
+    if not x1.ndim:
+        raise RuntimeError("pairwise_distance: x1 or x2 expects at least one axis, got shape ()")
+    return norm(x1 - x2 + eps, p, x1.ndim - 1, keepdim)
+
+
+def _together(function: str, x1: Any, x2: Any) -> list[Any]:
+    """x1 and x2 in one floating type and one shape."""
+    both = of_one_floating_type(function, x1, x2)
+    shape = np.broadcast_shapes(*[x.shape for x in both])
+    return [broadcast_to(x, shape) for x in both]

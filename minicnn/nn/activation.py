@@ -1,7 +1,8 @@
-"""Activations as layers. The maths is in functional/activation.py, gate.py and shrink.py."""
+"""Activations as layers. The maths is in functional/activation.py, gate.py, shrink.py, noisy.py."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from .. import functional as F
@@ -111,6 +112,26 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
+class RReLU(Module):
+    """y = x where x > 0, else a * x, with a drawn for each element between lower and upper.
+
+    In evaluation a is their mean.
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False):
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        text = f"lower={self.lower}, upper={self.upper}"
+        return text + (", inplace=True" if self.inplace else "")
+
+
 class ELU(Module):
     """y = x where x > 0, else alpha * (exp(x) - 1)."""
 
@@ -214,10 +235,24 @@ class Softsign(Module):
 
 
 class Hardtanh(Module):
-    """y = min(max(x, min_val), max_val)."""
+    """y = min(max(x, min_val), max_val). min_value and max_value are older names of the bounds."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ):
         super().__init__()
+        for name, value in (("min_value", min_value), ("max_value", max_value)):
+            if value is not None:
+                warnings.warn(
+                    f"Hardtanh: {name} is old; write {name[:-2]}", FutureWarning, stacklevel=2
+                )
+        min_val = min_val if min_value is None else min_value
+        max_val = max_val if max_value is None else max_value
         if min_val >= max_val:
             raise ValueError(f"Hardtanh: expects min_val < max_val, got {min_val} and {max_val}")
         self.min_val = min_val
@@ -280,6 +315,17 @@ class Softmax(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of x (N, C, H, W) or (C, H, W), at each place."""
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim not in (3, 4):
+            raise ValueError(
+                f"Softmax2d: expects (N, C, H, W) or (C, H, W), got shape {tuple(input.shape)}"
+            )
+        return F.softmax(input, -3)
 
 
 class Softmin(Softmax):

@@ -86,6 +86,9 @@ class _ChannelNorm(Module):
                 f"got shape {tuple(input.shape)}"
             )
 
+    def _channel_axis(self, input: Any) -> int:
+        return 1
+
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], *args: Any
     ) -> None:
@@ -151,7 +154,36 @@ class BatchNorm3d(_BatchNorm):
     ndims = (5,)
 
 
-class _LazyBatchNorm(LazyModule, _BatchNorm):
+class _LazyNorm(LazyModule, _ChannelNorm):
+    """Parameters and running statistics that take their size from the first input."""
+
+    def _make_members(self, bias: bool, device: Any, dtype: Any) -> None:
+        super()._make_members(bias, device, dtype)
+        for name, param in self._parameters.items():
+            if param is not None:
+                self._parameters[name] = UninitializedParameter(param)
+        for name in ("running_mean", "running_var"):
+            if self._buffers[name] is not None:
+                self._buffers[name] = UninitializedBuffer(self._buffers[name])
+
+    def has_uninitialized_params(self) -> bool:
+        """True until the first call, or until a state_dict was loaded that tells the size."""
+        nothing = self.weight is None and self.running_mean is None
+        return nothing or super().has_uninitialized_params()
+
+    def infer_shapes(self, input: Any) -> None:
+        self._check_ndims(input)
+        self.num_features = input.shape[self._channel_axis(input)]
+        for tensor in (*self._parameters.values(), *self._buffers.values()):
+            if is_lazy(tensor):
+                tensor.materialize((self.num_features,))
+
+    def loaded(self) -> None:
+        known = self.weight if self.weight is not None else self.running_mean
+        self.num_features = 0 if known is None else known.shape[0]
+
+
+class _LazyBatchNorm(_LazyNorm, _BatchNorm):
     def __init__(
         self,
         eps: float = 1e-5,
@@ -164,25 +196,6 @@ class _LazyBatchNorm(LazyModule, _BatchNorm):
         bias: bool = True,
     ):
         super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-
-    def _make_members(self, bias: bool, device: Any, dtype: Any) -> None:
-        super()._make_members(bias, device, dtype)
-        for name, param in self._parameters.items():
-            if param is not None:
-                self._parameters[name] = UninitializedParameter(param)
-        for name in ("running_mean", "running_var"):
-            if self._buffers[name] is not None:
-                self._buffers[name] = UninitializedBuffer(self._buffers[name])
-
-    def infer_shapes(self, input: Any) -> None:
-        self.num_features = input.shape[1]
-        for tensor in (*self._parameters.values(), *self._buffers.values()):
-            if is_lazy(tensor):
-                tensor.materialize((self.num_features,))
-
-    def loaded(self) -> None:
-        known = self.weight if self.weight is not None else self.running_mean
-        self.num_features = 0 if known is None else known.shape[0]
 
 
 class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
@@ -227,8 +240,8 @@ class _InstanceNorm(_ChannelNorm):
 
     def forward(self, input: Any) -> Any:
         self._check_ndims(input)
-        alone = len(input.shape) == self.ndims[0]
-        C = input.shape[0 if alone else 1]
+        alone = self._channel_axis(input) == 0
+        C = input.shape[self._channel_axis(input)]
         if self.num_features != C:
             text = (
                 f"{type(self).__name__}: expects {self.num_features} channels (num_features), got "
@@ -248,6 +261,9 @@ class _InstanceNorm(_ChannelNorm):
             self.eps,
         )
         return F.squeeze(y, 0) if alone else y
+
+    def _channel_axis(self, input: Any) -> int:
+        return 0 if len(input.shape) == self.ndims[0] else 1
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -270,6 +286,39 @@ class InstanceNorm3d(_InstanceNorm):
     """Normalises each channel of each sample of x (N, C, D, H, W) or (C, D, H, W)."""
 
     ndims = (4, 5)
+
+
+class _LazyInstanceNorm(_LazyNorm, _InstanceNorm):
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+
+class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
+    """InstanceNorm1d whose num_features is the number of channels of its first input."""
+
+    becomes = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
+    """InstanceNorm2d whose num_features is the number of channels of its first input."""
+
+    becomes = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
+    """InstanceNorm3d whose num_features is the number of channels of its first input."""
+
+    becomes = InstanceNorm3d
 
 
 class _Affine(Module):

@@ -83,6 +83,25 @@ def test_3_below_eps(formula):
     )
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("eps", [1e-6, 0.1])
+def test_5_and_6_pairwise_distance(formula, p, eps):
+    def u(x1, x2):
+        return x1 - x2 + eps
+
+    def gradient(grad_y, x1, x2):
+        d = length(u(x1, x2), p)
+        return grad_y[:, None] * np.sign(u(x1, x2)) * (abs(u(x1, x2)) / d) ** (p - 1)
+
+    formula(
+        lambda x1, x2: F.pairwise_distance(x1, x2, p, eps),
+        [X, Z],
+        lambda x1, x2: length(u(x1, x2), p)[:, 0],
+        gradient,
+        lambda *args: -gradient(*args),
+    )
+
+
 def test_by_hand():
     x = minicnn.tensor([[3.0, 4.0]], dtype=minicnn.float64, requires_grad=True)
     y = F.normalize(x)
@@ -94,3 +113,8 @@ def test_by_hand():
     y.backward(minicnn.ones(1, dtype=minicnn.float64))
     np.testing.assert_allclose(y.tolist(), [0.6], rtol=1e-15)
     np.testing.assert_allclose(x.grad.tolist(), [[0.128, -0.096]], rtol=1e-13)
+    x.grad = None
+    y = F.pairwise_distance(x, minicnn.zeros(1, 2), eps=0.0)
+    y.backward(minicnn.ones(1, dtype=minicnn.float64))
+    np.testing.assert_allclose(y.tolist(), [5], rtol=1e-15)
+    np.testing.assert_allclose(x.grad.tolist(), [[0.6, 0.8]], rtol=1e-15)

@@ -197,6 +197,18 @@ def test_errors(error, text, call):
         call()
 
 
+def test_a_weight_of_another_type_leaves_the_loss_its_own(parity):
+    x, t, w = probabilities(3, 4), probabilities(3, 4, seed=1), probabilities(4, seed=2)
+    for dtype, rtol in (("float32", 1e-6), ("float16", 4e-3)):
+        narrow = x.astype(dtype), t.astype(dtype)
+        for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+            parity(
+                lambda lib, x, t, name=name: getattr(lib.nn.functional, name)(x, t, lib.tensor(w)),
+                *narrow,
+                rtol=rtol,
+            )
+
+
 def test_types_meet():
     x = minicnn.ones(2, dtype=minicnn.float32) * 0.5
     assert logits(x, x.double()).dtype == np.float64

@@ -216,6 +216,7 @@ OPS = {
     "prelu of one weight": (lambda lib, x, w: F(lib).prelu(x, w), [(4,), (1,)]),
     "selu": (lambda lib, x: F(lib).selu(x), [(3, 4)]),
     "celu": (lambda lib, x: F(lib).celu(x, 0.5), [(3, 4)]),
+    "rrelu": (lambda lib, x: F(lib).rrelu(x, 0.2, 0.2, training=True), [(3, 4)]),
     "logsigmoid": (lambda lib, x: F(lib).logsigmoid(x), [(3, 4)]),
     "softsign": (lambda lib, x: F(lib).softsign(x), [(3, 4)]),
     "erf": (lambda lib, x: lib.erf(x), [(3, 4)]),

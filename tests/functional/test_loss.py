@@ -240,6 +240,13 @@ def test_labels_of_any_integer_type_and_memory_order():
     np.testing.assert_allclose(tx.grad.array, z.grad.array, rtol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss"])
+def test_extremes_are_silent_and_as_in_pytorch(loss, parity):
+    x = np.array([1e200, 1e308, np.inf, -np.inf, np.nan, np.inf])
+    t = np.array([0, -1e308, 0, 0, 0, np.inf])
+    parity(lambda lib, x, t: getattr(lib.nn.functional, loss)(x, t, reduction="none"), x, t)
+
+
 def test_float32_stays_float32_and_large_scores_stay_finite():
     x = leaf(0)
     x.array = np.array([[1e4, -1e4, 0], [1e38, 0, -1e38]], np.float32)

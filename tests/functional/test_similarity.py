@@ -44,7 +44,7 @@ def test_formulas_3_and_4():
 
 
 @pytest.mark.parametrize("p", [1, 2.0, 3, float("inf")])
-@pytest.mark.parametrize("dim", [0, -1, (0, 2)])
+@pytest.mark.parametrize("dim", [0, -1, (0, 2), None])
 def test_normalize(p, dim, parity):
     x = vectors(3, 4, 2)
     parity(lambda lib, x: lib.nn.functional.normalize(x, p, dim), x)
@@ -95,7 +95,7 @@ x23 = np.ones((2, 3))
         (IndexError, "cosine_similarity: dim expects", lambda: cosine_similarity(x23, x23, 2)),
         (RuntimeError, r"cosine_similarity: shapes \(2, 3\) and \(2,\) do not broadcast",
          lambda: cosine_similarity(x23, x23[:, 0])),
-        (TypeError, "cosine_similarity: x1 or x2 expects a floating type, got int64",
+        (TypeError, "cosine_similarity: one of the inputs expects a floating type, got int64",
          lambda: cosine_similarity(x23.astype(int), x23.astype(int))),
     ],
 )  # fmt: skip
