@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("conv", "dropout", "pad", "pool", "resize", "shuffle")
-FAMILIES = ("activation", "conv", "loss", "norm")
+FAMILIES = (
+    "activation", "conv", "dropout", "loss", "norm", "pad", "pool", "resize", "shuffle",
+)  # fmt: skip
 
 
 class Draw:

@@ -27,9 +27,9 @@ from .likelihood import *
 from .linear import *
 from .loss import *
 from .lp_pool import *
-from .pad import *
 from .margin import *
 from .noisy import *
+from .pad import *
 from .pool import *
 from .reduce import *
 from .cumulative import *
