@@ -100,7 +100,7 @@ class Case:
 
     def __init__(self, call: str | Callable[..., Any], *inputs: Any, **options: Any) -> None:
         self.call = call
-        self.inputs = [_array(value) for value in inputs]
+        self.inputs = tuple([_array(value) for value in inputs])
         self.options = {name: _array(value) for name, value in options.items()}
 
     def arrays(self) -> list[np.ndarray]:
