@@ -53,11 +53,9 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, dtypes
 from .activation import LogSigmoid, Sigmoid
-from .arithmetic import cast, div
+from .arithmetic import cast, clamp, exp, log, log1p
 from .checks import check_floating
-from .choice import clamp
-from .exponential import exp, log, log1p
-from .loss import reduced, reduction_of
+from .loss import per_sample, reduced, reduction_of
 from .reduce import sum
 from .shape import check_tensors, sum_to
 
@@ -264,7 +262,7 @@ def kl_div(
     op = LogDivergence if log_target else Divergence
     loss = op.apply(cast(input, dtype), cast(target, dtype))
     if reduction == "batchmean":
-        return div(sum(loss), input.shape[0]) if input.ndim else sum(loss)
+        return per_sample(sum(loss), input.shape[0]) if input.ndim else sum(loss)
     return reduced(loss, reduction)
 
 

@@ -269,6 +269,7 @@ def cross_entropy(
 
     Raises:
         IndexError: a label that is no class.
+        RuntimeError: an ignore_index of 0 or more for probabilities.
         ValueError: shapes that do not fit, an unknown reduction, label_smoothing outside 0 .. 1.
         TypeError: scores that are not floating, bool labels.
     """
@@ -277,6 +278,11 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: label_smoothing expects 0 to 1, got {label_smoothing}")
     _check_scores("cross_entropy", input, target, weight)
     if target.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError(
+                "cross_entropy: ignore_index is for labels; the target holds probabilities "
+                f"({target.dtype}), got ignore_index={ignore_index}"
+            )
         return _with_probabilities(input, target, weight, reduction, label_smoothing)
     return _with_labels(
         "cross_entropy",
@@ -431,9 +437,16 @@ def _with_probabilities(x: Any, q: Any, weight: Any, reduction: str, smooth: flo
         q = q * (1 - smooth) + smooth / C
     Q = q if weight is None else q * reshape(weight, (C,) + (1,) * (x.ndim - axis - 1))
     loss = -sum(log_softmax(x, axis) * Q, axis)
-    return (
-        div(sum(loss), math.prod(x.shape) // C) if reduction == "mean" else reduced(loss, reduction)
-    )
+    if reduction == "mean":
+        return per_sample(sum(loss), math.prod(x.shape) // C)
+    return reduced(loss, reduction)
+
+
+def per_sample(total: Any, N: int) -> Any:
+    """total / N; of half precision in float32, since N may be beyond 65504."""
+    if total.dtype != np.float16:
+        return div(total, N)
+    return cast(div(cast(total, np.float32), N), np.float16)
 
 
 def reduced(loss: Any, reduction: str) -> Any:

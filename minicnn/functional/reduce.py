@@ -154,7 +154,9 @@ class Mean(Function):
         return x.sum(axis=axes, keepdims=keepdim) / self.n
 
     def backward(self, grad_y: Any) -> Any:
-        return _spread(grad_y / builtins.max(self.n, 1), self.x_shape, self.axes)
+        n = builtins.max(self.n, 1)
+        half = grad_y.dtype == np.float16  # which holds no n beyond 65504
+        return _spread(grad_y * (1 / n) if half else grad_y / n, self.x_shape, self.axes)
 
 
 @numpy_names

@@ -257,6 +257,30 @@ def test_float32_stays_float32_and_large_scores_stay_finite():
     assert y.dtype == x.grad.dtype == np.float32
 
 
+def test_float16_means_of_more_than_it_can_count(parity):
+    """70,000 samples and 140,000 scores, where float16 ends at 65504."""
+    x = np.random.default_rng(0).normal(size=(70000, 2)).astype(np.float16)
+    q = np.full((70000, 2), 0.5, np.float16)
+
+    def of_probabilities(lib, x, q):
+        return lib.nn.functional.cross_entropy(x, q)
+
+    def divergence(lib, x, q):
+        return lib.nn.functional.kl_div(x, q, reduction="batchmean")
+
+    for function in (of_probabilities, divergence):
+        parity(function, x, q, rtol=2e-2)  # the gradients are subnormal numbers
+    parity(lambda lib, x: lib.nn.functional.mse_loss(x, x * 0), x, rtol=2e-2)
+
+
+def test_probabilities_have_no_label_to_ignore(refuses):
+    q = np.full((2, 3), 1 / 3)
+    text = "cross_entropy: ignore_index is for labels"
+    refuses(
+        lambda lib, x, q: lib.nn.functional.cross_entropy(x, q, ignore_index=0), q, q, match=text
+    )
+
+
 def test_float16_counts_in_float32():
     x = leaf(0)
     x.array = np.zeros((1, 2, 70_000), np.float16)

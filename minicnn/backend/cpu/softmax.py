@@ -16,7 +16,7 @@ from .precision import working
 def _shifted(x: ndarray, axis: int) -> ndarray:
     """x minus the maximum of each line, in a new array."""
     # A line that holds inf, or nothing but -inf, has no softmax: inf - inf makes it NaN in silence.
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return x - x.max(axis=axis, keepdims=True, initial=-np.inf)
 
 
