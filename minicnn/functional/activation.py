@@ -239,8 +239,7 @@ class SiLU(Function):
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
         s = Sigmoid.apply(x)
-        with np.errstate(invalid="ignore"):
-            return grad_y * (s * (1 + x * (1 - s)))
+        return grad_y * (s * (1 + x * (1 - s)))
 
 
 class ELU(Function):
