@@ -13,8 +13,23 @@ from typing import Any
 import numpy as np
 
 FAMILIES = (
-    "activation", "conv", "dropout", "loss", "norm", "pad", "pool", "resize", "shuffle",
-)  # fmt: skip
+    "activation",
+    "loss",
+    "norm",
+    "conv",
+    "dropout",
+    "pad",
+    "pool",
+    "resize",
+    "shuffle",
+    "arithmetic",
+    "compare",
+    "reduce",
+    "shape",
+    "index",
+    "linear",
+    "creation",
+)
 
 
 class Draw:

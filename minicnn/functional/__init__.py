@@ -23,6 +23,7 @@ from .exponential import *
 from .fold import *
 from .gate import *
 from .index import *
+from .inverse_erf import *
 from .likelihood import *
 from .linear import *
 from .loss import *

@@ -53,8 +53,10 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, dtypes
 from .activation import LogSigmoid, Sigmoid
-from .arithmetic import cast, clamp, exp, log, log1p
+from .arithmetic import cast
 from .checks import check_floating
+from .choice import clamp
+from .exponential import exp, log, log1p
 from .loss import per_sample, reduced, reduction_of
 from .reduce import sum
 from .shape import check_tensors, sum_to

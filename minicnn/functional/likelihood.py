@@ -43,8 +43,9 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import exp, log, where
 from .checks import of_one_floating_type
+from .choice import where
+from .exponential import exp, log
 from .loss import reduced, reduction_of
 from .operands import raw, wrapped
 from .shape import check_tensors, unsqueeze

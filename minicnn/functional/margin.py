@@ -61,8 +61,10 @@ from typing import Any
 import numpy as np
 
 from .activation import logsigmoid
-from .arithmetic import clamp, minimum, pow, sqrt, where
+from .arithmetic import pow
 from .checks import check_floating, of_one_floating_type
+from .choice import clamp, minimum, where
+from .exponential import sqrt
 from .index import gather
 from .loss import reduced, reduction_of
 from .operands import raw

@@ -24,7 +24,7 @@ from typing import Any
 from .. import backend
 from ..autograd import Function
 from .activation import Tanh, activate, floating_input, number_of_type
-from .arithmetic import logical_not
+from .compare import logical_not
 
 __all__ = ["hardshrink", "softshrink", "tanhshrink", "threshold", "threshold_"]
 

@@ -57,8 +57,9 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import clamp, div
+from .arithmetic import div
 from .checks import check_floating, of_one_floating_type
+from .choice import clamp
 from .reduce import norm, sum
 from .shape import axis_of, broadcast_to
 

@@ -27,7 +27,8 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function
-from .arithmetic import cast, exp
+from .arithmetic import cast
+from .exponential import exp
 from .operands import floating_operand
 
 __all__ = ["erf", "erfc"]
