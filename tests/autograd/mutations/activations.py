@@ -7,7 +7,7 @@ import numpy as np
 from minicnn.autograd import Function
 from minicnn.backend import reference
 
-COVERS = ("activation", "gate", "shrink", "special", "inverse_erf")
+COVERS = ("activation", "gate", "shrink", "special", "inverse_erf", "noisy")
 
 ERF = np.vectorize(math.erf)
 
@@ -583,3 +583,20 @@ class ErfinvAtTheInput(Erfinv):
 
     def backward(self, grad_y):
         return grad_y * math.sqrt(math.pi) / 2 * np.exp(self.saved[0] ** 2)
+
+
+class RReLU(Function):
+    shapes = ((4, 3),)
+    a = np.linspace(0.1, 0.5, 12).reshape(4, 3)
+
+    def forward(self, x):
+        self.save(x)
+        return np.where(x > 0, x, self.a * x)
+
+    def backward(self, grad_y):
+        return grad_y * np.where(self.saved[0] > 0, 1, self.a)
+
+
+class RReLUSlopesDrawnAgain(RReLU):
+    def backward(self, grad_y):
+        return grad_y * np.where(self.saved[0] > 0, 1, self.a[::-1])

@@ -5,7 +5,7 @@ import numpy as np
 from minicnn.autograd import Function
 from minicnn.backend import reference
 
-COVERS = ("loss", "entropy", "robust", "similarity")
+COVERS = ("loss", "entropy", "robust", "similarity", "margin", "likelihood")
 
 LABELS = np.array([1, 0, 3])
 
@@ -307,3 +307,42 @@ class Normalize(Function):
 class NormalizeConstantNorm(Normalize):
     def backward(self, grad_y):
         return grad_y / self.norm
+
+
+class MultiMargin(Function):
+    shapes = ((4, 3),)
+    t = np.array([0, 2, 1, 1])
+
+    def forward(self, x):
+        z = 1 - x[np.arange(4), self.t][:, None] + x
+        self.save((z > 0) & (np.arange(3) != self.t[:, None]))
+        return (z * self.saved[0]).sum(1) / 3
+
+    def backward(self, grad_y):
+        (active,) = self.saved
+        own = np.eye(3)[self.t] * active.sum(1, keepdims=True)
+        return grad_y[:, None] * (active - own) / 3
+
+
+class MultiMarginOwnScoreOnce(MultiMargin):
+    def backward(self, grad_y):
+        (active,) = self.saved
+        return grad_y[:, None] * (active - np.eye(3)[self.t]) / 3
+
+
+class GaussianLikelihood(Function):
+    shapes, positive = ((4, 3), (4, 3)), True
+
+    def forward(self, d, var):
+        self.save(d, var)
+        return (np.log(var) + d * d / var) / 2
+
+    def backward(self, grad_y):
+        d, var = self.saved
+        return grad_y * d / var, grad_y * (1 - d * d / var) / (2 * var)
+
+
+class GaussianLikelihoodOfTheDeviation(GaussianLikelihood):
+    def backward(self, grad_y):
+        d, var = self.saved
+        return grad_y * d / var, grad_y * (1 - d * d / var) / np.sqrt(var)
