@@ -1,5 +1,6 @@
 """The README's Python runs as it stands, its links lead somewhere, its commands exist."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -46,3 +47,18 @@ def test_models_and_data_sets_it_names_exist():
     for name in ("lenet", "vgg11", "vgg19_bn"):
         assert name in minicnn.models.list_models()
     assert {"digits", "mnist", "fashion-mnist"} <= set(minicnn.datasets.available())
+
+
+def test_the_table_of_operations_is_up_to_date():
+    """`python scripts/reference_table.py` writes it."""
+    path = ROOT / "scripts" / "reference_table.py"
+    spec = importlib.util.spec_from_file_location("reference_table", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.updated(TEXT) == TEXT
+
+
+def test_the_number_of_configurations_it_claims_is_true():
+    claimed = int(re.search(r"([0-9,]+) in all", TEXT).group(1).replace(",", ""))
+    compared = sum(op.count for op in minicnn.catalog.ops().values() if op.torch)
+    assert claimed <= compared < claimed * 1.1

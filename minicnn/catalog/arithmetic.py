@@ -197,7 +197,7 @@ def logit(draw: Draw) -> Case:
 
 def degrees(name: str) -> None:
     """deg2rad and rad2deg: a factor."""
-    entry(name, lambda draw: Case(name, draw.normal(*draw.shape(2))), section=None, count=4)
+    entry(name, lambda draw: Case(name, draw.normal(*draw.shape(2))), section="Mul", count=4)
 
 
 degrees("deg2rad")

@@ -219,11 +219,14 @@ class Op:
 
     @property
     def module(self) -> ModuleType:
-        """The module that derives the gradient: the section's, if that is a Function."""
+        """The module that derives the gradient: the function's, or that of the Function named."""
         own = sys.modules[self.function.__module__]
-        for name in (own.__name__, *sorted(sys.modules)):
+        if self.section in (own.__doc__ or "").splitlines():
+            return own
+        families = [name for name in sorted(sys.modules) if name.startswith("minicnn.functional.")]
+        for name in (own.__name__, *families):
             found = getattr(sys.modules[name], self.section or "", None)
-            if name.startswith("minicnn.functional.") and getattr(found, "__module__", "") == name:
+            if getattr(found, "__module__", "") == name:
                 return sys.modules[name]
         return own
 

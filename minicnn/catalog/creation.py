@@ -249,7 +249,12 @@ def filled_with(draw: Draw) -> Case:
     return Case(lambda library, x, v: (x * 1).fill_(v), draw.normal(2, 3), value)
 
 
-entry("zero_", lambda draw: Case(lambda library, x: (x * 1).zero_(), draw.normal(2)), count=2)
+entry(
+    "zero_",
+    lambda draw: Case(lambda library, x: (x * 1).zero_(), draw.normal(2)),
+    section="Copy",
+    count=2,
+)
 
 
 def on_the_diagonal(draw: Draw) -> Case:

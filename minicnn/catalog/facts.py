@@ -12,9 +12,9 @@ from unittest import mock
 
 from .. import backend
 from ..autograd import Function
-from .case import Op
+from .case import Case, Op
 
-_CONFIGURATIONS = 4  # that are run: an op may take another way for other options
+_CONFIGURATIONS = 12  # that are run: an op may take another way for other options
 
 
 class Facts(NamedTuple):
@@ -60,21 +60,37 @@ def _noting(functions: set[type[Function]], primitives: set[str]) -> Iterator[No
 @cache
 def facts(op: Op) -> Facts:
     """Runs a few configurations of an operation, forward and backward, and looks on."""
-    minicnn = sys.modules["minicnn"]
     functions: set[type[Function]] = set()
     primitives: set[str] = set()
     with _noting(functions, primitives):
         for number in range(_CONFIGURATIONS):
-            case = op.case(number)
-            out = case.run(minicnn, case.tensors(minicnn, op.gradient))
-            outs = out if isinstance(out, (tuple, list)) else [out]
-            roots = [y for y in outs if getattr(y, "requires_grad", False)]
-            if roots:
-                minicnn.autograd.backward(roots, [y.detach() for y in roots])
+            _differentiate(op.case(number), op.gradient, functions)
     backends = [
         name
         for name in backend.available()
         if primitives and all(hasattr(getattr(backend, name), p) for p in primitives)
     ]
-    second = op.gradient and all(f.differentiable_backward for f in functions)
+    second = op.gradient and _twice(functions)
     return Facts(frozenset(functions), frozenset(primitives), tuple(backends), second)
+
+
+def _twice(functions: set[type[Function]]) -> bool:
+    return all(f.differentiable_backward for f in functions)
+
+
+def _differentiate(case: Case, gradient: bool, functions: set[type[Function]]) -> None:
+    """Runs a configuration, its backward, and where that is differentiable the backward's."""
+    minicnn = sys.modules["minicnn"]
+    inputs = case.tensors(minicnn, gradient)
+    out = case.run(minicnn, inputs)
+    outs = out if isinstance(out, (tuple, list)) else [out]
+    roots = [y for y in outs if getattr(y, "requires_grad", False)]
+    if not roots:
+        return
+    leaves = [x for x in inputs if x.requires_grad]
+    cotangents = [y.detach().clone().requires_grad_() for y in roots]
+    twice = _twice(functions)
+    grads = minicnn.autograd.grad(roots, leaves, cotangents, create_graph=twice, allow_unused=True)
+    again = [g for g in grads if g is not None and g.requires_grad]
+    if again:
+        minicnn.autograd.backward(again, [g.detach() for g in again])

@@ -76,7 +76,7 @@ for name in ("var", "std", "var_mean", "std_mean"):
     entry(name, spread, section="Var" if name.startswith("var") else "Std", count=20)
 
 
-@op(count=20)
+@op(section="Mul", count=20)
 def prod(draw: Draw) -> Case:
     """With zeros among the factors."""
     x = draw.normal(*draw.shape(draw.integer(1, 3)))

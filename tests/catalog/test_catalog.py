@@ -74,6 +74,19 @@ def test_values_and_gradients_are_those_of_pytorch(name):
         )
 
 
+def test_two_thousand_configurations_and_more_are_compared():
+    assert sum(OPS[name].count for name in IN_TORCH) >= 2000
+    assert all(OPS[name].count > 0 for name in IN_TORCH)
+
+
+def test_every_public_function_is_listed():
+    public = {*functional.__all__, *minicnn.nn.functional.__all__}
+    missing = public - set(OPS)
+    # relu_ is relu, written into its input: test_activation.py compares the two.
+    missing = {name for name in missing if name.removesuffix("_") not in OPS}
+    assert not missing, sorted(missing)
+
+
 def all_functions():
     found = set()
     for info in pkgutil.iter_modules(functional.__path__):
@@ -86,10 +99,23 @@ def all_functions():
     return found
 
 
+def test_every_function_is_run_by_some_op():
+    ran = set().union(*[catalog.facts(op).functions for op in OPS.values()])
+    missing = all_functions() - ran
+    assert not missing, f"no op of the catalog uses {sorted(f.__name__ for f in missing)}"
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_every_op_can_be_differentiated_twice(name):
+    assert catalog.facts(OPS[name]).second
+
+
 @pytest.mark.parametrize("name", OPS)
 def test_the_section_named_is_there(name):
     op = OPS[name]
     if op.section is None:
+        # Without a gradient there is nothing to derive; these two return what they are given.
+        assert not op.gradient or name in ("positive", "cpu")
         return
     headings = (op.module.__doc__ or "").splitlines()
     named = [k for k, line in enumerate(headings[:-1]) if line == op.section]
