@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 
+# In the order in which a reader meets them.
 FAMILIES = (
+    "conv",
+    "pool",
+    "norm",
     "activation",
     "loss",
-    "norm",
-    "conv",
     "dropout",
-    "pad",
-    "pool",
     "resize",
+    "pad",
     "shuffle",
+    "linear",
     "arithmetic",
     "compare",
     "reduce",
     "shape",
     "index",
-    "linear",
     "creation",
 )
 
