@@ -12,14 +12,18 @@ from .arithmetic import cast
 from .shape import check_tensors, reshape
 
 
-def check_floating(function: str, name: str, value: Any) -> None:
-    """TypeError unless `value` is a Tensor or an array of a floating (or complex) type."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
+def check_array(function: str, name: str, value: Any) -> None:
+    """TypeError unless `value` is a Tensor or an array."""
+    if not hasattr(value, "dtype"):
         got = type(value).__name__
         raise TypeError(f"{function}: {name} expects a Tensor or an array, got {got}")
-    if dtype.kind not in "fc":
-        raise TypeError(f"{function}: {name} expects a floating type, got {dtype}")
+
+
+def check_floating(function: str, name: str, value: Any) -> None:
+    """TypeError unless `value` is a Tensor or an array of a floating (or complex) type."""
+    check_array(function, name, value)
+    if value.dtype.kind not in "fc":
+        raise TypeError(f"{function}: {name} expects a floating type, got {value.dtype}")
 
 
 def of_one_floating_type(function: str, *tensors: Any) -> list[Any]:

@@ -74,7 +74,7 @@ from typing import Any
 from .. import backend
 from ..autograd import Function, Tensor
 from ..autograd import inplace as write_inplace
-from .checks import check_floating, with_batch, without_batch
+from .checks import check_array, check_floating, with_batch, without_batch
 
 __all__ = [
     "alpha_dropout",
@@ -86,6 +86,17 @@ __all__ = [
 ]
 
 _SELU_AT_MINUS_INFINITY = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+def check_probability(function: str, p: Any) -> None:
+    """TypeError if p is no number, ValueError if it is outside 0 .. 1."""
+    message = f"{function}: p expects a probability from 0 to 1, got {p!r}"
+    try:
+        inside = 0 <= p <= 1
+    except TypeError:
+        raise TypeError(message) from None
+    if not inside:
+        raise ValueError(message)
 
 
 def draw_key(x: Any) -> int:
@@ -118,14 +129,14 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         inplace: write into the input's memory.
 
     The mask follows from the generator that `manual_seed` seeds. Raises ValueError if p is outside
-    0 .. 1, TypeError if the input is not floating.
+    0 .. 1, TypeError if the input is to be changed and is not floating.
     """
     return _drop("dropout", input, p, training, inplace, _elements)
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """As dropout, but whole channels: input (N, C, L) or (C, L). ValueError for other ranks."""
-    check_floating("dropout1d", "x", input)
+    check_array("dropout1d", "x", input)
     if input.ndim not in (2, 3):
         raise ValueError(f"dropout1d: x expects (N, C, L) or (C, L), got {tuple(input.shape)}")
     return _drop_batched("dropout1d", input, p, training, inplace, 1)
@@ -137,7 +148,7 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     Other ranks are (N, C, ...) too, as in PyTorch, with a warning: a single image (C, H, W) would
     have rows for channels, so give it a batch axis. ValueError without a channel axis.
     """
-    check_floating("dropout2d", "x", input)
+    check_array("dropout2d", "x", input)
     if input.ndim != 4:
         warnings.warn(
             f"dropout2d: x expects (N, C, H, W), got {tuple(input.shape)}, whose first two axes "
@@ -152,7 +163,7 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
 
     The first axis of other ranks is C, as in PyTorch, with a warning. ValueError for no axis.
     """
-    check_floating("dropout3d", "x", input)
+    check_array("dropout3d", "x", input)
     if input.ndim not in (4, 5):
         warnings.warn(
             f"dropout3d: x expects (N, C, D, H, W) or (C, D, H, W), got {tuple(input.shape)}, "
@@ -204,16 +215,16 @@ def _drop(
     mask_shape: Callable[[str, tuple[int, ...]], tuple[int, ...]],
     alpha: bool = False,
 ) -> Any:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{function}: p expects a probability from 0 to 1, got {p}")
-    check_floating(function, "x", x)
-    options = {"p": float(p), "mask_shape": mask_shape(function, tuple(x.shape))}
+    check_probability(function, p)
+    check_array(function, "x", x)
     if not training or p == 0:
         return x
-    options["key"] = draw_key(x)
+    check_floating(function, "x", x)
+    options = {"p": float(p), "mask_shape": mask_shape(function, tuple(x.shape))}
 
     def formula(x: Any) -> Any:
-        return _alpha(x, options) if alpha else Dropout.apply(x, **options)
+        drawn = {**options, "key": draw_key(x)}
+        return _alpha(x, drawn) if alpha else Dropout.apply(x, **drawn)
 
     if not inplace:
         return formula(x)

@@ -149,7 +149,7 @@ def resize_taps(
     T = dtype.type
     if kind == "area":
         return _area(n, m, T)
-    if kind == "linear" and n == m and not antialias:
+    if n == m and (kind == "linear" or antialias):
         return _nearest(np.arange(m), n)
     if align_corners:
         s = T(n - 1) / T(m - 1) if m > 1 else T(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..functional.dropout import check_probability
 from .module import Module
 
 
@@ -15,8 +16,7 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p expects a number from 0 to 1, got {p}")
+        check_probability(type(self).__name__, p)
         self.p = p
         self.inplace = inplace
 

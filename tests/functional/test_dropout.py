@@ -151,6 +151,38 @@ def test_errors(name, p):
         assert np.array_equal(generator_state(), before)
     with pytest.raises(TypeError, match=f"{name}: x expects a floating type, got int64"):
         function(x.astype(int), 0.5, True)
+    with pytest.raises(TypeError, match=f"{name}: x expects a Tensor or an array, got list"):
+        function([1.0], 0.5, False)
+
+
+@pytest.mark.parametrize("p", ["half", None, 1j])
+@pytest.mark.parametrize("name", BOTH)
+def test_a_probability_that_is_no_number(name, p, refuses):
+    def call(lib, x):
+        return getattr(lib.nn.functional, name)(x, p, True)
+
+    refuses(call, np.ones((1,) * BOTH[name][1]), match=f"{name}: p expects a probability .* got ")
+    layer = {"dropout": "Dropout", "alpha_dropout": "AlphaDropout"}.get(name, "Dropout2d")
+    with pytest.raises(TypeError, match=f"{layer}: p expects a probability from 0 to 1, got "):
+        getattr(minicnn.nn, layer)(p)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_what_is_not_changed_may_have_any_type(name, parity):
+    x = np.ones((2, 3, 4, 1, 2)[: BOTH[name][1]], int)
+    for p, training in ((0.5, False), (0.0, True)):
+        parity(
+            lambda lib, t, p=p, training=training: getattr(lib.nn.functional, name)(t, p, training),
+            x,
+            grads=False,
+        )
+
+
+def test_a_refused_change_in_place_draws_nothing():
+    before = generator_state()
+    with pytest.raises(RuntimeError, match="dropout_: a leaf that requires a gradient cannot be"):
+        dropout(leaf(np.ones(3)), 0.5, inplace=True)
+    assert np.array_equal(generator_state(), before)
 
 
 def test_errors_about_the_shape(refuses):
@@ -162,6 +194,7 @@ def test_errors_about_the_shape(refuses):
     refuses(call("feature_alpha_dropout"), np.ones(2), match=r"x expects \(N, C, ...\), got \(2,\)")
     with pytest.warns(UserWarning):
         refuses(call("dropout2d"), np.ones(2), match=r"dropout2d: x expects \(N, C, ...\)")
+    assert feature_alpha_dropout(np.ones(2)).shape == (2,)  # off: any shape passes, as in PyTorch
 
 
 # ---------------------------------------------------------------------- the mask

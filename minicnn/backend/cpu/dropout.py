@@ -1,4 +1,5 @@
-"""Dropout, a run of random words at a time: the mask never stands in memory as a whole.
+"""Dropout, a run of random words at a time: of an array that lies in the order of its indices the
+mask never stands in memory as a whole; of any other, as bools, for as long as the call lasts.
 
 The words are those of `backend.reference.dropout_word`; NumPy's own Philox bit generator computes
 them. It raises its counter before it makes a block, so that it must start one below the first.
