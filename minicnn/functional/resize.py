@@ -54,8 +54,8 @@ Between the two nearest pixels, weighted by nearness; beyond the outermost centr
 
 (9)  A[j,i] = max(0, 1 - |v(j) - i|)      v(j) = min(max(u(j), 0), n-1)
 
-Where m = n nothing changes, whatever the scale_factor. "bilinear" and "trilinear" are (9) along two
-axes and three.
+"bilinear" and "trilinear" are (9) along two axes and three. Where m = n, (9) and (13) change
+nothing, whatever the scale_factor.
 
 
 Cubic
@@ -287,7 +287,7 @@ def interpolate(
 def _kind(x: Any, mode: str, align_corners: bool | None, antialias: bool) -> str:
     """The kind of matrix, if the options go together."""
     dtype, shape = getattr(x, "dtype", None), tuple(getattr(x, "shape", ()))
-    if mode not in _MODES:
+    if mode not in list(_MODES):  # a list is no key of a dict, but gets the same message
         names = ", ".join(map(repr, _MODES))
         raise NotImplementedError(f"interpolate: mode expects one of {names}, got {mode!r}")
     kind, ranks = _MODES[mode]
@@ -337,15 +337,20 @@ def _new_size(
         )
     factors: list[float | None] = [None] * len(values)
     if size is None:
-        values = [float(v) for v in values]
-        sizes = [int(n * v) for n, v in zip(shape[2:], values, strict=True)]
+        try:
+            values = [float(v) for v in values]
+            sizes = [int(n * v) for n, v in zip(shape[2:], values, strict=True)]
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"interpolate: scale_factor expects finite numbers, got {given!r}"
+            ) from None
         factors = factors if recompute or mode == "area" else list(values)
     elif recompute:
         raise ValueError("interpolate: recompute_scale_factor goes with scale_factor, got size")
     else:
         try:
             sizes = [index(v) for v in values]
-        except TypeError:
+        except (TypeError, RuntimeError):  # a Tensor of several numbers raises the latter
             raise TypeError(f"interpolate: size expects integers, got {given!r}") from None
     if min(sizes) <= 0 or min(shape[2:]) <= 0:
         raise ValueError(

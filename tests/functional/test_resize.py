@@ -156,6 +156,20 @@ def test_gradients_are_those_of_pytorch_on_a_real_size(mode, parity):
         parity(lambda lib, t, s=size: lib.nn.functional.interpolate(t, s, mode=mode), x)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("factors", [(1.2, 2.0), (1.5, 1.1), (1.2, 1.1), (1.0, 1.2), (1.2, 0.5)])
+def test_antialias_leaves_a_size_that_stays_as_it_is(mode, factors, parity):
+    """Whatever the factor. PyTorch's backward is not that of its forward here: values alone."""
+    x = numbers(2, 1, 3, 5)
+    options = {"scale_factor": factors, "mode": mode, "antialias": True}
+    parity(lambda lib, t: lib.nn.functional.interpolate(t, **options), x, grads=False)
+    size = tuple([int(n * f) for n, f in zip(x.shape[2:], factors, strict=True)])
+    if size == x.shape[2:]:
+        assert np.array_equal(interpolate(x, **options), x)
+    t = leaf(x)
+    assert gradcheck(lambda t: interpolate(t, **options), t, directions=1)
+
+
 SHAPES = {3: (1, 2, 5), 4: (1, 2, 5, 4), 5: (1, 2, 5, 4, 3), 2: (2, 3), 6: (1, 1, 2, 2, 2, 2)}
 
 
@@ -170,6 +184,12 @@ SHAPES = {3: (1, 2, 5), 4: (1, 2, 5, 4), 5: (1, 2, 5, 4, 3), 2: (2, 3), 6: (1, 1
         (4, {"size": 0}, "sizes are positive, got "),
         (4, {"size": (2, -1)}, "sizes are positive, got "),
         (4, {"scale_factor": 0.1}, r"sizes are positive, got \(0, 0\) from scale_factor 0.1"),
+        (4, {"scale_factor": "two"}, "scale_factor expects finite numbers, got 'two'"),
+        (4, {"scale_factor": (2.0, np.nan)}, r"scale_factor expects finite numbers, got \(2.0"),
+        (4, {"scale_factor": np.inf}, "scale_factor expects finite numbers, got inf"),
+        (4, {"scale_factor": -1.0}, r"sizes are positive, got \(-5, -4\) from scale_factor -1.0"),
+        (4, {"size": np.array([2, 2])}, "size expects integers, got array"),
+        (4, {"size": 3, "mode": ["nearest"]}, r"mode expects one of .* got \['nearest'\]"),
         (4, {"size": 3, "recompute_scale_factor": True}, "recompute_scale_factor goes with"),
         (4, {"size": 3, "align_corners": False}, "align_corners goes with the modes 'linear'"),
         (4, {"size": 3, "mode": "area", "align_corners": True}, "align_corners goes with the"),
@@ -206,5 +226,9 @@ def test_types_that_it_refuses(refuses):
         )
     with pytest.raises(TypeError, match="got uint8 with mode 'bilinear'"):
         interpolate(np.zeros((1, 1, 2, 2), np.uint8), 3, mode="bilinear")
+    with pytest.raises(
+        TypeError, match=r"interpolate: size expects integers, got tensor\(\[2, 2\]"
+    ):
+        interpolate(numbers(1, 1, 2, 2), minicnn.tensor([2, 2]))
     with pytest.raises(TypeError, match="got list"):
         interpolate([[[1.0]]], 3)
