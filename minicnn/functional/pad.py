@@ -54,15 +54,18 @@ corners; with ones for grad_y the centre's gradient is 9, a corner's is 1, an ed
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Function
 from ..backend.taps import Taps
+from .checks import check_array
 from .resize import Resample
-from .shape import Slice, narrow, sizes_of
+from .shape import Slice, narrow
 
 __all__ = ["pad"]
 
@@ -111,10 +114,12 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         value: 0 if None.
 
     Raises RuntimeError for an odd number of widths or more than twice the dimensions, for widths
-    that leave nothing or that the mode cannot serve; ValueError for a value without "constant";
-    NotImplementedError for a mode that does not exist, or not for so many dimensions.
+    that leave nothing or that the mode cannot serve, for a value without "constant" or beyond the
+    input's type; TypeError for widths that are no integers; NotImplementedError for a mode that
+    does not exist, or not for so many dimensions.
     """
-    widths = _pad_widths(input, sizes_of((pad,)))
+    check_array("pad", "input", input)
+    widths = _pad_widths(input, pad)
     if mode == "constant":
         for axis, (lo, hi) in enumerate(widths):
             if lo < 0 or hi < 0:
@@ -122,12 +127,12 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
                 _check_cut(input, axis, lo, hi)
                 input = narrow(input, axis, start, input.shape[axis] - start - max(-hi, 0))
         grow = tuple([(max(lo, 0), max(hi, 0)) for lo, hi in widths])
-        return Pad.apply(input, widths=grow, value=value or 0)
+        return Pad.apply(input, widths=grow, value=_fill(input, value))
     if mode not in _MODES:
         names = ", ".join(["'constant'", *map(repr, _MODES)])
         raise NotImplementedError(f"pad: mode expects one of {names}, got {mode!r}")
     if value:
-        raise ValueError(f"pad: value is for mode 'constant' alone, got {value} with {mode!r}")
+        raise RuntimeError(f"pad: value is for mode 'constant' alone, got {value} with {mode!r}")
     dims = len(pad) // 2
     _check_border(input, widths, dims, mode)
     for axis in range(input.ndim - dims, input.ndim):
@@ -136,8 +141,30 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     return input
 
 
-def _pad_widths(x: Any, pad: tuple[int, ...]) -> list[tuple[int, int]]:
+def _fill(x: Any, value: Any) -> Any:
+    """`value` as a number, if x's type can hold it."""
+    number = value.item() if hasattr(value, "item") else value
+    if number is None:
+        return 0
+    if not isinstance(number, (int, float)):
+        raise TypeError(f"pad: value expects a number, got {value!r}")
+    if x.dtype.kind in "iu":
+        held = np.iinfo(x.dtype).min <= number <= np.iinfo(x.dtype).max
+    elif x.dtype.kind == "f":
+        held = abs(number) <= float(np.finfo(x.dtype).max) or not abs(number) < math.inf
+    else:
+        held = True
+    if not held:
+        raise RuntimeError(f"pad: value expects a number that {x.dtype} can hold, got {number}")
+    return number
+
+
+def _pad_widths(x: Any, pad: Any) -> list[tuple[int, int]]:
     """(low, high) for each dimension of x, first dimension first."""
+    try:
+        pad = tuple([index(width) for width in pad])
+    except TypeError:
+        raise TypeError(f"pad: pad expects a tuple of integers, got {pad!r}") from None
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise RuntimeError(
             f"pad: pad expects two numbers for each of at most {x.ndim} dimensions, got {pad}"

@@ -183,3 +183,43 @@ def test_a_value_is_for_constants(mode, refuses):
         match=f"pad: value is for mode 'constant' alone, got 2.0 with '{mode}'",
     )
     assert pad(numbers(*X), (1, 1), mode, 0.0).shape == (1, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("i8", np.nan), ("i4", np.inf), ("i8", 1e19), ("u1", -2), ("u1", 256.0), ("i4", -(2.0**40))]
+    + [("f2", 1e6), ("f4", -1e60)],
+)
+def test_a_value_that_the_type_cannot_hold(dtype, value, refuses):
+    refuses(
+        lambda lib, x: lib.nn.functional.pad(x, (1, 1), "constant", value),
+        np.ones(X, dtype),
+        match=f"pad: value expects a number that {np.dtype(dtype)} can hold, got ",
+    )
+
+
+def test_values_that_the_type_can_hold(parity):
+    for dtype, value in (("i8", 1.9), ("u1", 255), ("f2", np.inf), ("f4", 1e38), ("f4", np.nan)):
+        parity(
+            lambda lib, x, v=value: lib.nn.functional.pad(x, (1, 1), "constant", v),
+            np.ones(X, dtype),
+            grads=False,
+        )
+    assert pad(numbers(*X), (1, 0), value=minicnn.tensor(2.0))[0, 0, 0] == 2
+
+
+def test_arguments_of_other_types(refuses):
+    for value in ("a", 1j, [1.0]):
+        refuses(
+            lambda lib, x, v=value: lib.nn.functional.pad(x, (1, 1), value=v),
+            numbers(*X),
+            match="pad: value expects a number, got ",
+        )
+    for widths in (3, None, (1.5, 1), "ab"):
+        refuses(
+            lambda lib, x, w=widths: lib.nn.functional.pad(x, w),
+            numbers(*X),
+            match="pad: pad expects a tuple of integers, got ",
+        )
+    with pytest.raises(TypeError, match="pad: input expects a Tensor or an array, got list"):
+        pad([1.0], (1, 1))
