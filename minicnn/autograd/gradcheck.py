@@ -32,7 +32,12 @@ _SMALL = 2.0**-20  # for one-sided slopes: a smooth function's differ by O(h), a
 
 
 class GradcheckError(RuntimeError):
-    """A gradient did not pass. The message says which, where, by how much, and why."""
+    """A gradient did not pass. The message says which, where, by how much, and why.
+
+    `error` is that of the slope, relative to the gradient; NaN where it was no slope that failed.
+    """
+
+    error = float("nan")
 
 
 class Slope(NamedTuple):
@@ -277,12 +282,15 @@ class _Check:
             if np.unique(decades).size > 1:
                 parts = [np.where(decades == d, v, 0) for d in np.unique(decades)]
                 slopes = [self.compare(i, g, part) for part in parts]
+        size = max(_length(g * v), self.atol)
+        errors = [float(s.error) / max(size, abs(s.numeric)) for s in slopes]
         if not all(slope.right for slope in slopes):
             from .diagnosis import diagnose
 
-            raise GradcheckError(f"gradcheck: input {i}, {diagnose(self, i, g, v)}")
-        size = max(_length(g * v), self.atol)
-        self.worst = max(self.worst, *[float(slope.error) / size for slope in slopes])
+            failure = GradcheckError(f"gradcheck: input {i}, {diagnose(self, i, g, v)}")
+            failure.error = max(errors)
+            raise failure
+        self.worst = max(self.worst, *errors)
 
     def single_precision(self) -> None:
         """Where inputs came as float32: is the gradient still right in that precision?"""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .engine import grad
-from .gradcheck import GradcheckError, checked_inputs, gradcheck, outputs_of
+from .gradcheck import GradcheckError, checked_inputs, gradcheck, gradcheck_error, outputs_of
 from .mode import enable_grad
 from .tensor import Tensor
 
@@ -22,10 +22,21 @@ def gradgradcheck(
     the gradient with respect to them is checked too. The gradients that create_graph=True computes
     must also equal the ordinary ones. Raises as gradcheck.
     """
+    gradients, both = _gradients(fn, inputs, grad_outputs, options.get("seed", 0))
+    return gradcheck(gradients, both, *args, **options)
+
+
+def gradgradcheck_error(fn: Callable[..., Any], inputs: Any, **options: Any) -> float:
+    """As gradgradcheck; returns the largest error of a slope, relative to |gradient * v|."""
+    return gradcheck_error(*_gradients(fn, inputs, None, options.get("seed", 0)), **options)
+
+
+def _gradients(fn: Any, inputs: Any, grad_outputs: Any, seed: int) -> tuple[Any, tuple[Any, ...]]:
+    """The function that computes the gradients of fn, and its inputs: fn's and the cotangents."""
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = checked_inputs(given)
     if grad_outputs is None:
-        rng = np.random.default_rng(options.get("seed", 0))
+        rng = np.random.default_rng(seed)
         grad_outputs = [
             np.asarray(rng.standard_normal(y.shape), y.dtype) for y in outputs_of(fn(*given))
         ]
@@ -42,7 +53,7 @@ def gradgradcheck(
             return grad(outputs_of(fn(*xs)), wanted, gs, create_graph=True, materialize_grads=True)
 
     _check_same_gradients(fn, given, checked, cotangents)
-    return gradcheck(gradients, (*given, *cotangents), *args, **options)
+    return gradients, (*given, *cotangents)
 
 
 def _check_same_gradients(fn: Any, given: Any, checked: Any, cotangents: Any) -> None:

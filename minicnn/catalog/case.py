@@ -39,6 +39,7 @@ class Draw:
     def __init__(self, name: str, number: int) -> None:
         # crc32 and not hash(), which differs from one process to the next.
         self.rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+        self._turn = number
 
     def integer(self, low: int, high: int) -> int:
         """One of low ... high, both included."""
@@ -47,6 +48,14 @@ class Draw:
     def choice(self, *values: Any) -> Any:
         """One of the values."""
         return values[self.rng.integers(len(values))]
+
+    def turn(self, *values: Any) -> Any:
+        """One of the values, in turn: a few configurations meet all of them.
+
+        For what makes an op take another way, such as a mode. Several calls go through all pairs.
+        """
+        self._turn, k = divmod(self._turn, len(values))
+        return values[k]
 
     def boolean(self) -> bool:
         """True or False."""

@@ -14,7 +14,7 @@ from .. import backend
 from ..autograd import Function
 from .case import Case, Op
 
-_CONFIGURATIONS = 12  # that are run: an op may take another way for other options
+CONFIGURATIONS = 5  # that are run and checked: an op may take another way for other options
 
 
 class Facts(NamedTuple):
@@ -58,12 +58,12 @@ def _noting(functions: set[type[Function]], primitives: set[str]) -> Iterator[No
 
 
 @cache
-def facts(op: Op) -> Facts:
+def facts(op: Op, configurations: int = CONFIGURATIONS) -> Facts:
     """Runs a few configurations of an operation, forward and backward, and looks on."""
     functions: set[type[Function]] = set()
     primitives: set[str] = set()
     with _noting(functions, primitives):
-        for number in range(_CONFIGURATIONS):
+        for number in range(configurations):
             _differentiate(op.case(number), op.gradient, functions)
     backends = [
         name

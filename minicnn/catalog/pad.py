@@ -8,7 +8,7 @@ from .case import Case, Draw, op
 @op(section="Borders made of x", count=60)
 def pad(draw: Draw) -> Case:
     """1 to 3 dimensions, with batch or without, widths up to the largest, and negative ones."""
-    mode = draw.choice("constant", "reflect", "replicate", "circular")
+    mode = draw.turn("constant", "reflect", "replicate", "circular")
     dims = draw.integer(1, 3)
     sizes = draw.shape(dims, 1, 5)
     widths: list[int] = []

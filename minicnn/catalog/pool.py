@@ -173,7 +173,7 @@ def _lp_pool(draw: Draw, name: str, dims: int) -> Case:
     del options["padding"], options["dilation"]
     if dims == 1:  # where PyTorch takes no tuple
         options["kernel_size"] = int(np.ravel(options["kernel_size"])[0])
-    p = draw.choice(1, 2, 3, 4, 1.5, 0.5, float("inf"), -float("inf"))
+    p = draw.turn(2, -float("inf"), 3, float("inf"), 0.5, 1, 1.5, 4)
     x = draw.distinct(*_lead(draw), *size)
     x = x - x.min() + 0.1  # distinct absolute values
     if p in (1, 2, 4) or abs(p) == float("inf"):

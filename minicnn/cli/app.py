@@ -381,7 +381,8 @@ def gradcheck(
     """Check gradients against finite differences: `minicnn gradcheck conv2d max_pool2d`.
 
     Every configuration draws shapes and options of its own. The error is that of the worst slope,
-    relative to the gradient, in float64. The command fails if any gradient is wrong.
+    relative to the gradient, in float64. The command fails if any gradient is wrong, or cannot be
+    computed.
     """
     from rich.console import Console
 

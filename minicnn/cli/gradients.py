@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 from .. import catalog
@@ -12,16 +13,19 @@ from .. import catalog
 def chosen(names: Sequence[str]) -> list[catalog.Op]:
     """The operations of these names; all that have a gradient, if there are none.
 
-    A family's name (conv, pool, ...) stands for all that have a gradient in it. Raises ValueError
-    for a name that is neither.
+    A family's name (conv, pool, ...) stands for all that have a gradient in it; a name that is an
+    operation's too (dropout) for that operation alone. Raises ValueError for a name that is
+    neither.
     """
     ops = catalog.ops()
+    if not names:
+        return [op for op in ops.values() if op.gradient]
     families: dict[str, list[catalog.Op]] = {}
     for op in ops.values():
         if op.gradient:
             families.setdefault(op.family, []).append(op)
     found: dict[str, catalog.Op] = {}
-    for name in names or families:
+    for name in names:
         if name not in ops and name not in families:
             near = difflib.get_close_matches(name, [*ops, *families], 3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
@@ -53,16 +57,16 @@ def table(rows: Sequence[catalog.Row]) -> Any:
     """The rows as a Rich table: op, configurations, worst error, verdict."""
     from rich.table import Table
 
-    out = Table("op", box=None, pad_edge=False)
-    out.add_column("configurations", justify="right")
-    out.add_column("worst error", justify="right")
-    out.add_column("verdict", style=None)
+    out = Table(box=None, pad_edge=False)
+    out.add_column("op", overflow="fold")  # a narrow terminal breaks names, it cuts none
+    out.add_column("configurations", justify="right", overflow="fold")
+    out.add_column("worst error", justify="right", overflow="fold")
+    out.add_column("verdict", overflow="fold")
     for row in rows:
-        ran = row.configurations > 0
         out.add_row(
             row.name,
-            str(row.configurations) if ran else "-",
-            f"{row.error:.1e}" if ran else "-",
+            str(row.configurations or "-"),
+            "-" if isnan(row.error) else f"{row.error:.1e}",
             row.verdict,
             style=None if row.right else "bold red",
         )

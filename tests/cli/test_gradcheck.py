@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from minicnn import catalog
+from minicnn import Tensor, catalog
 from minicnn.backend import cpu
 
 typer_testing = pytest.importorskip("typer.testing")
+from minicnn.cli import gradients  # noqa: E402
 from minicnn.cli.app import app  # noqa: E402
 
 
@@ -26,6 +29,18 @@ def test_the_table_says_op_configurations_error_and_verdict():
     assert lines[-1] == "1 operation, 0 wrong"
 
 
+def test_all_operations_are_checked_unless_some_are_named():
+    """Those too that share the name of their family with another operation."""
+    expected = [op.name for op in catalog.ops().values() if op.gradient]
+    assert [op.name for op in gradients.chosen([])] == expected
+    assert {op.family for op in gradients.chosen([])} > {"dropout", "pad"}
+
+
+def test_an_operation_goes_before_the_family_of_its_name():
+    assert [op.name for op in gradients.chosen(["dropout"])] == ["dropout"]
+    assert [op.name for op in gradients.chosen(["pad", "dropout2d"])] == ["pad", "dropout2d"]
+
+
 def test_a_family_stands_for_its_operations():
     names = {line.split()[0] for line in call("conv", "-n", 1, "--first-only").splitlines()}
     assert {op.name for op in catalog.ops().values() if op.family == "conv"} <= names
@@ -40,7 +55,61 @@ def test_a_wrong_backward_is_shown_and_fails(monkeypatch):
     monkeypatch.setattr(cpu, "conv_grad_weight", lambda *args: 2 * right(*args))
     output = call("conv2d", code=1)
     assert "WRONG" in output and "1 operation, 1 wrong" in output
-    assert "conv2d, configuration 0: float64(" in output and "Judgement: wrong backward" in output
+    assert (
+        "conv2d, configuration 0, first derivatives: float64(" in output
+        and "Judgement: wrong backward" in output
+    )
+
+
+def test_the_error_of_a_wrong_backward_is_shown(monkeypatch):
+    right = cpu.conv_grad_weight
+    monkeypatch.setattr(cpu, "conv_grad_weight", lambda *args: 3 * right(*args))
+    [row] = [line for line in call("conv2d", code=1).splitlines() if "WRONG" in line]
+    assert 0.1 < float(row.split()[2]) < 10
+
+
+def test_a_wrong_second_derivative_is_shown(monkeypatch):
+    def backward(self, grad_y):
+        return Dropout.apply(grad_y * (2 if isinstance(grad_y, Tensor) else 1), **self.options)
+
+    Dropout = sys.modules["minicnn.functional.dropout"].Dropout
+    monkeypatch.setattr(Dropout, "backward", backward)
+    output = call("dropout2d", code=1)
+    assert "dropout2d, configuration 0, second derivatives: float64(" in output
+    assert "right" in call("dropout2d", "--first-only")
+
+
+@pytest.mark.parametrize("op, path", [("pad", "pad.Pad"), ("dropout3d", "dropout.Dropout")])
+def test_a_wrong_scale_is_found_whatever_the_first_configuration_is(op, path, monkeypatch):
+    """Five configurations meet every mode."""
+    module, name = path.split(".")
+    Function = getattr(sys.modules[f"minicnn.functional.{module}"], name)
+    right = Function.backward
+    monkeypatch.setattr(Function, "backward", lambda self, grad_y: right(self, grad_y * 2.0))
+    assert "WRONG" in call(op, "--first-only", code=1)
+
+
+def test_an_operation_that_raises_does_not_stop_the_others(monkeypatch):
+    def forward(self, x, **options):
+        raise IndexError("no such place")
+
+    Dropout = sys.modules["minicnn.functional.dropout"].Dropout
+    monkeypatch.setattr(Dropout, "forward", forward)
+    output = call("dropout2d", "conv2d", "-n", 2, code=1)
+    assert ["dropout2d", "1", "-", "ERROR"] in [line.split() for line in output.splitlines()]
+    assert ["right,", "twice"] in [line.split()[-2:] for line in output.splitlines()]
+    assert "2 operations, 1 wrong" in output
+    assert "dropout2d, configuration 0, first derivatives:\nTraceback" in output
+    assert "IndexError: no such place" in output
+
+
+@pytest.mark.parametrize("width", [30, 50, 200])
+def test_a_narrow_terminal_cuts_nothing_off(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    output = call("adaptive_max_pool3d_with_indices", "-n", 1, "--first-only")
+    assert "…" not in output
+    first = "".join([line[: line.find(" ")] for line in output.splitlines()[:-1]])
+    assert "adaptive_max_pool3d_with_indices" in first
 
 
 def test_unknown_names_are_refused():

@@ -187,8 +187,7 @@ def test_a_value_is_for_constants(mode, refuses):
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("i8", np.nan), ("i4", np.inf), ("i8", 1e19), ("u1", -2), ("u1", 256.0), ("i4", -(2.0**40))]
-    + [("f2", 1e6), ("f4", -1e60)],
+    [("i8", np.nan), ("i4", np.inf), ("i8", 1e19), ("u1", -2), ("u1", 256.0), ("f2", 1e6)],
 )
 def test_a_value_that_the_type_cannot_hold(dtype, value, refuses):
     refuses(

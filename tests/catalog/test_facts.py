@@ -1,0 +1,22 @@
+"""What a few configurations of an op show of it is all that there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from minicnn import catalog
+
+OPS = {name: op for name, op in catalog.ops().items() if op.gradient}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_the_first_configurations_take_every_way(name):
+    """What `minicnn gradcheck` tries, and the table tells, is not less than what there is.
+
+    Where this fails, let the entry draw what decides between the ways with draw.turn.
+    """
+    op = OPS[name]
+    few, many = catalog.facts(op), catalog.facts(op, max(40, op.count))
+    own = {f.__name__ for f in many.functions - few.functions if f.__module__ == op.module.__name__}
+    assert not own and many.primitives == few.primitives
+    assert (few.second, few.backends) == (many.second, many.backends)
