@@ -152,7 +152,7 @@ def logsumexp(draw: Draw) -> Case:
     return Case("logsumexp", x, 0 if dim is None else dim, keepdim=draw.boolean())
 
 
-P_NORMS = (2, "fro", 1, 3, 2.5, 0, float("inf"), float("-inf"))
+P_NORMS = (2, float("inf"), 1, float("-inf"), 3, "fro", 2.5, 0)
 
 
 @op(section="Norm2", count=40)
@@ -160,7 +160,7 @@ def norm(draw: Draw) -> Case:
     """Every p, over all or some dimensions."""
     shape = draw.shape(draw.integer(1, 3))
     x = draw.distinct(*shape) + draw.rng.choice([0.03, 0.07])
-    p = draw.choice(*P_NORMS)
+    p = draw.turn(*P_NORMS)
     dim = dims(draw, x.ndim)
     if p == "fro" and isinstance(dim, int):
         dim = (dim,)
@@ -172,7 +172,7 @@ def dist(draw: Draw) -> Case:
     """The norm of a difference."""
     shape = draw.shape(2)
     x = draw.distinct(2, *shape)
-    return Case("dist", x[0], x[1], draw.choice(2, 1, 3, float("inf")))
+    return Case("dist", x[0], x[1], draw.turn(2, 1, 3, float("inf")))
 
 
 @op(section="Norm2")
@@ -188,7 +188,7 @@ def cdist(draw: Draw) -> Case:
 def renorm(draw: Draw) -> Case:
     """Some parts longer than allowed, some not."""
     x = draw.normal(*draw.shape(draw.integer(2, 4), 2))
-    return Case("renorm", x, draw.choice(2, 1, 2.5), one_dim(draw, x.ndim), draw.choice(0.5, 1.5))
+    return Case("renorm", x, draw.turn(2, 1, 2.5), one_dim(draw, x.ndim), draw.choice(0.5, 1.5))
 
 
 # ---------------------------------------------------------------------- running results

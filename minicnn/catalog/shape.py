@@ -37,7 +37,7 @@ def reshape(draw: Draw) -> Case:
     """Of tensors in any memory order."""
     x = some(draw)
     shape = other_shape(draw, x)
-    if draw.boolean():
+    if draw.turn(True, False):
         return Case("reshape", x, shape)
     return Case(lambda library, x: (x + 1).transpose(0, -1).reshape(*shape), x)
 
