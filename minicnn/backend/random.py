@@ -8,6 +8,7 @@ the same bits everywhere. Dropout takes one number of a stream as the key of ano
 
 from __future__ import annotations
 
+import threading
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ _DEFAULT_SEED = 67280421310721
 # Marks the byte strings that `get_state` makes; its last byte is the version of the layout.
 _MAGIC = int.from_bytes(b"minicnn\x01", "little")
 _WORDS = 15  # magic, seed, counter x4, key x2, buffer x4, buffer_pos, has_uint32, uinteger
+
+_MAKING = threading.Lock()
 
 
 def _checked_seed(function: str, seed: Any) -> int:
@@ -54,7 +57,9 @@ class Generator:
         """The numpy.random.Generator over this stream."""
         # Made at first use: numpy.random is a fifth of the cost of importing NumPy.
         if self._numpy is None:
-            self._numpy = np.random.Generator(np.random.Philox(key=self._seed))
+            with _MAKING:  # two threads that come first at once would each begin the stream
+                if self._numpy is None:
+                    self._numpy = np.random.Generator(np.random.Philox(key=self._seed))
         return self._numpy
 
     def manual_seed(self, seed: int) -> Generator:

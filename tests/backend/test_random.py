@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -148,3 +151,23 @@ def test_devices_that_are_not_there():
 
 def test_repr_says_the_seed():
     assert repr(random.Generator().manual_seed(3)) == "<minicnn.Generator device='cpu' seed=3>"
+
+
+def test_threads_that_come_first_at_once_share_one_stream(monkeypatch):
+    philox = np.random.Philox
+
+    def slow(**options):
+        time.sleep(0.02)
+        return philox(**options)
+
+    monkeypatch.setattr(np.random, "Philox", slow)
+    generator, numbers = random.Generator(), []
+    threads = [
+        threading.Thread(target=lambda: numbers.append(generator.numpy.bit_generator.random_raw()))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(numbers)) == 4
