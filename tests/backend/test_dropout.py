@@ -82,6 +82,15 @@ def test_the_backends_agree_to_the_bit(p, key, shape, whole, dtype, order):
     np.testing.assert_allclose(y, wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("module", [cpu, reference])
+def test_an_element_whose_word_is_the_threshold_is_kept(module):
+    """So that as many words drop an element as formula (4) of functional/dropout.py says."""
+    for e in range(3):
+        word = reference.dropout_word(3, e)
+        for threshold, kept in ((word - 1, True), (word, True), (word + 1, False)):
+            assert mask(module, threshold / 2**32, 3, (3,))[e] == kept
+
+
 def test_a_mask_of_many_runs(monkeypatch):
     """The runs that the fast version works in leave no seam, whatever their length."""
     shape = (3, 7, 11)
