@@ -106,7 +106,7 @@ def gradcheck_error(
     directions: int = 2,
     seed: int = 0,
 ) -> float:
-    """As gradcheck; returns the largest error of a slope, relative to |gradient * v|."""
+    """As gradcheck; returns the largest error of a slope, relative to it or to |gradient * v|."""
     from .consistency import consistent, deterministic
 
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
