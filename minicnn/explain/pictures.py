@@ -474,10 +474,11 @@ def _panels(shapes: Sequence[tuple[int, int]], across: int | None = None) -> Any
 def _cell(axes: Any, h: int, k: int, colour: Any, text: str, padding: bool = False) -> None:
     from matplotlib.patches import Rectangle
 
-    stripes: dict[str, Any] = {"hatch": "////", "hatchcolor": _STRIPE} if padding else {}
-    axes.add_patch(
-        Rectangle((k - 0.5, h - 0.5), 1, 1, facecolor=colour, edgecolor=_LINE, lw=0.6, **stripes)
-    )
+    options: dict[str, Any] = {"facecolor": colour, "edgecolor": _LINE, "lw": 0.6}
+    if padding:
+        options |= {"hatch": "////", "hatchcolor": _STRIPE}
+    # Not clipped: the outermost lines lie on the panel's edge, and half of them beyond it.
+    axes.add_patch(Rectangle((k - 0.5, h - 0.5), 1, 1, clip_on=False, **options))
     if text:
         size = 9 if len(text) < 4 else 7 if len(text) < 6 else 6
         axes.text(k, h, text, ha="center", va="center", fontsize=size, zorder=4)
@@ -486,13 +487,12 @@ def _cell(axes: Any, h: int, k: int, colour: Any, text: str, padding: bool = Fal
 def _frame(axes: Any, h: int, k: int, rows: int, columns: int) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(
-        Rectangle((k - 0.5, h - 0.5), columns, rows, fill=False, edgecolor="black", lw=2, zorder=3)
-    )
+    options: dict[str, Any] = {"fill": False, "edgecolor": "black", "lw": 2, "zorder": 3}
+    axes.add_patch(Rectangle((k - 0.5, h - 0.5), columns, rows, clip_on=False, **options))
 
 
 def _finish(axes: Any, rows: range, columns: range, title: str) -> None:
-    axes.set_xlim(columns[0] - 0.6, columns[-1] + 0.5)
+    axes.set_xlim(columns[0] - 0.5, columns[-1] + 0.5)
     axes.set_ylim(rows[-1] + 0.5, rows[0] - 0.5)
     axes.set_xticks(columns)
     axes.set_yticks(rows)

@@ -221,3 +221,18 @@ def test_figures_write_themselves_without_pyplot_and_in_the_same_bytes():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cell_has_four_edges():
+    figure = draw_arrays(x=[[0.0]])
+    figure.canvas.draw()
+    grey = np.asarray(figure.canvas.buffer_rgba())[:, :, 0]
+    (left, bottom), (right, top) = (
+        figure.axes[0].get_window_extent().get_points().round().astype(int)
+    )
+    middle, centre, last = (left + right) // 2, (bottom + top) // 2, len(grey) - 1
+    inside = grey[last - centre - 10, middle - 10]
+    for edge in (left, right):
+        assert grey[last - centre - 10, edge - 2 : edge + 3].min() < inside - 50
+    for edge in (bottom, top):
+        assert grey[last - edge - 2 : last - edge + 3, middle - 10].min() < inside - 50
