@@ -19,7 +19,7 @@ def diagnose(check: Any, i: int, g: np.ndarray, v: np.ndarray) -> str:
     index = tuple(int(k) for k in np.unravel_index(active[0], g.shape))
     slope = check.compare(i, g, e)
     return (
-        f"index {index}: analytic {g[index]:.8g}, numeric {slope.numeric:.8g}. "
+        f"index {index}: analytic {g[index] + 0.0:.8g}, numeric {slope.numeric + 0.0:.8g}. "
         f"Judgement: {_judge(check, i, e, slope)}"
     )
 
