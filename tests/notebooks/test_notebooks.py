@@ -83,8 +83,19 @@ def test_is_committed_executed_and_small(path):
 
 
 @named(NOTEBOOKS)
-def test_the_readme_lists_it(path):
-    assert f"`{path.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_readme_leads_to_it(path):
+    link = f"[`{path.name}`](notebooks/{path.name})"
+    assert link in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@named(NOTEBOOKS)
+def test_its_links_lead_somewhere(path):
+    notebook = nbformat.read(path, as_version=4)
+    words = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", words)
+    assert links
+    for link in links:
+        assert (path.parent / link).exists(), link
 
 
 # ---------------------------------------------------------------------- the script itself
