@@ -105,11 +105,13 @@ def transposed(draw, dims=2):
 
 @st.composite
 def pointwise(draw):
-    """1x1, stride 1, no padding: a product without columns."""
+    """1x1, stride 1, no padding: a product without columns. Or a padding that adds up to none."""
     groups = draw(st.integers(1, 2))
     size = draw(st.sampled_from([(1, 1), (3, 2), (4, 40)]))
-    shape = (draw(st.integers(0, 3)), 2 * groups, *size)
-    return ConvGeometry.of(shape, (3 * groups, 2, 1, 1), groups=groups)
+    shape, moved = (draw(st.integers(0, 3)), 2 * groups, *size), draw(st.sampled_from([0, 0, 1]))
+    return ConvGeometry(
+        shape[0], shape[1], 3 * groups, size, (1, 1), (1, 1), ((moved, -moved),) * 2, (3, 3), groups
+    )
 
 
 @st.composite

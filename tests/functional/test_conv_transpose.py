@@ -130,6 +130,20 @@ def test_an_empty_batch():
     assert x.grad.shape == x.shape and not w.grad.array.any() and not b.grad.array.any()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (1, 2, 3, 0)])
+def test_output_padding_that_makes_up_for_padding_still_moves_the_image(parity, order):
+    """K = S = 1, P = 1, R = 2: y has the size of x, but y[h] = w * x[h+1]."""
+    x, w = normal(0, 2, 3, 12, 13), normal(1, 3, 2, 1, 1)
+    options = {"padding": 1, "output_padding": 2, "dilation": 3}
+    in_order = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    y = conv_transpose2d(in_order, w, **options)
+    wanted = np.einsum("cf,nchk->nfhk", w[:, :, 0, 0], x)
+    assert y.shape == wanted.shape
+    np.testing.assert_allclose(y[:, :, :-1, :-1], wanted[:, :, 1:, 1:], rtol=1e-12, atol=1e-12)
+    assert not y[:, :, -1].any() and not y[:, :, :, -1].any()
+    parity(lambda lib, *a: lib.nn.functional.conv_transpose2d(*a, **options), x, w)
+
+
 def test_checkerboard_of_a_kernel_that_the_stride_does_not_divide():
     """What is known of generated images: pixels get different numbers of terms (Odena, 2016)."""
     counts = conv_transpose2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), stride=2)[0, 0]
