@@ -7,7 +7,8 @@ Window (i,j) covers the rows and the columns
 (1)  floor(i*H/OH) <= h < ceil((i+1)*H/OH)           floor(j*W/OW) <= k < ceil((j+1)*W/OW)
 
 Together they cover every row. Where OH divides H they are H/OH rows each, side by side; where it
-does not, neighbours share a row. OH may be larger than H: windows then repeat rows.
+does not, windows i and i+1 share a row unless OH divides (i+1)*H. OH may be larger than H: windows
+then repeat rows.
 
 In one dimension x is (N, C, L), in three (N, C, D, H, W): read each pair of indices below as one,
 or as three.

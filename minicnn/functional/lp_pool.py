@@ -42,7 +42,8 @@ and p cancels. A pixel gets its share from every window that covers it; overlaps
 The sum is the adjoint of average pooling, pool.py's (6). For p = 2 it says x/y * grad_y.
 
 Convention: where s = 0 the power in (5) is infinite for p > 1, and its window counts as 0 (a
-window of zeros, say, where y has a corner as |x| has at 0).
+window of zeros, say, where y has a corner as |x| has at 0). For p = 1 the power is 1 even there,
+but as in PyTorch the window counts as 0 all the same.
 
 
 By hand
@@ -143,8 +144,9 @@ def _lp_pool(
     function: str, dims: int, input: Any, p: Any, kernel_size: Any, stride: Any, ceil_mode: Any
 ) -> Any:
     check_floating(function, "x", input)
-    if not isinstance(p, (int, float)):
+    if not isinstance(p, (int, float, np.integer, np.floating)):
         raise TypeError(f"{function}: norm_type expects a number, got {p!r}")
+    p = p.item() if isinstance(p, np.generic) else p
     if p == 0:
         raise ValueError(f"{function}: norm_type expects a number other than 0, got 0")
     x = with_batch(input, dims)

@@ -85,9 +85,26 @@ def test_refused_here_and_in_pytorch(refuses, dims):
         pool(minicnn, x.astype(np.int64), 2, 2)
 
 
+@pytest.mark.parametrize("number", [np.int64(2), np.float32(2), np.float64(2)])
+def test_the_norm_may_be_a_numpy_number(parity, number):
+    x = values(2, 2, 5, 4).astype(np.float32)
+    parity(lp_pool(2), x, number, 2, rtol=1e-5)
+    assert np.array_equal(F.lp_pool2d(x, number, 2), F.lp_pool2d(x, 2, 2))
+
+
 def test_no_rows():
     x = Tensor(np.zeros((0, 2, 4, 4)), requires_grad=True)
     y = F.lp_pool2d(x, 2, 2)
     y.sum().backward()
     assert y.shape == (0, 2, 2, 2)
     assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_a_window_whose_sum_is_zero_has_no_gradient(parity, p):
+    """Though for p = 1 it is no corner: 0 as in PyTorch."""
+    x = Tensor(np.array([[[-3.0, 3, 1, 2]]]) if p % 2 else np.array([[[0.0, 0, 1, 2]]]))
+    x.requires_grad_()
+    F.lp_pool1d(x, p, 2).sum().backward()
+    assert np.array_equal(x.grad.array[0, 0, :2], [0, 0]) and x.grad.array[0, 0, 2:].all()
+    parity(lp_pool(1), x.detach().array, p, 2)
