@@ -28,7 +28,7 @@ from typing import Any, dataclass_transform
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
-_AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
 def window_span(kernel: int, dilation: int) -> int:
@@ -105,7 +105,7 @@ def _spatial_dims(function: str, shape: Sequence[int]) -> int:
 def _check_rank(function: str, name: str, shape: Ints, lead: Ints | tuple[str, ...], dims: int):
     if len(shape) != dims + len(lead):
         prefix = "K" if name == "weight" else ""
-        axes = [*lead, *(prefix + axis for axis in _AXES.get(dims, ("...",)))]
+        axes = [*lead, *(prefix + axis for axis in AXES.get(dims, ("...",)))]
         raise ValueError(
             f"{function}: {name} expects {len(axes)} axes ({', '.join(map(str, axes))}), "
             f"got {len(shape)}: {name} {shape}"

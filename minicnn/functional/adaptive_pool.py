@@ -140,7 +140,7 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
 
 def _adaptive_avg_pool(function: str, dims: int, input: Any, output_size: Any) -> Any:
     check_floating(function, "x", input)
-    x = with_batch(input, dims)
+    x = with_batch(function, input, dims)
     y = AdaptiveAvgPool.apply(x, out_size=adaptive_out_size(x.shape, output_size, function))
     return y if x is input else without_batch(y)
 
@@ -178,7 +178,7 @@ def _adaptive_max_pool(
     function: str, dims: int, input: Any, output_size: Any, return_indices: bool
 ) -> Any:
     check_floating(function, "x", input)
-    x = with_batch(input, dims)
+    x = with_batch(function, input, dims)
     out_size = adaptive_out_size(x.shape, output_size, function)
     y, indices = AdaptiveMaxPool.apply(x, out_size=out_size)
     if x is not input:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import dtypes
+from ..backend.geometry import AXES
 from .arithmetic import cast
 from .shape import check_tensors, reshape
 
@@ -102,9 +103,20 @@ def check_trailing(function: str, x: Any, normalized_shape: Any, named: dict[str
     return trailing
 
 
-def with_batch(x: Any, dims: int) -> Any:
-    """x (N, C, *size) itself; x (C, *size) as a batch of one. `dims` counts the spatial axes."""
-    return reshape(x, (1, *x.shape)) if x.ndim == dims + 1 else x
+def with_batch(function: str, x: Any, dims: int) -> Any:
+    """x (N, C, *size) itself; x (C, *size) as a batch of one. `dims` counts the spatial axes.
+
+    ValueError for another number of axes.
+    """
+    if x.ndim == dims + 2:
+        return x
+    if x.ndim == dims + 1:
+        return reshape(x, (1, *x.shape))
+    single = ", ".join(("C", *AXES.get(dims, ("...",))))
+    raise ValueError(
+        f"{function}: x expects {dims + 2} axes (N, {single}) or {dims + 1} ({single}), "
+        f"got {x.ndim}: x {tuple(x.shape)}"
+    )
 
 
 def without_batch(y: Any) -> Any:

@@ -294,7 +294,7 @@ def _convolve(
     groups: int,
 ) -> Any:
     check_operands(function, input, weight, bias)
-    x = with_batch(input, dims)
+    x = with_batch(function, input, dims)
     b_shape = None if bias is None else bias.shape
     geometry = ConvGeometry.of(
         x.shape, weight.shape, b_shape, stride, padding, dilation, groups, function

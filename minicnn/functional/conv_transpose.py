@@ -195,7 +195,7 @@ def _transposed(
     function: str, dims: int, input: Any, weight: Any, bias: Any, options: tuple[Any, ...]
 ) -> Any:
     check_operands(function, input, weight, bias)
-    x = with_batch(input, dims)
+    x = with_batch(function, input, dims)
     stride, padding, output_padding, groups, dilation = options
     geometry = ConvGeometry.of_transposed(
         x.shape,

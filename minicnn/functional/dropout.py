@@ -201,7 +201,7 @@ def _channels(function: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _drop_batched(function: str, x: Any, p: float, training: bool, inplace: bool, dims: int) -> Any:
     """Channels of x (N, C, *size) or, with the other number of axes, (C, *size)."""
-    batch = x if x.ndim == dims + 2 else with_batch(x, x.ndim - 1)
+    batch = x if x.ndim == dims + 2 else with_batch(function, x, x.ndim - 1)
     y = _drop(function, batch, p, training, inplace, _channels)
     return x if y is batch else without_batch(y) if batch is not x else y
 

@@ -108,9 +108,7 @@ def unfold(
         TypeError: an input of integers, options that are not integers.
     """
     _check_copied("unfold", input)
-    if input.ndim not in (3, 4):
-        raise ValueError(f"unfold: x expects (N, C, H, W) or (C, H, W), got {tuple(input.shape)}")
-    x = with_batch(input, 2)
+    x = with_batch("unfold", input, 2)
     geometry = ConvGeometry.of_windows(x.shape, kernel_size, dilation, padding, stride, "unfold")
     cols = Im2col.apply(x, geometry=geometry)
     return cols if x is input else without_batch(cols)
@@ -144,7 +142,7 @@ def fold(
     shape = tuple(input.shape)
     if input.ndim not in (2, 3) or 0 in shape[-2:]:
         raise ValueError(f"fold: x expects (N, C*KH*KW, L) or (C*KH*KW, L), got {shape}")
-    cols = with_batch(input, 1)
+    cols = with_batch("fold", input, 1)
     options = (kernel_size, dilation, padding, stride)
     geometry = ConvGeometry.of_columns(cols.shape, output_size, *options, "fold")
     x = Col2im.apply(cols, geometry=geometry)

@@ -149,7 +149,7 @@ def _lp_pool(
     p = p.item() if isinstance(p, np.generic) else p
     if p == 0:
         raise ValueError(f"{function}: norm_type expects a number other than 0, got 0")
-    x = with_batch(input, dims)
+    x = with_batch(function, input, dims)
     geometry = PoolGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode, function)
     if p == float("inf"):
         y = MaxPool.apply(abs(x), geometry=geometry)[0]

@@ -223,7 +223,7 @@ def max_pool3d(
 def _max_pool(input: Any, windows: list[Any], dims: int, return_indices: bool) -> Any:
     """`windows` is what `PoolGeometry.of` asks of the caller, the function's name at its end."""
     check_floating(windows[-1], "x", input)
-    x = with_batch(input, dims)
+    x = with_batch(windows[-1], input, dims)
     y, indices = MaxPool.apply(x, geometry=PoolGeometry.of(x.shape, *windows))
     if x is not input:
         y, indices = without_batch(y), without_batch(indices)
@@ -332,7 +332,7 @@ def _avg_pool(
 ) -> Any:
     """`windows` as in `_max_pool`."""
     check_floating(windows[-1], "x", input)
-    x = with_batch(input, dims)
+    x = with_batch(windows[-1], input, dims)
     y = AvgPool.apply(
         x,
         geometry=PoolGeometry.of(x.shape, *windows),

@@ -152,7 +152,7 @@ def stochastic_pool2d(
         TypeError: an input that is not floating, options of the wrong type.
     """
     check_floating("stochastic_pool2d", "x", input)
-    x = with_batch(input, 2)
+    x = with_batch("stochastic_pool2d", input, 2)
     geometry = PoolGeometry.of(
         x.shape, kernel_size, stride, padding, 1, ceil_mode, "stochastic_pool2d"
     )

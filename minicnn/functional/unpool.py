@@ -165,7 +165,7 @@ def _max_unpool(input: Any, indices: Any, windows: list[Any], dims: int) -> Any:
             f"{function}: indices expects the shape of x {tuple(input.shape)}, "
             f"got {tuple(indices.shape)}"
         )
-    x, places = with_batch(input, dims), with_batch(indices, dims)
+    x, places = with_batch(function, input, dims), with_batch(function, indices, dims)
     out_size = unpool_out_size(x.shape, *windows)
     plane = prod(out_size)
     numbers = raw(places)

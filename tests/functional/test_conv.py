@@ -323,7 +323,7 @@ F64, F32 = np.float64, np.float32
         ),
         (
             ValueError,
-            r"conv1d: x expects 3 axes \(N, C, L\), got 4",
+            r"conv1d: x expects 3 axes \(N, C, L\) or 2 \(C, L\), got 4: x \(1, 1, 4, 4\)",
             (np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 2))),
         ),
         (

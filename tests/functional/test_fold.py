@@ -106,7 +106,7 @@ X = np.zeros((1, 2, 5, 4))
 @pytest.mark.parametrize(
     ("text", "x", "args"),
     [
-        (r"x expects \(N, C, H, W\) or \(C, H, W\), got \(5, 4\)", X[0, 0], (2,)),
+        (r"x expects 4 axes \(N, C, H, W\) or 3 \(C, H, W\), got 2: x \(5, 4\)", X[0, 0], (2,)),
         (r"kernel_size \(5, 5\).* more than the padded input \(5, 4\): x \(1, 2", X, (5,)),
         ("kernel_size expects an integer or a tuple of 2", X, ((2, 2, 2),)),
         ("kernel_size expects an integer", X, (2.0,)),

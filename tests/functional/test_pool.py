@@ -227,7 +227,7 @@ x4 = np.zeros((1, 1, 4, 4))
         ),
         (
             ValueError,
-            "adaptive_max_pool2d: x expects 4 axes",
+            r"adaptive_max_pool2d: x expects 4 axes \(N, C, H, W\) or 3 \(C, H, W\), got 2",
             lambda: adaptive_max_pool2d(x4[0, 0], 2),
         ),
     ],
