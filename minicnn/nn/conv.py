@@ -71,8 +71,17 @@ class ConvNd(Module):
 
     def _check_settings(self) -> None:
         name = type(self).__name__
-        if self.groups <= 0:
-            raise ValueError(f"{name}: groups expects a positive integer, got {self.groups}")
+        for text in ("in_channels", "out_channels", "groups"):
+            value, least = getattr(self, text), int(text == "groups")
+            if not hasattr(value, "__index__"):
+                raise TypeError(f"{name}: {text} expects an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name}: {text} expects {least} or more, got {value}")
+        if len(self.kernel_size) != self.dims or not all(
+            hasattr(K, "__index__") for K in self.kernel_size
+        ):
+            wanted = "an integer" if self.dims == 1 else f"an integer or {self.dims} of them"
+            raise TypeError(f"{name}: kernel_size expects {wanted}, got {self.kernel_size}")
         for text in ("in_channels", "out_channels"):
             if getattr(self, text) % self.groups:
                 raise ValueError(

@@ -51,6 +51,11 @@ class _ConvTranspose(ConvNd):
         if output_size is None:
             return self.output_padding
         name, dims = type(self).__name__, self.dims
+        if not hasattr(output_size, "__iter__"):
+            raise TypeError(
+                f"{name}: output_size expects a sequence of {dims} or {input.ndim} sizes, "
+                f"got {output_size!r}"
+            )
         wanted = tuple(output_size)
         if len(wanted) == input.ndim:
             wanted = wanted[-dims:]

@@ -8,18 +8,13 @@ from .. import functional as F
 from .module import Module
 
 
-class Unfold(Module):
-    """im2col: x (N, C, H, W) as its windows, (N, C*KH*KW, OH*OW)."""
-
+class _Windows(Module):
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
         self.kernel_size = kernel_size
         self.dilation = dilation
         self.padding = padding
         self.stride = stride
-
-    def forward(self, input: Any) -> Any:
-        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
         return (
@@ -28,7 +23,14 @@ class Unfold(Module):
         )
 
 
-class Fold(Unfold):
+class Unfold(_Windows):
+    """im2col: x (N, C, H, W) as its windows, (N, C*KH*KW, OH*OW)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class Fold(_Windows):
     """col2im: windows (N, C*KH*KW, OH*OW) added up to images (N, C, *output_size)."""
 
     def __init__(

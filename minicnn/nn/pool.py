@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
+from .conv import ntuple
 from .module import Module
 
 
@@ -82,9 +83,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ):
         super().__init__()
-        self.kernel_size = _tuple(kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else _tuple(stride, 1)
-        self.padding = _tuple(padding, 1)
+        self.kernel_size = ntuple(kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else ntuple(stride, 1)
+        self.padding = ntuple(padding, 1)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -272,9 +273,9 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0):
         super().__init__()
-        self.kernel_size = _tuple(kernel_size, self.dims)
-        self.stride = self.kernel_size if stride is None else _tuple(stride, self.dims)
-        self.padding = _tuple(padding, self.dims)
+        self.kernel_size = ntuple(kernel_size, self.dims)
+        self.stride = self.kernel_size if stride is None else ntuple(stride, self.dims)
+        self.padding = ntuple(padding, self.dims)
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
         return type(self).unpool(
@@ -328,8 +329,3 @@ class StochasticPool2d(Module):
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"ceil_mode={self.ceil_mode}"
         )
-
-
-def _tuple(value: Any, dims: int) -> tuple[Any, ...]:
-    """`value` for each of `dims` axes, unless it is already a tuple or a list."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims

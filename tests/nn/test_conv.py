@@ -81,6 +81,11 @@ def test_sizes_that_cannot_be(size, text):
         nn.ConvTranspose2d(2, 3, 3, 2)(minicnn.ones(1, 2, 4, 4), size)
 
 
+def test_an_output_size_is_a_sequence():
+    with pytest.raises(TypeError, match=r"ConvTranspose2d: output_size expects a seq.* got 9"):
+        nn.ConvTranspose2d(2, 3, 3, 2)(minicnn.ones(1, 2, 4, 4), 9)
+
+
 def test_settings_are_checked_when_built():
     with pytest.raises(ValueError, match="ConvTranspose3d: padding_mode expects 'zeros', got 'ref"):
         nn.ConvTranspose3d(2, 3, 3, padding_mode="reflect")
@@ -88,6 +93,16 @@ def test_settings_are_checked_when_built():
         nn.ConvTranspose1d(2, 3, 3, padding="same")
     with pytest.raises(ValueError, match="LazyConv3d: out_channels must be divisible by groups"):
         nn.LazyConv3d(3, 2, groups=2)
+    with pytest.raises(TypeError, match=r"Conv2d: kernel_size expects .* 2 of.* got \(3, 2, 1\)"):
+        nn.Conv2d(2, 3, (3, 2, 1))
+    with pytest.raises(TypeError, match=r"Conv1d: kernel_size expects an integer, got \(2.0,\)"):
+        nn.Conv1d(2, 3, 2.0)
+    with pytest.raises(ValueError, match="Conv2d: in_channels expects 0 or more, got -2"):
+        nn.Conv2d(-2, 3, 1)
+    with pytest.raises(TypeError, match="LazyConvTranspose2d: out_channels expects an integer"):
+        nn.LazyConvTranspose2d(3.0, 1)
+    with pytest.raises(ValueError, match="Conv2d: groups expects 1 or more, got 0"):
+        nn.Conv2d(2, 3, 1, groups=0)
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
@@ -110,6 +125,7 @@ def test_parameters_start_within_the_fan_in():
 
 
 def test_fold_and_unfold_call_the_functions():
+    assert not isinstance(nn.Fold((6, 5), 2), nn.Unfold)
     x = minicnn.randn(2, 3, 6, 5)
     cols = nn.Unfold(2, padding=1, stride=2)(x)
     np.testing.assert_array_equal(cols.array, F.unfold(x, 2, padding=1, stride=2).array)
