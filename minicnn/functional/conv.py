@@ -5,10 +5,10 @@
     b  (F,)                 bias               D  dilation
     y  (N, F, OH, OW)       output             OH = floor((H + P + P' - D*(KH-1) - 1) / S) + 1
 
-P is the padding in front (above, left) and P' behind; they differ only for padding='same' with an
-even span. Everything is written for G = 1 first; h, k count rows and columns of x. The axes of an
-image never mix: conv1d has the first of each pair (i,j), (p,q), (h,k) alone, conv3d has a third
-beside them, and every formula holds as it stands.
+P is the padding in front (above, left) and P' behind; of PyTorch's options only padding='same' with
+an even span makes them differ. Everything is written for G = 1 first; h, k count rows and columns
+of x. The axes of an image never mix: conv1d has the first of each pair (i,j), (p,q), (h,k) alone,
+conv3d has a third beside them, and every formula holds as it stands.
 
 
 Forward
@@ -239,9 +239,9 @@ def conv2d(
         weight: (F, C/groups, KH, KW), of the input's dtype.
         bias: (F,), of the input's dtype, or None.
         stride, dilation: a positive integer, or one for each axis.
-        padding: zeros around the input: an integer; one for each axis; 'valid' for none; 'same' for
-            an output as large as the input (stride 1 only; of an odd total the larger part goes
-            behind).
+        padding: zeros around the input: an integer; one for each axis; a pair (in front, behind)
+            for each axis, which PyTorch does not take; 'valid' for none; 'same' for an output as
+            large as the input (stride 1 only; of an odd total the larger part goes behind).
         groups: cuts the channels into so many convolutions of their own; divides C and F.
 
     Returns:

@@ -42,7 +42,8 @@ fold(unfold(x)) adds each pixel as often as windows read it:
 
 Where windows tile the image (S the kernel's size, nothing left over) m is 1 and fold undoes unfold.
 Where they overlap, dividing by m gives the image back, if no pixel has m = 0. The other way round,
-unfold(fold(cols)) is cols only if the windows do not overlap.
+unfold(fold(cols)) is any cols again only if the windows neither overlap nor reach into the padding,
+where entries are dropped.
 
 
 By hand

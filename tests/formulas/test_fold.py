@@ -110,10 +110,17 @@ def test_5_not_each_others_inverse(case):
     close(there_and_back(x), m * x)
     if case is CASES["tiling"]:
         assert np.all(m == 1)
-        cols = unfold(x, *options)
+        cols = normal(1, *unfold(x, *options).shape)
         close(unfold(fold(cols, size, *options), *options), cols)
     if case is CASES["gaps"]:
         assert m.min() == 0
+
+
+def test_5_entries_in_the_padding_are_dropped():
+    """Windows side by side, each of which hangs over the border: there unfold(fold(cols)) is 0."""
+    cols = np.ones((1, 4, 4))
+    back = unfold(fold(cols, 2, 2, padding=1, stride=2), 2, padding=1, stride=2)
+    assert back.tolist() == np.eye(4)[::-1].reshape(1, 4, 4).tolist()
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

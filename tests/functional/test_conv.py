@@ -370,3 +370,12 @@ def test_parity_with_pytorch(problem, dtype, with_bias):
         np.testing.assert_allclose(
             a.detach().array, b, rtol=tolerance, atol=tolerance * scale, strict=True
         )
+
+
+def test_padding_in_front_and_behind():
+    """A pair for each axis, which PyTorch does not take, is padding with zeros beforehand."""
+    x, w = np.arange(20.0).reshape(1, 1, 4, 5), np.arange(6.0).reshape(1, 1, 2, 3)
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 0), (0, 2)])
+    assert np.array_equal(conv2d(x, w, padding=((1, 0), (0, 2))), conv2d(padded, w))
+    with pytest.raises(ValueError, match=r"conv2d: padding expects a \(low, high\) pair .* 2 axes"):
+        conv2d(x, w, padding=((1, 0),))

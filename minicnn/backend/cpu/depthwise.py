@@ -7,7 +7,8 @@ A matrix product would have a single row, so whole arrays are multiplied and add
     grad_w[f,0,p,q]  = sum over n,i,j of x[n,c,h,k] * grad_y[n,f,i,j]
 
 with h = i*S + p*D - P, k = j*S + q*D - P and c = f // (F/C). Channels have a second axis m below,
-for the F/C outputs of one input. A few channels at a time, so that the arrays stay in the cache.
+for the F/C outputs of one input. The memory order is C,H,W,N. A few channels at a time, so that the
+arrays stay in the cache.
 """
 
 from __future__ import annotations
@@ -26,15 +27,11 @@ from .taps import axis_taps
 _BLOCK = 1 << 17
 
 
-def _order(geometry: ConvGeometry) -> layout.Order:
-    return layout.CHWN
-
-
-def _in_order(x: ndarray, order: layout.Order, dtype: np.dtype) -> ndarray:
-    """x itself, or a copy in `order`."""
-    if layout.order_of(x) == order and x.dtype == dtype:
+def _in_order(x: ndarray, dtype: np.dtype) -> ndarray:
+    """x itself, or a copy in C,H,W,N order."""
+    if layout.order_of(x) == layout.CHWN and x.dtype == dtype:
         return x
-    copy = layout.empty(x.shape, order, dtype)
+    copy = layout.empty(x.shape, layout.CHWN, dtype)
     np.copyto(copy, x)
     return copy
 
@@ -66,21 +63,16 @@ def _taps(geometry: ConvGeometry) -> Iterator[tuple[tuple, tuple, tuple]]:
             yield (..., p, q), (..., i, j), (..., h, k)
 
 
-def _blocks(geometry: ConvGeometry, order: layout.Order) -> list[tuple[slice, slice]]:
-    """Runs of images (N,H,W,C) or of channels (C,H,W,N): pieces that are contiguous in memory."""
-    N, C = geometry.batch, geometry.in_channels
-    total = N if order == layout.NHWC else C
-    step = max(1, _BLOCK * total // max(1, prod(geometry.y_shape)))
-    cuts = [slice(s, min(s + step, total)) for s in range(0, total, step)]
-    everything = slice(None)
-    return [(cut, everything) if order == layout.NHWC else (everything, cut) for cut in cuts]
+def _blocks(geometry: ConvGeometry) -> list[tuple[slice, slice]]:
+    """Runs of channels: pieces (n,C,...) that are contiguous in memory."""
+    C = geometry.in_channels
+    step = max(1, _BLOCK * C // max(1, prod(geometry.y_shape)))
+    return [(slice(None), slice(s, min(s + step, C))) for s in range(0, C, step)]
 
 
-def _product(like: ndarray, order: layout.Order) -> ndarray:
+def _product(like: ndarray) -> ndarray:
     """Scratch for the products of a block (n,C,m,i,j), in the memory order of the block."""
     n, C, m, i, j = like.shape
-    if order == layout.NHWC:
-        return scratch.take("product", (n, i, j, C, m), like.dtype).transpose(0, 3, 4, 1, 2)
     return scratch.take("product", (C, m, i, j, n), like.dtype).transpose(4, 0, 1, 2, 3)
 
 
@@ -89,14 +81,13 @@ def depthwise_forward(
 ) -> ndarray:
     """y (N,F,OH,OW) from x (N,C,H,W) and w (F,1,KH,KW), where G = C."""
     C = geometry.in_channels
-    order = _order(geometry)
-    source = _in_order(x, order, dtype)[:, :, None]
-    result = layout.empty(geometry.y_shape, order, dtype)
+    source = _in_order(x, dtype)[:, :, None]
+    result = layout.empty(geometry.y_shape, layout.CHWN, dtype)
     result[...] = 0 if b is None else b.reshape(-1, 1, 1)
     y = _with_outputs(result, C)
     kernel = w.astype(dtype, copy=False).reshape(C, -1, 1, 1, *geometry.kernel)
-    for block in _blocks(geometry, order):
-        product = _product(y[block], order)
+    for block in _blocks(geometry):
+        product = _product(y[block])
         for tap, outputs, inputs in _taps(geometry):
             term = product[outputs]
             np.multiply(source[block][inputs], kernel[block[1]][tap], out=term)
@@ -110,13 +101,12 @@ def depthwise_grad_input(
 ) -> ndarray:
     """grad_x (N,C,H,W) from grad_y (N,F,OH,OW) and w (F,1,KH,KW)."""
     C = geometry.in_channels
-    order = _order(geometry)
-    g = _with_outputs(_in_order(grad_y, order, dtype), C)
-    grad_x = layout.empty(geometry.x_shape, order, dtype)
+    g = _with_outputs(_in_order(grad_y, dtype), C)
+    grad_x = layout.empty(geometry.x_shape, layout.CHWN, dtype)
     grad_x[...] = 0
     kernel = w.astype(dtype, copy=False).reshape(C, -1, 1, 1, *geometry.kernel)
-    for block in _blocks(geometry, order):
-        product = _product(g[block], order)
+    for block in _blocks(geometry):
+        product = _product(g[block])
         for tap, outputs, inputs in _taps(geometry):
             term = product[outputs]
             np.multiply(g[block][outputs], kernel[block[1]][tap], out=term)
@@ -130,12 +120,11 @@ def depthwise_grad_weight(
 ) -> ndarray:
     """grad_w (F,1,KH,KW) from x (N,C,H,W) and grad_y (N,F,OH,OW)."""
     C = geometry.in_channels
-    order = _order(geometry)
-    source = _in_order(x, order, dtype)[:, :, None]
-    g = _with_outputs(_in_order(grad_y, order, dtype), C)
+    source = _in_order(x, dtype)[:, :, None]
+    g = _with_outputs(_in_order(grad_y, dtype), C)
     grad_w = np.zeros((C, g.shape[2], *geometry.kernel), dtype)
-    for block in _blocks(geometry, order):
-        product = _product(g[block], order)
+    for block in _blocks(geometry):
+        product = _product(g[block])
         for tap, outputs, inputs in _taps(geometry):
             term = product[outputs]
             np.multiply(source[block][inputs], g[block][outputs], out=term)
