@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import tracemalloc
 
@@ -10,7 +11,7 @@ import pytest
 
 from minicnn.backend import cpu
 from minicnn.backend.cpu import axes, conv, scratch
-from minicnn.backend.geometry import ConvGeometry
+from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 LIMIT = 64 * 2**20
 
@@ -145,3 +146,26 @@ def test_no_piece_of_volumes_exceeds_the_limit_and_all_are_covered(x, w):
     assert all(np.prod(piece.geometry.x_shape) * 4 <= LIMIT for piece in pieces)
     assert sum(piece.geometry.batch for piece in pieces) == g.batch * g.out_size[0]
     assert len({(piece.n.start, piece.o.start) for piece in pieces}) == len(pieces)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_pooling_images_of_many_sizes_leaves_nothing_behind(padding):
+    """A table of positions for each size of a large image would take as much as the image."""
+
+    def pool(height):
+        x = np.zeros((1, 1, height, 400), np.float32)
+        g = PoolGeometry.of(x.shape, 3, 2, padding, ceil_mode=True)
+        cpu.max_pool_forward(x, g)
+        cpu.avg_pool_forward(x, g, count_include_pad=False)
+        return g
+
+    table = 8 * np.prod(pool(399).out_size)
+    tracemalloc.start()
+    try:
+        for height in range(400, 420):
+            pool(height)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < table

@@ -15,8 +15,8 @@ maximum or sum over K views replaces a loop over windows. Formulas stand in `bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache, reduce
+from collections.abc import Callable, Iterator
+from functools import lru_cache, reduce, wraps
 from itertools import product
 from math import prod
 from typing import Any
@@ -34,6 +34,24 @@ Taps = Iterator[tuple[Any, ndarray, Any]]
 
 # Outputs that are worked on at a time, so that what is known of them so far stays in the cache.
 _SLAB = 1 << 16
+
+# Outputs up to which the tables of a geometry are kept.
+_KEPT = 1 << 14
+
+
+def _kept(make: Callable[..., ndarray]) -> Callable[..., ndarray]:
+    """Keeps the tables that `make` has made, small ones alone.
+
+    Those of large images cost little beside the pooling, and images of many sizes would leave so
+    many that they fill the memory.
+    """
+    keep = lru_cache(maxsize=256)(make)
+
+    @wraps(make)
+    def table(geometry: PoolGeometry, *options: Any) -> ndarray:
+        return (keep if prod(geometry.out_size) <= _KEPT else make)(geometry, *options)
+
+    return table
 
 
 def _cuts(geometry: PoolGeometry, axis: int) -> tuple[tuple[slice, slice], ...]:
@@ -159,7 +177,7 @@ def _find_last_nans(x: ndarray, winner: ndarray, geometry: PoolGeometry) -> None
         winner[o][np.isnan(x[h])] = t
 
 
-@lru_cache(maxsize=256)
+@_kept
 def first_inside(geometry: PoolGeometry, axis: int = 0) -> ndarray:
     """The number of each window's first tap inside the input, along `axis` and the axes behind it.
 
@@ -187,7 +205,7 @@ def tap_offsets(geometry: PoolGeometry) -> ndarray:
     return _flat(taps, geometry.size).ravel()
 
 
-@lru_cache(maxsize=256)
+@_kept
 def window_origins(geometry: PoolGeometry) -> ndarray:
     """(OH, OW): where tap (0, 0) of each window would lie: (i*S - P)*W + j*S - P."""
     axes = zip(geometry.out_size, geometry.stride, geometry.padding, strict=True)
@@ -286,7 +304,7 @@ def _find_last_nans_adaptive(x: ndarray, indices: ndarray) -> None:
 # Average pooling
 
 
-@lru_cache(maxsize=256)
+@_kept
 def _divisors(geometry: PoolGeometry, count_include_pad: bool, override: int | None) -> ndarray:
     """(OH, OW) or (1, 1): what each window's sum is divided by; (1, 1) where it is one number.
 
