@@ -379,3 +379,13 @@ def test_padding_in_front_and_behind():
     assert np.array_equal(conv2d(x, w, padding=((1, 0), (0, 2))), conv2d(padded, w))
     with pytest.raises(ValueError, match=r"conv2d: padding expects a \(low, high\) pair .* 2 axes"):
         conv2d(x, w, padding=((1, 0),))
+
+
+@pytest.mark.parametrize("option", ["stride", "dilation"])
+def test_steps_too_large_for_any_image(option, parity):
+    """One window, or one tap: the step is never taken, and its size does not matter."""
+    x, w = np.arange(32.0).reshape(1, 2, 4, 4), np.ones((3, 2, *([3, 3], [1, 1])[option[0] == "d"]))
+    options = {"stride": 3, option: 2**62}
+    parity(lambda lib, *a: lib.nn.functional.conv2d(*a, **options), x, w)
+    kernel, dilation = w.shape[2:], options.get("dilation", 1)
+    parity(lambda lib, a: lib.nn.functional.unfold(a, kernel, dilation, 0, options["stride"]), x)

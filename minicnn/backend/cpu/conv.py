@@ -47,7 +47,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.stride_tricks import as_strided
 
-from ..geometry import ConvGeometry
+from ..geometry import ConvGeometry, Ints
 from . import layout, scratch
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import CHWN, NCHW, NHWC, Order
@@ -155,9 +155,9 @@ def _columns(x: ndarray, geometry: ConvGeometry, chunk: Chunk, order: Order, dty
     """The windows of a chunk as (G, taps, positions), in scratch. One copy, whatever the kernel."""
     G = geometry.groups
     (n, i, j), (KH, KW) = chunk.size, geometry.kernel
-    (SH, SW), (DH, DW) = geometry.stride, geometry.dilation
     C = geometry.in_channels // G
     patch = _patch(x, geometry, chunk, order, dtype)
+    (SH, SW), (DH, DW) = _within(patch, geometry.stride), _within(patch, geometry.dilation)
     sn, sc, sh, sw = patch.strides
     windows = as_strided(
         patch,
@@ -201,6 +201,14 @@ def _patch(x: ndarray, geometry: ConvGeometry, chunk: Chunk, order: Order, dtype
         patch[:, :, rows, columns.stop :] = 0
     np.copyto(patch[:, :, place[0], place[1]], part)
     return patch
+
+
+def _within(patch: ndarray, steps: Ints) -> Ints:
+    """Steps as they are, but for those that lead out of a patch: so large that they may overflow.
+
+    Such a step is never taken: there is one window along its axis, or one tap.
+    """
+    return tuple([min(step, size) for step, size in zip(steps, patch.shape[2:], strict=True)])
 
 
 def _scratch_in_order(role: str, shape: tuple[int, ...], order: Order, dtype) -> ndarray:
@@ -538,11 +546,11 @@ def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
     """cols[n, (c,p,q), (i,j)] = x[n,c,h,k], zero in the padding. Result (N, C*KH*KW, OH*OW)."""
     N, C = x.shape[:2]
     (KH, KW), (OH, OW) = geometry.kernel, geometry.out_size
-    (SH, SW), (DH, DW) = geometry.stride, geometry.dilation
     cols = np.empty((N, C, KH, KW, OH, OW), x.dtype)
     for n in range(N):
         image = Chunk(slice(n, n + 1), slice(0, OH), slice(0, OW))
         patch = _patch(x, geometry, image, NCHW, x.dtype)
+        (SH, SW), (DH, DW) = _within(patch, geometry.stride), _within(patch, geometry.dilation)
         _, sc, sh, sw = patch.strides
         windows = as_strided(
             patch,
