@@ -326,7 +326,10 @@ class SumTo(Function):
         self.x_shape = x.shape
         lead = x.ndim - len(shape)
         ones = [i for i in range(lead, x.ndim) if shape[i - lead] == 1 != x.shape[i]]
-        return x.sum(axis=(*range(lead), *ones)).reshape(shape)
+        axes = (*range(lead), *ones)
+        if x.dtype == np.float16:  # which holds 11 bits: sums need more
+            return x.sum(axis=axes, dtype=np.float32).reshape(shape).astype(x.dtype)
+        return x.sum(axis=axes).reshape(shape)
 
     def backward(self, grad_y: Any) -> Any:
         return Expand.apply(grad_y, shape=self.x_shape)

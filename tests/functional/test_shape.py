@@ -122,6 +122,19 @@ def test_sum_to_is_the_adjoint_of_expand(shapes):
     assert left == (x * sum_to(y, small)).sum()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0)])
+def test_sum_to_adds_float16_up_in_float32(order):
+    """4096 times 0.1: added one by one in float16 they would miss the sum by far."""
+    y = np.full((64, 3, 64), 0.1, np.float16)
+    y = np.ascontiguousarray(y.transpose(order)).transpose(np.argsort(order))
+    total = sum_to(y, (3, 1))
+    assert total.dtype == np.float16 and total.shape == (3, 1)
+    assert np.all(total == np.float16(4096 * float(y[0, 0, 0])))
+    b = minicnn.tensor(np.zeros((3, 1), np.float16), requires_grad=True)
+    (minicnn.tensor(y) * 0 + b).backward(minicnn.Tensor(y))
+    assert np.array_equal(b.grad.numpy(), total)
+
+
 # ---------------------------------------------------------------------- memory
 
 VIEWS = [
