@@ -388,3 +388,11 @@ def test_complex_numbers_pass_through():
         strict=True,
     ):
         assert np.allclose(result, want, rtol=1e-12)
+
+
+def test_the_average_of_a_large_image_is_right_to_a_few_units():
+    """A million numbers added up one row after the other would round many times as much."""
+    x = np.random.default_rng(0).uniform(1, 2, (1, 2, 1000, 1000)).astype(np.float32)
+    y = cpu.adaptive_avg_pool_forward(x, (1, 1))
+    assert y.dtype == np.float32 and y.shape == (1, 2, 1, 1)
+    np.testing.assert_allclose(y[0, :, 0, 0], x.mean((0, 2, 3), np.float64), rtol=2.5e-7)

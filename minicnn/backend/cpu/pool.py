@@ -419,6 +419,9 @@ def adaptive_avg_pool_forward(x: ndarray, out_size: Ints) -> ndarray:
     x (N,C,H,W); result (N,C,OH,OW).
     """
     size, dims = x.shape[2:], len(out_size)
+    if prod(out_size) == 1:  # a single window: one call sums it, and in pairs, which rounds less
+        total = working(x).sum(axis=tuple(range(2, x.ndim)), keepdims=True)
+        return (total / prod(size)).astype(x.dtype, copy=False)
     if _divides(out_size, size):
         return avg_pool_forward(x, _tiling(size, out_size))
     values = working(x)
