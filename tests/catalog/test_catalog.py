@@ -18,6 +18,7 @@ IN_TORCH = [name for name, op in OPS.items() if op.torch]
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
+@pytest.mark.slow
 def test_derivatives(name):
     row = catalog.check(OPS[name], 3)
     assert row.right, row.message
@@ -61,6 +62,7 @@ def compare(torch, case, gradient, rtol, where):
 
 @pytest.mark.parametrize("name", IN_TORCH)
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own
+@pytest.mark.slow
 def test_values_and_gradients_are_those_of_pytorch(name):
     torch = pytest.importorskip("torch")
     op = OPS[name]

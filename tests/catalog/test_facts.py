@@ -10,6 +10,7 @@ OPS = {name: op for name, op in catalog.ops().items() if op.gradient}
 
 
 @pytest.mark.parametrize("name", OPS)
+@pytest.mark.slow
 def test_the_first_configurations_take_every_way(name):
     """What `minicnn gradcheck` tries, and the table tells, is not less than what there is.
 

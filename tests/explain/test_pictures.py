@@ -167,6 +167,7 @@ def test_readers_of_adaptive_windows():
     assert [numbers(axes)[h, 0] for h in range(4)] == ["1", "2", "2", "1"]
 
 
+@pytest.mark.slow
 def test_holes_convolved_with_the_flipped_kernel_are_grad_x():
     rng = np.random.default_rng(0)
     geometry = conv((7, 6), (3, 2), stride=(3, 2), padding=1, dilation=(1, 2))

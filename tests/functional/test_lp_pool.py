@@ -24,6 +24,7 @@ def values(*shape, low=-1.0):
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("p", [1, 2, 4, -2, 2.5, 0.5, INF])
+@pytest.mark.slow
 def test_derivatives(p, dims, backend):
     size = (5, 4, 3) if backend == "cpu" else (3, 2, 2)
     x = values(2, 1, *size[:dims], low=-1 if isinstance(p, int) else 1)

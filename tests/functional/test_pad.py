@@ -49,6 +49,7 @@ def test_values_and_gradients_are_those_of_pytorch(parity, drawn):
 
 
 @given(paddings())
+@pytest.mark.slow
 def test_derivatives(drawn):
     mode, shape, widths = drawn
     x = leaf(numbers(*shape))

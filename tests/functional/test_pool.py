@@ -242,6 +242,7 @@ def test_errors(error, text, call):
 
 @few
 @given(problems(), problems(dilation=False), st.booleans(), st.sampled_from([1, 0]))
+@pytest.mark.slow
 def test_parity(parity, max_problem, avg_problem, include, single):
     dtype, rtol = (np.float32, 1e-5) if single else (np.float64, 1e-10)
     shape, options = max_problem

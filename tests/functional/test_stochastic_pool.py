@@ -89,6 +89,7 @@ def test_the_same_seed_draws_the_same_on_every_backend_and_in_every_memory_order
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.slow
 def test_derivatives(training, backend):
     shape = (2, 1, 4, 4) if backend == "cpu" else (1, 1, 3, 3)
     x = Tensor(positive(1, shape), requires_grad=True)

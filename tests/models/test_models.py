@@ -145,6 +145,7 @@ def small(name, **options):
 
 
 @pytest.mark.parametrize("side", [28, 32, 64])
+@pytest.mark.slow
 def test_vgg_for_small_images(side, unfilled):
     net = small("vgg11_bn", image_size=side, in_channels=1).eval()
     for value in net.state_dict().values():

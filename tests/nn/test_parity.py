@@ -8,6 +8,8 @@ import pytest
 import minicnn
 from minicnn import nn
 
+pytestmark = pytest.mark.slow  # a sweep: each is quick, all of them are not
+
 torch = pytest.importorskip("torch")
 tnn = torch.nn
 

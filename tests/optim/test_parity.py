@@ -11,6 +11,8 @@ import minicnn
 from minicnn import nn, optim
 from minicnn.optim import lr_scheduler
 
+pytestmark = pytest.mark.slow  # a sweep: each is quick, all of them are not
+
 torch = pytest.importorskip("torch")
 schedules = torch.optim.lr_scheduler
 

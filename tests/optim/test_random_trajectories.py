@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import minicnn
 from minicnn import nn, optim
 
+pytestmark = pytest.mark.slow  # a sweep: each is quick, all of them are not
+
 torch = pytest.importorskip("torch")
 
 MODULES = ((optim, nn.Parameter), (torch.optim, torch.nn.Parameter))

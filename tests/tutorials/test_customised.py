@@ -6,6 +6,7 @@ import copy
 import math
 
 import numpy as np
+import pytest
 
 
 def points(torch, n=60):
@@ -356,5 +357,6 @@ def cross_validation(torch, spread):
     return sizes, accuracies
 
 
+@pytest.mark.slow
 def test_cross_validation(both, spread):
     assert both(cross_validation, spread) == ([(4, 3)] * 3, [True] * 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pytest
 
 
 def small_net(torch, spread):
@@ -47,6 +48,7 @@ def learning_rates(torch, spread):
     return rates
 
 
+@pytest.mark.slow
 def test_learning_rates(both, spread):
     rates = both(learning_rates, spread, rtol=1e-9)
     np.testing.assert_allclose(rates["step"][2:5], [0.1, 0.01, 0.01])

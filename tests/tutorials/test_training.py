@@ -102,6 +102,7 @@ def mnist_example(torch, spread, digits, path):
     return lines, results, model.fc2.weight
 
 
+@pytest.mark.slow
 def test_mnist_example(both, spread, digits, tmp_path):
     lines, results, _ = both(mnist_example, spread, digits, tmp_path / "mnist_cnn.pt", rtol=2e-4)
     assert lines[-1] == "<All keys matched successfully>"
@@ -170,6 +171,7 @@ def cifar_style(torch, spread, digits):
     return lines, sum(class_correct), net.conv1.weight.grad.norm()
 
 
+@pytest.mark.slow
 def test_cifar_style(both, spread, digits):
     lines, correct, _ = both(cifar_style, spread, digits, rtol=2e-3)
     assert lines[0].startswith("Net(\n  (conv1): Conv2d(1, 6, kernel_size=(5, 5), stride=(1, 1))")

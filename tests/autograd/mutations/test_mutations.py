@@ -72,6 +72,7 @@ def test_the_right_form_passes(right):
 
 
 @pytest.mark.parametrize("wrong", MUTANTS, ids=named)
+@pytest.mark.slow
 def test_every_mutant_is_rejected(wrong):
     seed = zlib.crc32(wrong.__name__.encode())  # a draw of its own, and always the same
     with pytest.raises(GradcheckError, match=r"wrong backward|not deterministic|float32"):
@@ -84,6 +85,7 @@ def test_the_right_second_derivative_passes(right):
 
 
 @pytest.mark.parametrize("wrong", MUTANTS_TWICE, ids=named)
+@pytest.mark.slow
 def test_every_wrong_second_derivative_is_rejected(wrong):
     """They are plausible: the first derivative is right."""
     assert gradcheck(wrong.apply, arguments(wrong))
