@@ -30,6 +30,7 @@ from .compare import eq, ge, logical_and
 from .exponential import log
 from .operands import (
     in_type,
+    into,
     meet,
     mismatch,
     operand,
@@ -107,15 +108,16 @@ def _times(other: Any, alpha: Any) -> Any:
     return mul(other, alpha) if hasattr(other, "dtype") else alpha * other
 
 
-def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1) -> Any:
-    """input + alpha * other. RuntimeError if the shapes do not broadcast.
+def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1, out: Any = None) -> Any:
+    """input + alpha * other; written into `out`, if given. RuntimeError if shapes do not broadcast.
 
     `w.add_(-0.1, grad)`, the form before PyTorch 1.5, is understood, with a warning.
     """
     if old is not None:
         warnings.warn("add: add(alpha, other) is old; write add(other, alpha=...)")
         alpha, other = other, old
-    return Add.apply(input, other if alpha == 1 else _times(other, alpha))
+    y = Add.apply(input, other if alpha == 1 else _times(other, alpha))
+    return y if out is None else into(out, y, "add")
 
 
 def _refuse_bools(name: str, *operands: Any) -> None:
@@ -144,9 +146,13 @@ class Sub(Function):
         return grad_a, grad_b
 
 
-def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """input - alpha * other. RuntimeError if the shapes do not broadcast, or for bools."""
-    return Sub.apply(input, other if alpha == 1 else _times(other, alpha))
+def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+    """input - alpha * other; written into `out`, if given.
+
+    RuntimeError if the shapes do not broadcast, or for bools.
+    """
+    y = Sub.apply(input, other if alpha == 1 else _times(other, alpha))
+    return y if out is None else into(out, y, "sub")
 
 
 subtract = sub
@@ -178,9 +184,10 @@ class Mul(Function):
         return grad_a, grad_b
 
 
-def mul(input: Any, other: Any) -> Any:
-    """input * other. RuntimeError if the shapes do not broadcast."""
-    return Mul.apply(input, other)
+def mul(input: Any, other: Any, *, out: Any = None) -> Any:
+    """input * other; written into `out`, if given. RuntimeError if the shapes do not broadcast."""
+    y = Mul.apply(input, other)
+    return y if out is None else into(out, y, "mul")
 
 
 multiply = mul
@@ -209,20 +216,21 @@ class Div(Function):
         return grad_a, grad_b
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    """input / other; of integers, in the default floating type.
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Any:
+    """input / other; of integers, in the default floating type. Written into `out`, if given.
 
     rounding_mode "floor" rounds the quotient down and "trunc" towards zero; both keep integers
     integers and have gradient zero. RuntimeError if the shapes do not broadcast, ValueError for
     another rounding_mode.
     """
     if rounding_mode is None:
-        return Div.apply(input, other)
+        y = Div.apply(input, other)
+        return y if out is None else into(out, y, "div")
     if rounding_mode not in ("floor", "trunc"):
         raise ValueError(
             f"div: rounding_mode expects None, 'floor' or 'trunc', got {rounding_mode!r}"
         )
-    return RoundedDiv.apply(input, other, mode=rounding_mode)
+    return into(out, RoundedDiv.apply(input, other, mode=rounding_mode), "div")
 
 
 divide = true_divide = div

@@ -17,7 +17,7 @@ import numpy as np
 from ..autograd import Function
 from .compare import eq, ge, gt, isfinite, le, logical_and, logical_not, logical_or, lt
 from .operands import meet, mismatch, raw, shape_of, wrapped
-from .shape import clone, sum_to
+from .shape import check_tensors, clone, sum_to
 
 __all__ = [
     "clamp",
@@ -195,6 +195,7 @@ def heaviside(input: Any, values: Any) -> Any:
 
     RuntimeError if the types differ or the shapes do not broadcast.
     """
+    check_tensors("heaviside", input, values)
     x, v = raw(input), raw(values)
     if x.dtype != v.dtype:
         raise RuntimeError(f"heaviside: expects one type, got {x.dtype} and {v.dtype}")

@@ -164,7 +164,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None,
                   requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor without dimensions that holds one number, in the default floating type."""
-    array = np.asarray(s, _dtype_or_default(dtype))
+    array = _held("scalar_tensor", s, _dtype_or_default(dtype))
     return _finish("scalar_tensor", array, device, requires_grad)
 
 
@@ -244,6 +244,19 @@ BoolTensor = _legacy("BoolTensor", dtypes.bool)
 # ---------------------------------------------------------------------- constant
 
 
+def _held(function: str, number: Any, dtype: Any) -> np.ndarray:
+    """A number in a type; below zero unsigned ones count from their end, so that -1 is 255.
+
+    RuntimeError for a number that is too large for the type.
+    """
+    value, dtype = np.asarray(getattr(number, "array", number)), np.dtype(dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not min(limits.min, -limits.max) <= value <= limits.max:
+            raise RuntimeError(f"{function}: {dtype} expects at most {limits.max}, got {number}")
+    return value.astype(dtype)
+
+
 def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None,
           requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Zeros of this size."""
@@ -271,7 +284,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
     value = getattr(fill_value, "array", fill_value)
     if dtype is None:
         dtype = dtypes.result_type(value.item() if isinstance(value, np.generic) else value)
-    array = np.full(_checked_sizes("full", (size,)), value, dtype)
+    array = np.full(_checked_sizes("full", (size,)), _held("full", value, dtype))
     return _finish("full", array, device, requires_grad)
 
 
@@ -305,7 +318,8 @@ def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = N
     """A tensor of the shape and type of `input`, full of one number."""
 
     def make(x: Any, dtype: Any) -> Any:
-        return np.full_like(x, fill_value, dtype=dtype)
+        held = _held("full_like", fill_value, x.dtype if dtype is None else dtype)
+        return np.full_like(x, held, dtype=dtype)
 
     return _like("full_like", make, input, dtype, device, requires_grad)
 
@@ -313,7 +327,7 @@ def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = N
 # ---------------------------------------------------------------------- by a rule
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
            requires_grad: bool = False) -> Tensor:  # fmt: skip
     """start, start + step, ... below `end`; `arange(n)` begins at 0. int64 if all are integers.
 
@@ -322,6 +336,10 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     if end is None:
         start, end = 0, start
     start, end, step = [x.item() if hasattr(x, "item") else x for x in (start, end, step)]
+    if not all(math.isfinite(x) for x in (start, end, step)):
+        raise RuntimeError(f"arange: expects finite numbers, got {start}, {end} and {step}")
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
         raise RuntimeError(f"arange: step {step} does not lead from {start} to {end}")
     if dtype is None:

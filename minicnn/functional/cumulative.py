@@ -47,8 +47,8 @@ from .arrange import Flip
 from .compare import ne
 from .index import gather
 from .operands import ValuesIndices, raw, wrapped
-from .reduce import numpy_names, sum
-from .shape import Slice, axis_of, cat
+from .reduce import numpy_names
+from .shape import Slice, axis_of, cat, clone
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff"]
 
@@ -58,7 +58,9 @@ class Cumsum(Function):
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
-        return np.cumsum(x, axis=axis, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype)
+        # float16 holds 11 bits: sums need more.
+        dtype = np.float32 if x.dtype == np.float16 else x.dtype
+        return np.cumsum(x, axis=axis, dtype=dtype).astype(x.dtype, copy=False)
 
     def backward(self, grad_y: Any) -> Any:
         turned = Flip.apply(grad_y, dims=(self.axis,))
@@ -68,9 +70,10 @@ class Cumsum(Function):
 @numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """Running sums along `dim`. Integers and bools are summed in int64."""
-    input = input if dtype is None else cast(input, dtype)
+    if dtype is not None or input.dtype.kind in "biu":
+        input = cast(input, np.int64 if dtype is None else dtype)
     axis = axis_of("cumsum", dim, input.ndim)
-    return Cumsum.apply(input, axis=axis) if input.ndim else sum(input)
+    return Cumsum.apply(input, axis=axis) if input.ndim else clone(input)
 
 
 @numpy_names
@@ -81,9 +84,9 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
     gradient is right where factors are 0, since nothing is divided by.
     """
     if dtype is not None or input.dtype.kind in "biu":
-        input = cast(input, dtype or np.int64)
+        input = cast(input, np.int64 if dtype is None else dtype)
     axis = axis_of("cumprod", dim, input.ndim)
-    y, distance = input * 1, 1
+    y, distance = clone(input), 1
     before = (slice(None),) * axis
     while input.ndim and distance < input.shape[axis]:
         first = Slice.apply(y, index=(*before, slice(0, distance)))
@@ -98,7 +101,7 @@ def _running(name: str, best: Any, input: Any, dim: int) -> ValuesIndices:
     x = raw(input)
     axis = axis_of(name, dim, x.ndim)
     if x.ndim == 0:
-        return ValuesIndices(input * 1, wrapped(np.asarray(0), input))
+        return ValuesIndices(clone(input), wrapped(np.asarray(0), input))
     values = best.accumulate(x, axis=axis)
     places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     new = np.where((x == values) | (x != x), places, 0)  # NaN stays the best once it came

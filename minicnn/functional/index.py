@@ -153,6 +153,9 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
             advanced += [] if isinstance(k, int) else [slice(None)] * width
             axis += width if k is not None else 0
             continue
+        if _is_mask(k) and not k.ndim and len(shape):  # x[True]: x[None], or nothing of it
+            basic, advanced = [*basic, None], [*advanced, np.zeros(int(k), np.int64)]
+            continue
         width = k.ndim if _is_mask(k) else 1
         if _is_mask(k) and k.shape != tuple(shape[axis : axis + width]):
             raise IndexError(
@@ -345,6 +348,13 @@ def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) ->
     return k.copy(), axis  # backward needs the index as it is now
 
 
+def _as_vector(function: Any, input: Any, dim: int, index: Any, *rest: Any) -> Any:
+    """`function` of a tensor without dimensions, which counts as a vector of one element."""
+    rest = tuple([flatten(v) if hasattr(v, "ndim") else v for v in rest])
+    y = function(flatten(input), dim, np.atleast_1d(raw(index)), *rest)
+    return Reshape.apply(y, shape=())
+
+
 def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
     """y[i,j] = input[i, index[i,j]] for dim 1, likewise for others; y has the shape of `index`.
 
@@ -352,7 +362,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
     IndexError for an index out of range.
     """
     if input.ndim == 0:
-        return Reshape.apply(gather(flatten(input), 0, raw(index).reshape(-1)), shape=())
+        y = gather(flatten(input), dim, raw(index).reshape(-1))
+        return Reshape.apply(y, shape=raw(index).shape)
     k, axis = _along("gather", input, dim, index)
     return Gather.apply(input, index=k, axis=axis)
 
@@ -360,9 +371,10 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     """As `gather`, after both are broadcast against each other in all dimensions but `dim`."""
     if dim is None:
-        return gather(flatten(input), 0, raw(indices).reshape(-1))
+        return take(input, raw(indices).reshape(-1))
     k = raw(indices)
     axis = axis_of("take_along_dim", dim, input.ndim)
+    k = np.where(k < 0, k + (input.shape[axis] if input.ndim else 1), k)  # from the end, as take
     if k.ndim != input.ndim:
         raise RuntimeError(
             f"take_along_dim: indices expects {input.ndim} dimensions, got shape {k.shape}"
@@ -375,6 +387,8 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     """y = input, y[i, index[i,j]] += src[i,j] (dim 1); repeats add up. Errors as `gather`."""
+    if input.ndim == 0:
+        return _as_vector(scatter_add, input, dim, index, src)
     k, axis = _along("scatter_add", input, dim, index, (src,))
     part = getitem(src, tuple([slice(0, n) for n in k.shape]))
     return input + ScatterAdd.apply(part, index=k, axis=axis, shape=tuple(input.shape))
@@ -408,6 +422,8 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     src = value if src is None else src
     if src is None:
         raise TypeError("scatter: expects src, a tensor, or value, a number")
+    if input.ndim == 0:
+        return _as_vector(scatter, input, dim, index, src)
     if input.ndim == 1 and not raw(index).ndim:
         index = raw(index).reshape(1)
     if not hasattr(src, "ndim") or src.ndim == 0:
@@ -437,9 +453,9 @@ def _rows(function: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
 
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The elements `index` (one dimension, integers) of dimension `dim`, in that order."""
-    rows = _rows("index_select", input, dim, index)
     if input.ndim == 0:
-        return Reshape.apply(Take.apply(flatten(input), index=rows), shape=())
+        return _as_vector(index_select, input, dim, index)
+    rows = _rows("index_select", input, dim, index)
     return Take.apply(input, index=rows)
 
 
@@ -461,6 +477,8 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
 
     Raises IndexError for an index out of range, RuntimeError for shapes or types that differ.
     """
+    if input.ndim == 0:
+        return _as_vector(lambda *a: index_add(*a, alpha=alpha), input, dim, index, source)
     rows = _rows("index_add", input, dim, index)
     source = _source("index_add", input, rows, source)
     added = AddAt.apply(source, index=rows, shape=tuple(input.shape))
@@ -469,15 +487,19 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
 
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
     """y = input, but y[index[i]] = source[i] (dim 0, likewise others). Errors as `index_add`."""
+    if input.ndim == 0:
+        return _as_vector(index_copy, input, dim, index, source)
     rows = _rows("index_copy", input, dim, index)
     return IndexPut.apply(input, _source("index_copy", input, rows, source), index=rows)
 
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     """y = input, but y[index[i]] = value, a number or a tensor of one. IndexError out of range."""
-    rows = _rows("index_fill", input, dim, index)
     if getattr(value, "ndim", 0):
         raise RuntimeError(f"index_fill: value expects one number, got shape {value.shape}")
+    if input.ndim == 0:
+        return Reshape.apply(index_fill(flatten(input), dim, index, value), shape=())
+    rows = _rows("index_fill", input, dim, index)
     value = cast(value, input.dtype) if hasattr(value, "dtype") else np.asarray(value, input.dtype)
     rows = tuple([r if isinstance(r, slice) else np.unique(r) for r in rows])  # each place once
     return IndexPut.apply(input, value, index=rows)
@@ -549,7 +571,8 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
 
     RuntimeError for a mask that is not bool, types that differ, or too few elements.
     """
-    m = np.broadcast_to(raw(mask), input.shape)
+    shape = broadcast_shapes(tuple(input.shape), raw(mask).shape)
+    input, m = broadcast_to(input, shape), np.broadcast_to(raw(mask), shape)
     count = int(m.sum())
     if m.dtype.kind != "b" or source.dtype != input.dtype:
         raise RuntimeError(

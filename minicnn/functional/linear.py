@@ -34,7 +34,7 @@ from .. import backend
 from ..autograd import Function
 from .arithmetic import mul
 from .diagonals import Diagonal
-from .operands import zero_gradient
+from .operands import into, zero_gradient
 from .shape import (
     Expand,
     Permute,
@@ -106,13 +106,16 @@ def _check(function: str, a: Any, b: Any, ranks: tuple[int, int] | None = None) 
         raise RuntimeError(f"{function}: expects one type, got {a.dtype} and {b.dtype}")
 
 
-def matmul(input: Any, other: Any) -> Any:
+def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     """The matrix product input @ other, by PyTorch's rules for ranks.
 
     Vectors count as a row on the left and a column on the right, and that dimension disappears;
     dimensions before the last two are a stack of matrices, and broadcast. Raises RuntimeError,
-    naming both, if the inner sizes or the types differ or the stacks do not broadcast.
+    naming both, if the inner sizes or the types differ or the stacks do not broadcast. Written into
+    `out`, if given.
     """
+    if out is not None:
+        return into(out, matmul(input, other), "matmul")
     _check("matmul", input, other)
     a = Reshape.apply(input, shape=(1, *input.shape)) if input.ndim == 1 else input
     b = Reshape.apply(other, shape=(*other.shape, 1)) if other.ndim == 1 else other
@@ -137,20 +140,20 @@ def matmul(input: Any, other: Any) -> Any:
     return Reshape.apply(y, shape=shape)
 
 
-def mm(input: Any, mat2: Any) -> Any:
+def mm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """The product of two matrices. RuntimeError if they are none, or their sizes do not fit."""
     _check("mm", input, mat2, (2, 2))
-    return MatMul.apply(input, mat2)
+    return into(out, MatMul.apply(input, mat2), "mm")
 
 
-def bmm(input: Any, mat2: Any) -> Any:
+def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """The products of two stacks of matrices of equal length: (B,I,J) and (B,J,K) to (B,I,K)."""
     _check("bmm", input, mat2, (3, 3))
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(
             f"bmm: the first sizes must be equal, got {tuple(input.shape)} and {tuple(mat2.shape)}"
         )
-    return MatMul.apply(input, mat2)
+    return into(out, MatMul.apply(input, mat2), "bmm")
 
 
 def mv(input: Any, vec: Any) -> Any:
@@ -244,6 +247,8 @@ def _plus(function: str, input: Any, y: Any, beta: float, alpha: float) -> Any:
             f"{function}: input of shape {tuple(input.shape)} does not broadcast to "
             f"{tuple(y.shape)}, the shape of the product"
         )
+    if y.dtype.kind in "biu":  # as in PyTorch, factors of integers are integers
+        beta, alpha = int(beta), int(alpha)
     scaled = zero_gradient(input) if beta == 0 else input if beta == 1 else input * beta
     return scaled + (y if alpha == 1 else y * alpha)
 
@@ -339,6 +344,8 @@ def _check_linear(x: Any, w: Any, b: Any) -> None:
 
 # ---------------------------------------------------------------------- einsum
 
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 
 class Einsum(Function):
     """y = the sum over all letters that the output lacks of the product of all operands.
@@ -372,13 +379,17 @@ class Einsum(Function):
         return Expand.apply(Reshape.apply(g, shape=kept), shape=tuple(x.shape))
 
 
-def einsum(equation: str, *operands: Any) -> Any:
+def einsum(equation: Any, *operands: Any) -> Any:
     """Sums of products in Einstein's notation: `einsum("nc,fc->nf", x, w)`.
 
     Letters are dimensions; those that the output lacks are summed over. Without "->" the output has
     the letters that occur once, sorted. "..." stands for dimensions that broadcast; a letter twice
-    in one operand takes its diagonal. RuntimeError for what is none of this, or sizes that differ.
+    in one operand takes its diagonal. Numbers may stand for letters, in lists after the operands:
+    `einsum(x, [0, 1], w, [2, 1], [0, 2])`. RuntimeError for what is none of this, or sizes that
+    differ.
     """
+    if not isinstance(equation, str):
+        equation, operands = _in_letters(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = tuple(operands[0])
     terms, out = _letters(equation, operands)
@@ -401,6 +412,21 @@ def einsum(equation: str, *operands: Any) -> Any:
     return Einsum.apply(*[x for _, x in parts], terms=tuple([t for t, _ in parts]), out=out)
 
 
+def _in_letters(*alternating: Any) -> tuple[str, tuple[Any, ...]]:
+    """`einsum(x, [0, 1], w, [2, 1], [0, 2])`, numbers for letters, as an equation and operands."""
+
+    def letters(numbers: Any) -> str:
+        wrong = [n for n in numbers if n is not ... and n not in range(52)]
+        if wrong:
+            raise RuntimeError(f"einsum: dimensions are numbered 0 to 51, got {wrong[0]}")
+        return "".join(["..." if n is ... else _ALPHABET[n] for n in numbers])
+
+    pairs = len(alternating) // 2
+    terms = ",".join([letters(t) for t in alternating[1 : 2 * pairs : 2]])
+    out = "->" + letters(alternating[-1]) if len(alternating) % 2 else ""
+    return terms + out, alternating[: 2 * pairs : 2]
+
+
 def _does_not_fit(equation: str, operands: Any) -> RuntimeError:
     shapes = ", ".join([str(tuple(x.shape)) for x in operands])
     return RuntimeError(f"einsum: {equation!r} does not fit operands of shapes {shapes}")
@@ -413,7 +439,7 @@ def _letters(equation: str, operands: Any) -> tuple[list[str], str]:
     bare = [term.replace("...", "", 1) for term in (*terms, out)]
     if any(not (t.isascii() and t.isalpha()) for t in bare if t):
         raise RuntimeError(f"einsum: expects letters, ',', '...' and '->', got {equation!r}")
-    spare = [c for c in map(chr, [*range(65, 91), *range(97, 123)]) if c not in equation]
+    spare = [c for c in _ALPHABET if c not in equation]
     full, most = [], 0
     for k, x in enumerate(operands if len(operands) == len(terms) else ()):
         extra = x.ndim - len(bare[k])

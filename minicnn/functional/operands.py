@@ -27,6 +27,23 @@ def wrapped(y: Any, *inputs: Any) -> Any:
     return y
 
 
+def into(out: Any, y: Any, function: str) -> Any:
+    """`y`; if a tensor `out` is given, that one, after y was written into it.
+
+    RuntimeError if y has another shape, a higher kind of type, or a gradient, which would be lost.
+    """
+    if out is None:
+        return y
+    if getattr(y, "requires_grad", False):
+        raise RuntimeError(f"{function}: what is written into out has no gradient; use no_grad()")
+    if tuple(out.shape) != tuple(y.shape) or not np.can_cast(y.dtype, out.dtype, "same_kind"):
+        raise RuntimeError(
+            f"{function}: out expects shape {tuple(y.shape)} and room for {y.dtype}, got "
+            f"{tuple(out.shape)} and {out.dtype}"
+        )
+    return out.copy_(y)
+
+
 class Zero(Function):
     """y = 0, whatever x is;  grad_x = 0."""
 

@@ -34,7 +34,7 @@ from .arithmetic import lerp
 from .index import gather, getitem, masked_select
 from .operands import ValuesIndices, raw, refuse_bools, wrapped
 from .reduce import Amax, numpy_names
-from .shape import Reshape, axis_of, flatten, movedim, squeeze
+from .shape import Reshape, axis_of, clone, flatten, movedim, squeeze
 
 __all__ = [
     "argsort",
@@ -140,7 +140,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
 def _taken(x: Any, order: Any, place: Any, axis: int, keepdim: bool) -> ValuesIndices:
     """The element at `place` of the sorted ones, along an axis."""
     if x.ndim == 0:
-        return ValuesIndices(x * 1, wrapped(np.asarray(0), x))
+        return ValuesIndices(clone(x), wrapped(np.asarray(0), x))
     one = tuple([1 if i == axis else n for i, n in enumerate(x.shape)])
     indices = wrapped(np.take_along_axis(order, np.broadcast_to(place, one), axis), x)
     values = gather(x, axis, indices)

@@ -32,7 +32,7 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic, choice, compare, exponential
-from .operands import ValuesIndices, raw, refuse_bools, wrapped
+from .operands import ValuesIndices, raw, refuse_bools, wrapped, zero_gradient
 from .shape import (
     Expand,
     Reshape,
@@ -118,11 +118,10 @@ def numpy_names(function: Any) -> Any:
 class Sum(Function):
     """y = sum of x over axes;  grad_x = grad_y, repeated along them."""
 
-    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
+    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool, dtype: Any = None) -> Any:
         self.x_shape, self.axes = x.shape, axes
-        kind = x.dtype.kind
-        if kind != "f":
-            return x.sum(axis=axes, keepdims=keepdim, dtype=None if kind == "c" else np.int64)
+        if x.dtype.kind in "biu":
+            return x.sum(axis=axes, keepdims=keepdim, dtype=np.int64 if dtype is None else dtype)
         if x.dtype.itemsize == 2:  # float16 holds 11 bits: sums need more
             return x.sum(axis=axes, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
         return x.sum(axis=axes, keepdims=keepdim)
@@ -137,9 +136,10 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 
     Raises IndexError for a dim that does not exist.
     """
-    if dtype is not None:
-        input = arithmetic.cast(input, dtype)
-    return Sum.apply(input, axes=axes_of("sum", dim, input.ndim), keepdim=keepdim)
+    axes = axes_of("sum", dim, input.ndim)
+    if dtype is None:
+        return Sum.apply(input, axes=axes, keepdim=keepdim)
+    return Sum.apply(arithmetic.cast(input, dtype), axes=axes, keepdim=keepdim, dtype=dtype)
 
 
 class Mean(Function):
@@ -196,10 +196,14 @@ class Var(Function):
         self.axes, self.n = axes, builtins.max(_count(x.shape, axes) - correction, 0)
         self.save(x)
         with np.errstate(all="ignore"):
-            d = x - Mean.apply(x, axes=axes, keepdim=True)
+            d = x.astype(np.float32) if x.dtype == np.float16 else x  # squares need its range
+            d = d - Mean.apply(d, axes=axes, keepdim=True)
             d -= Mean.apply(d, axes=axes, keepdim=True)  # what the mean's own rounding left
             total = (d * d).sum(axis=axes, keepdims=keepdim)
-            return (np.asarray(total) / self.n).astype(x.dtype, copy=False)
+            return self.result(np.asarray(total) / self.n).astype(x.dtype, copy=False)
+
+    def result(self, variance: Any) -> Any:
+        return variance
 
     def backward(self, grad_y: Any) -> Any:
         (x,) = self.saved
@@ -211,9 +215,12 @@ class Std(Var):
     """y = sqrt(var);  grad_x = grad_y * (x - m) / ((n - c) y), and 0 where y = 0."""
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool, correction: float) -> Any:
-        y = np.sqrt(super().forward(x, axes=axes, keepdim=keepdim, correction=correction))
+        y = super().forward(x, axes=axes, keepdim=keepdim, correction=correction)
         self.save(x, y)
         return y
+
+    def result(self, variance: Any) -> Any:
+        return np.sqrt(variance)
 
     def backward(self, grad_y: Any) -> Any:
         x, y = self.saved
@@ -304,13 +311,13 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     right also where elements are 0, and so are the higher derivatives.
     """
     if dtype is not None or input.dtype.kind in "biu":
-        input = arithmetic.cast(input, dtype or np.int64)
+        input = arithmetic.cast(input, np.int64 if dtype is None else dtype)
     if dim is None:
-        y = prod(flatten(input), 0)
+        y = prod(flatten(input), 0, dtype=input.dtype)
         return Reshape.apply(y, shape=(1,) * input.ndim) if keepdim else y
     axis = axis_of("prod", dim, input.ndim)
     if input.ndim == 0:
-        return input * 1
+        return clone(input)
     before = (slice(None),) * axis
     if input.shape[axis] == 0:
         return sum(input, axis, keepdim) + 1
@@ -326,7 +333,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
     kept = (
         (*shape[:axis], 1, *shape[axis + 1 :]) if keepdim else (*shape[:axis], *shape[axis + 1 :])
     )
-    return Reshape.apply(input * 1, shape=kept)
+    return Reshape.apply(clone(input), shape=kept)
 
 
 # ---------------------------------------------------------------------- extremes
@@ -436,7 +443,7 @@ def _extreme(name: str, whole: Any, along: Any, input: Any, dim: Any, keepdim: b
     axis = axis_of(name, dim, input.ndim)
     _need_elements(name, input, (axis,) if input.ndim else ())
     if input.ndim == 0:
-        return ValuesIndices(input * 1, wrapped(np.asarray(0), input))
+        return ValuesIndices(clone(input), wrapped(np.asarray(0), input))
     return ValuesIndices(*along.apply(input, axis=axis, keepdim=keepdim))
 
 
@@ -569,13 +576,17 @@ def norm(
     if dtype is not None:
         input = arithmetic.cast(input, dtype)
     _need_floating("norm", input)
+    if input.dtype == np.float16:  # powers need a wider range
+        y = norm(arithmetic.cast(input, np.float32), p, dim, keepdim)
+        return arithmetic.cast(y, np.float16)
     axes = axes_of("norm", dim, input.ndim)
     if p in (2, "fro", None):
         return Norm2.apply(input, axes=axes, keepdim=keepdim)
     if isinstance(p, str):
         raise ValueError(f"norm: p expects a number or 'fro', got {p!r}")
     if p == 0:
-        return sum(arithmetic.cast(compare.ne(input, 0), input.dtype), axes or None, keepdim)
+        counted = arithmetic.cast(compare.ne(input, 0), input.dtype) + zero_gradient(input)
+        return sum(counted, axes or None, keepdim)
     x = arithmetic.abs(input)
     if p in (math.inf, -math.inf):
         return (amax if p > 0 else amin)(x, axes or None, keepdim)

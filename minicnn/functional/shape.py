@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, Tensor
+from .operands import into
 
 __all__ = [
     "broadcast_shapes",
@@ -326,10 +327,10 @@ class SumTo(Function):
         self.x_shape = x.shape
         lead = x.ndim - len(shape)
         ones = [i for i in range(lead, x.ndim) if shape[i - lead] == 1 != x.shape[i]]
-        axes = (*range(lead), *ones)
-        if x.dtype == np.float16:  # which holds 11 bits: sums need more
-            return x.sum(axis=axes, dtype=np.float32).reshape(shape).astype(x.dtype)
-        return x.sum(axis=axes).reshape(shape)
+        # float16 holds 11 bits: sums need more. Integers stay what they are.
+        dtype = np.float32 if x.dtype == np.float16 else x.dtype
+        y = x.sum(axis=(*range(lead), *ones), dtype=dtype).reshape(shape)
+        return y.astype(x.dtype, copy=False)
 
     def backward(self, grad_y: Any) -> Any:
         return Expand.apply(grad_y, shape=self.x_shape)
@@ -423,7 +424,7 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
     Raises IndexError or RuntimeError where they are not all inside.
     """
-    axis = axis_of("narrow", dim, input.ndim)
+    axis = _dimension_of("narrow", dim, input)
     size, start = input.shape[axis], int(start)
     if not -size <= start <= size:
         raise IndexError(f"narrow: start expects {-size} to {size}, got {start}")
@@ -513,11 +514,12 @@ class Cat(Function):
         return tuple(grads)
 
 
-def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None) -> Any:
     """Tensors one after the other along `dim` (or `axis`); all other sizes must be equal.
 
     Types meet by promotion. Raises ValueError for no tensors, RuntimeError for shapes that do not
-    fit, naming them. An empty tensor of shape (0,) is skipped, as in PyTorch.
+    fit, naming them. An empty tensor of shape (0,) is skipped, as in PyTorch. Written into `out`,
+    if given.
     """
     parts = list(tensors)
     if not parts:
@@ -532,7 +534,7 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
             f"cat: all sizes but that of dimension {dim} must be equal, got shapes "
             f"{', '.join(map(str, shapes))}"
         )
-    return Cat.apply(*parts, dim=axis)
+    return into(out, Cat.apply(*parts, dim=axis), "cat")
 
 
 def _of_one_type(parts: list[Any]) -> list[Any]:
@@ -548,7 +550,7 @@ def _of_one_type(parts: list[Any]) -> list[Any]:
 concat = concatenate = cat
 
 
-def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
+def stack(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None) -> Any:
     """Tensors of one shape along a new dimension `dim` (or `axis`). RuntimeError if they differ."""
     parts = list(tensors)
     check_tensors("stack", *parts)
@@ -560,7 +562,8 @@ def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Any:
             f"stack: expects tensors of one shape, got {', '.join(map(str, shapes))}"
         )
     axis = axis_of("stack", dim if axis is None else axis, parts[0].ndim + 1)
-    return Cat.apply(*_of_one_type([unsqueeze(x, axis) for x in parts]), dim=axis)
+    y = Cat.apply(*_of_one_type([unsqueeze(x, axis) for x in parts]), dim=axis)
+    return into(out, y, "stack")
 
 
 # ---------------------------------------------------------------------- copies

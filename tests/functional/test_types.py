@@ -295,3 +295,142 @@ def test_in_place_forms(name):
             for a, b in zip(mine[1], grads, strict=True):
                 np.testing.assert_allclose(a, b, 1e-9, 1e-12, err_msg=where)
     assert tried
+
+
+ODD = {
+    "sum to a type": lambda t: t.arange(3).sum(dtype=t.int32),
+    "sum of fractions to integers": lambda t: t.tensor([1.7, 2.7]).sum(dtype=t.int32),
+    "sum to bool": lambda t: t.sum(t.arange(3), dtype=t.bool),
+    "cumsum to a type": lambda t: t.cumsum(t.arange(3), 0, dtype=t.int32),
+    "cumsum of no dimension": lambda t: t.tensor(True).cumsum(0),
+    "prod to bool": lambda t: t.arange(3).prod(dtype=t.bool),
+    "maximum of one bool": lambda t: t.tensor(True).max(0),
+    "running maximum of one bool": lambda t: t.tensor(True).cummax(0),
+    "mode of one bool": lambda t: t.tensor(True).mode(),
+    "float16 deviation": lambda t: t.tensor([400.0, -400, 3], dtype=t.float16).std(),
+    "float16 norm": lambda t: t.tensor([400.0, -400, 3], dtype=t.float16).norm(),
+    "float16 4-norm": lambda t: t.tensor([40.0, -40, 3], dtype=t.float16).norm(4),
+    "float16 running sum": lambda t: t.ones(3000, dtype=t.float16).cumsum(0)[-1],
+    "addbmm of int32": lambda t: t.addbmm(
+        t.ones(2, 2, dtype=t.int32),
+        t.ones(2, 2, 3, dtype=t.int32),
+        t.ones(2, 3, 2, dtype=t.int32),
+    ),
+    "addmv of integers, fractions as factors": lambda t: t.addmv(
+        t.tensor([4, 5]), t.ones(2, 3, dtype=t.int64), t.tensor([1, 2, 3]), beta=1.9, alpha=2.9
+    ),
+    "arange by its end": lambda t: t.arange(end=4),
+    "arange of fractions to integers": lambda t: t.arange(0.0, -8.5, -4.0, dtype=t.int64),
+    "arange to infinity": lambda t: t.arange(0, float("inf"), 2),
+    "full wraps around": lambda t: t.full((2,), -1, dtype=t.uint8),
+    "full_like wraps around": lambda t: t.full_like(t.zeros(2, dtype=t.uint8), -3),
+    "full of too large a number": lambda t: t.full((2,), 256, dtype=t.uint8),
+    "full_like of too small a number": lambda t: t.full_like(t.zeros(2, dtype=t.int8), -129),
+    "full_like of a tensor": lambda t: t.full_like(t.zeros(2), t.tensor(2)),
+    "einsum by numbers": lambda t: t.einsum(
+        t.arange(6.0).view(2, 3), [0, 1], t.ones(3, 4), [1, 2], [2, 0]
+    ),
+    "einsum by numbers, with dots": lambda t: t.einsum(
+        t.arange(6.0).view(2, 3), [..., 1], t.ones(3), [1], [...]
+    ),
+    "einsum by numbers, no output": lambda t: t.einsum(
+        t.arange(6.0).view(2, 3), [1, 0], t.ones(3, 4), [0, 2]
+    ),
+    "einsum by too large a number": lambda t: t.einsum(t.ones(2), [52], [52]),
+    "narrow of no dimension": lambda t: t.narrow(t.tensor(1.0), 0, 0, 1),
+    "heaviside with a number": lambda t: t.heaviside(t.tensor([1.0]), 2.0),
+    "index by True": lambda t: t.arange(6).view(2, 3)[True],
+    "index by False": lambda t: t.arange(6).view(2, 3)[False],
+    "index by a bool and more": lambda t: t.arange(6).view(2, 3)[t.tensor(True), 1],
+    "index by more and a bool": lambda t: t.arange(6).view(2, 3)[:, True],
+    "mask of a number": lambda t: t.tensor(3.0)[t.tensor(True)],
+    "masked_scatter, a larger mask": lambda t: t.masked_scatter(
+        t.arange(2), t.tensor([[True, False], [False, True]]), t.tensor([7, 8])
+    ),
+    "take_along_dim from the end": lambda t: t.take_along_dim(
+        t.arange(6).view(2, 3), t.tensor([[-1], [0]]), 1
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD, ids=str)
+def test_odd_types_and_indices_are_pytorchs(case):
+    agree(ODD[case], case)
+
+
+NO_DIMENSION = {
+    "gather": lambda t, x, v: t.gather(x, 0, t.tensor([0, 0])),
+    "index_select": lambda t, x, v: t.index_select(x, 0, t.tensor([0])),
+    "scatter": lambda t, x, v: t.scatter(x, 0, t.tensor(0), v),
+    "scatter a number": lambda t, x, v: t.scatter(x, 0, t.tensor([0]), 2.5) + 0 * v,
+    "scatter_add": lambda t, x, v: t.scatter_add(x, -1, t.tensor(0), v),
+    "index_add": lambda t, x, v: t.index_add(x, 0, t.tensor([0]), v, alpha=3),
+    "index_copy": lambda t, x, v: t.index_copy(x, 0, t.tensor([0]), v),
+    "index_fill": lambda t, x, v: t.index_fill(x, 0, t.tensor([0]), v),
+}
+
+
+@pytest.mark.parametrize("name", NO_DIMENSION)
+def test_tensors_without_dimensions_can_be_indexed(name):
+    results = []
+    for library in (minicnn, torch):
+        x, v = (library.tensor(n, dtype=library.float64, requires_grad=True) for n in (3.0, 5.0))
+        y = NO_DIMENSION[name](library, x, v)
+        (y * 2).sum().backward()
+        grads = [0.0 if p.grad is None else p.grad.item() for p in (x, v)]
+        results.append((y.tolist(), tuple(y.shape), grads))
+    assert results[0] == results[1]
+
+
+def test_the_norm_that_counts_has_gradient_zero():
+    x = minicnn.tensor([[1.0, 0.0], [float("inf"), 2.0]], requires_grad=True)
+    y = x.norm(0, dim=1)
+    y.sum().backward()
+    assert y.tolist() == [1, 2] and x.grad.tolist() == [[0, 0], [0, 0]]
+
+
+WRITTEN = {
+    "add": lambda t, a, b, out: t.add(a, b, alpha=2, out=out),
+    "sub": lambda t, a, b, out: t.sub(a, b, out=out),
+    "mul": lambda t, a, b, out: t.mul(a, b, out=out),
+    "div": lambda t, a, b, out: t.div(a, b, out=out),
+    "div, rounded": lambda t, a, b, out: t.div(a, b, rounding_mode="floor", out=out),
+    "matmul": lambda t, a, b, out: t.matmul(a, b, out=out),
+    "mm": lambda t, a, b, out: t.mm(a, b.T, out=out),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_results_are_written_into_out(name):
+    for kind in ("float32", "int64"):
+        agree(lambda t, kind=kind: WRITTEN[name](
+            t, t.arange(4.0).view(2, 2), t.ones(2, 2) * 3, t.empty(2, 2, dtype=getattr(t, kind))
+        ), f"{name}, {kind}")  # fmt: skip
+    a = minicnn.arange(4.0).view(2, 2)
+    assert WRITTEN[name](minicnn, a, a + 1, a) is a
+
+
+def test_stacks_are_written_into_out():
+    a, out = minicnn.ones(2, 2), minicnn.zeros(2, 2, 2)
+    assert minicnn.stack([a, a], out=out) is out and out.sum() == 8
+    assert minicnn.bmm(out, out, out=out) is out and out.sum() == 16
+    assert minicnn.cat([a, 3 * a], out=out.view(4, 2)).sum() == 16 and out.sum() == 16
+
+
+def test_out_refuses_what_it_cannot_hold():
+    a = minicnn.ones(2, 2)
+    with pytest.raises(RuntimeError, match=r"add: out expects shape \(2, 2\)"):
+        minicnn.add(a, a, out=a[0])
+    with pytest.raises(RuntimeError, match=r"mul: .* room for float32"):
+        minicnn.mul(a, a, out=minicnn.zeros(2, 2, dtype=minicnn.int64))
+    w = minicnn.ones(2, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"matmul: .* no gradient"):
+        minicnn.matmul(a, w, out=a)
+    with minicnn.no_grad():
+        assert minicnn.matmul(a, w, out=a) is a and a.sum() == 8
+
+
+def test_sums_of_float16_matrices_have_more_digits_than_float16():
+    ones = minicnn.ones(3000, 1, 1, dtype=minicnn.float16)
+    y = minicnn.addbmm(minicnn.zeros(1, 1, dtype=minicnn.float16), ones, ones)
+    assert y.item() == 3000 and y.dtype == minicnn.float16
