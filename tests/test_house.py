@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "cuda": set(),
     "backends": set(),
     "accelerator": set(),
+    "linalg": {"functional"},
 }
 ON_TOP = {"train", "interop", "explain", "catalog", "cli", "__main__", "__init__"}
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
 from . import arithmetic, choice, compare, exponential
-from .operands import ValuesIndices, raw, refuse_bools, wrapped, zero_gradient
+from .operands import ValuesIndices, raw, refuse_bools, wrapped
 from .shape import (
     Expand,
     Reshape,
@@ -585,8 +585,7 @@ def norm(
     if isinstance(p, str):
         raise ValueError(f"norm: p expects a number or 'fro', got {p!r}")
     if p == 0:
-        counted = arithmetic.cast(compare.ne(input, 0), input.dtype) + zero_gradient(input)
-        return sum(counted, axes or None, keepdim)
+        return sum(arithmetic.cast(compare.ne(input, 0), input.dtype), axes or None, keepdim)
     x = arithmetic.abs(input)
     if p in (math.inf, -math.inf):
         return (amax if p > 0 else amin)(x, axes or None, keepdim)
