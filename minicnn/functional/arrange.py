@@ -70,7 +70,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
 
     `repeats` may be longer than the shape (new dimensions in front), not shorter: RuntimeError.
     """
-    counts = sizes_of(repeats)
+    counts = sizes_of("repeat", repeats)
     lead = len(counts) - input.ndim
     if lead < 0:
         raise RuntimeError(
@@ -86,7 +86,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
 
 def tile(input: Any, *counts: Any, dims: Any = None) -> Any:
     """As `repeat`, but fewer counts than dimensions are filled with ones in front."""
-    counts = sizes_of(counts, dims)
+    counts = sizes_of("tile", counts, dims)
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
@@ -203,7 +203,7 @@ class Flip(Function):
 
 def flip(input: Any, *axes: Any, dims: Any = None) -> Any:
     """The order along `dims` reversed. A copy."""
-    chosen = sizes_of(axes, dims)
+    chosen = sizes_of("flip", axes, dims)
     axes = axes_of("flip", chosen, input.ndim) if chosen else ()
     return Flip.apply(input, dims=axes)
 
@@ -220,6 +220,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     if len(shifts) != len(dims):
         raise RuntimeError(f"roll: shifts and dims expect one length, got {shifts} and {dims}")
     for shift, dim in zip(shifts, dims, strict=True):
+        if input.ndim == 0:
+            raise IndexError(f"roll: a tensor without dimensions has no dimension {dim}")
         axis = axis_of("roll", dim, input.ndim)
         cut = (-shift) % max(input.shape[axis], 1)
         input = cat([part_of(input, axis, cut, None), part_of(input, axis, None, cut)], axis)

@@ -9,6 +9,7 @@ default generator, which `minicnn.manual_seed` seeds.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def _dtype_or_default(dtype: Any) -> np.dtype:
 
 
 def _checked_sizes(function: str, sizes: Any, size: Any = None) -> tuple[int, ...]:
-    shape = sizes_of(sizes, size)
+    shape = sizes_of(function, sizes, size)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"{function}: sizes expect 0 or more, got {shape}")
     return shape
@@ -249,6 +250,8 @@ def _held(function: str, number: Any, dtype: Any) -> np.ndarray:
 
     RuntimeError for a number that is too large for the type.
     """
+    if getattr(number, "requires_grad", False):
+        raise TypeError(f"{function}: expects a number, not a tensor whose gradient would be lost")
     value, dtype = np.asarray(getattr(number, "array", number)), np.dtype(dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -284,7 +287,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
     value = getattr(fill_value, "array", fill_value)
     if dtype is None:
         dtype = dtypes.result_type(value.item() if isinstance(value, np.generic) else value)
-    array = np.full(_checked_sizes("full", (size,)), _held("full", value, dtype))
+    array = np.full(_checked_sizes("full", (size,)), _held("full", fill_value, dtype))
     return _finish("full", array, device, requires_grad)
 
 
@@ -350,11 +353,18 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None,
     return _finish("arange", array, device, requires_grad)
 
 
+def _checked_steps(function: str, steps: Any) -> int:
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{function}: steps expects an integer, got {steps!r}")
+    if steps < 0:
+        raise RuntimeError(f"{function}: steps expects 0 or more, got {steps}")
+    return operator.index(steps)
+
+
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None,
              requires_grad: bool = False) -> Tensor:  # fmt: skip
     """`steps` numbers from start to end, both included, at equal distances."""
-    if steps < 0:
-        raise RuntimeError(f"linspace: steps expects 0 or more, got {steps}")
+    steps = _checked_steps("linspace", steps)
     array = np.linspace(float(start), float(end), steps).astype(_dtype_or_default(dtype))
     return _finish("linspace", array, device, requires_grad)
 
@@ -362,8 +372,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None,
              device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """base to the power of `linspace(start, end, steps)`."""
-    if steps < 0:
-        raise RuntimeError(f"logspace: steps expects 0 or more, got {steps}")
+    steps = _checked_steps("logspace", steps)
     array = np.power(float(base), np.linspace(float(start), float(end), steps))
     return _finish("logspace", array.astype(_dtype_or_default(dtype)), device, requires_grad)
 
@@ -385,9 +394,9 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64,
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None,
         requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones on the diagonal of an n by m matrix (m = n if not given), zeros elsewhere."""
-    if n < 0 or (m is not None and m < 0):
-        raise RuntimeError(f"eye: sizes expect 0 or more, got {n} and {m}")
-    return _finish("eye", np.eye(n, m, dtype=_dtype_or_default(dtype)), device, requires_grad)
+    rows, columns = _checked_sizes("eye", (n, n if m is None else m))
+    array = np.eye(rows, columns, dtype=_dtype_or_default(dtype))
+    return _finish("eye", array, device, requires_grad)
 
 
 # ---------------------------------------------------------------------- random
@@ -511,6 +520,10 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *,
     rows = w[None] if w.ndim == 1 else w
     if w.ndim not in (1, 2) or not (rows >= 0).all() or not (rows.sum(axis=1) > 0).all():
         raise RuntimeError("multinomial: expects one or two dimensions of weights >= 0, not all 0")
+    if num_samples < 1 or not np.isfinite(rows).all():
+        raise RuntimeError(
+            f"multinomial: expects at least 1 sample of finite weights, got {num_samples}"
+        )
     if not replacement and num_samples > np.count_nonzero(rows, axis=1).min():
         raise RuntimeError(f"multinomial: no {num_samples} different indices have a weight")
     rng = numpy_generator(generator)

@@ -428,7 +428,8 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
         index = raw(index).reshape(1)
     if not hasattr(src, "ndim") or src.ndim == 0:
         k, axis = _along("scatter", input, dim, index)
-        return Scatter.apply(input, np.asarray(raw(src), input.dtype), index=k, axis=axis)
+        value = cast(src, input.dtype) if hasattr(src, "dtype") else np.asarray(src, input.dtype)
+        return Scatter.apply(input, broadcast_to(value, k.shape), index=k, axis=axis)
     k, axis = _along("scatter", input, dim, index, (src,))
     part = getitem(src, tuple([slice(0, n) for n in k.shape]))
     return Scatter.apply(input, part, index=k, axis=axis)

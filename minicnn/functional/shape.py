@@ -66,6 +66,15 @@ __all__ = [
 # ---------------------------------------------------------------------- arguments
 
 
+def listed(function: str, tensors: Any) -> list[Any]:
+    """`tensors` as a list. TypeError for a single tensor, and for what is none."""
+    if hasattr(tensors, "ndim"):
+        raise TypeError(f"{function}: expects a list or tuple of tensors, got one tensor")
+    parts = list(tensors)
+    check_tensors(function, *parts)
+    return parts
+
+
 def check_tensors(function: str, *values: Any) -> None:
     """TypeError unless all `values` are Tensors or arrays."""
     for x in values:
@@ -98,8 +107,11 @@ def axes_of(function: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
-def sizes_of(sizes: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
-    """The sizes given as `f(2, 3)`, `f((2, 3))`, `f([2, 3])`, or by keyword (`named`)."""
+def sizes_of(function: str, sizes: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """The sizes given as `f(2, 3)`, `f((2, 3))`, `f([2, 3])`, or by keyword (`named`).
+
+    TypeError for what is no integer.
+    """
     if named is not None:
         sizes = (*sizes, named)
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
@@ -107,7 +119,7 @@ def sizes_of(sizes: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
     try:
         return tuple([n.__index__() for n in sizes])
     except AttributeError:
-        raise TypeError(f"sizes are integers, got {sizes}") from None
+        raise TypeError(f"{function}: sizes are integers, got {sizes}") from None
 
 
 # ---------------------------------------------------------------------- reshape and its kin
@@ -146,7 +158,9 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Any:
     A view of `input` where its memory order allows, else a copy. RuntimeError if the number of
     elements differs.
     """
-    return Reshape.apply(input, shape=_full_shape("reshape", input, sizes_of(sizes, shape)))
+    return Reshape.apply(
+        input, shape=_full_shape("reshape", input, sizes_of("reshape", sizes, shape))
+    )
 
 
 def view(input: Any, *shape: Any) -> Any:
@@ -161,7 +175,7 @@ def view(input: Any, *shape: Any) -> Any:
         out = Tensor._wrap(input.array.view(shape[0]))
         out._version = input._version
         return out
-    full = _full_shape("view", input, sizes_of(shape))
+    full = _full_shape("view", input, sizes_of("view", shape))
     y = Reshape.apply(input, shape=full)
     a, b = (input.array, y.array) if isinstance(input, Tensor) else (input, y)
     if not a.flags.c_contiguous and a.size and not np.may_share_memory(a, b):
@@ -205,7 +219,7 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Any:
     """Dimension `dim` becomes several of these sizes, of which one may be -1."""
     shape = tuple(input.shape)
     axis = axis_of("unflatten", dim, len(shape))
-    sizes = sizes_of((sizes,))
+    sizes = sizes_of("unflatten", (sizes,))
     known = math.prod([n for n in sizes if n != -1])
     if sizes.count(-1) == 1 and known:
         sizes = tuple([shape[axis] // known if n == -1 else n for n in sizes])
@@ -251,7 +265,7 @@ class Permute(Function):
 
 def permute(input: Any, *order: Any, dims: Any = None) -> Any:
     """The dimensions in the order `dims`: number i of the result is number dims[i]. A view."""
-    order = sizes_of(order, dims)
+    order = sizes_of("permute", order, dims)
     axes = tuple([axis_of("permute", d, input.ndim) for d in order])
     if sorted(axes) != list(range(input.ndim)):
         raise RuntimeError(
@@ -357,7 +371,7 @@ def expand(input: Any, *sizes: Any) -> Any:
 
     RuntimeError if a size other than 1 would change.
     """
-    shape, old = sizes_of(sizes), tuple(input.shape)
+    shape, old = sizes_of("expand", sizes), tuple(input.shape)
     lead = len(shape) - len(old)
     full = tuple([old[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape)])
     pairs = zip(old, full[max(lead, 0) :], strict=False)
@@ -521,10 +535,9 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None)
     fit, naming them. An empty tensor of shape (0,) is skipped, as in PyTorch. Written into `out`,
     if given.
     """
-    parts = list(tensors)
+    parts = listed("cat", tensors)
     if not parts:
         raise ValueError("cat: expects at least one tensor, got none")
-    check_tensors("cat", *parts)
     parts = _of_one_type(parts)
     shapes = [tuple(x.shape) for x in parts if tuple(x.shape) != (0,)] or [(0,)]
     axis = axis_of("cat", dim if axis is None else axis, len(shapes[0]))
@@ -552,8 +565,7 @@ concat = concatenate = cat
 
 def stack(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Any = None) -> Any:
     """Tensors of one shape along a new dimension `dim` (or `axis`). RuntimeError if they differ."""
-    parts = list(tensors)
-    check_tensors("stack", *parts)
+    parts = listed("stack", tensors)
     shapes = [tuple(x.shape) for x in parts]
     if not parts:
         raise RuntimeError("stack: expects at least one tensor, got none")

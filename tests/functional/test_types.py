@@ -427,3 +427,36 @@ def test_sums_of_float16_matrices_have_more_digits_than_float16():
     ones = minicnn.ones(3000, 1, 1, dtype=minicnn.float16)
     y = minicnn.addbmm(minicnn.zeros(1, 1, dtype=minicnn.float16), ones, ones)
     assert y.item() == 3000 and y.dtype == minicnn.float16
+
+
+def test_a_number_to_scatter_keeps_its_gradient():
+    w = minicnn.tensor(2.0, dtype=minicnn.float64, requires_grad=True)
+    y = minicnn.zeros(2, 3).scatter(1, minicnn.tensor([[0, 1], [2, 0]]), w)
+    (y * y).sum().backward()
+    assert w.grad.item() == 16 and w.grad.dtype == minicnn.float64
+    with pytest.raises(TypeError, match="full: expects a number"):
+        minicnn.full((2,), w)
+
+
+REFUSED = {
+    "cat: expects a list": lambda: minicnn.cat(minicnn.ones(2), minicnn.ones(2)),
+    "stack: expects a list": lambda: minicnn.stack(minicnn.ones(2)),
+    "eye: sizes are integers": lambda: minicnn.eye(2.5),
+    "eye: sizes expect 0 or more": lambda: minicnn.eye(2, -1),
+    "linspace: steps expects an integer": lambda: minicnn.linspace(0, 1, 5.0),
+    "reshape: sizes are integers": lambda: minicnn.ones(2).reshape(2.0),
+    "permute: sizes are integers": lambda: minicnn.ones(2).permute("n"),
+    "repeat: sizes are integers": lambda: minicnn.ones(2).repeat(1.5),
+    "roll: a tensor without dimensions": lambda: minicnn.roll(minicnn.tensor(1.0), 0, 0),
+    "multinomial: expects at least 1": lambda: minicnn.multinomial(minicnn.ones(2), 0),
+    "multinomial: .* finite": lambda: minicnn.multinomial(minicnn.tensor([1, float("inf")]), 1),
+    "masked_scatter: .* fewer": lambda: minicnn.masked_scatter(
+        minicnn.zeros(2), minicnn.ones(3, 2, dtype=minicnn.bool), minicnn.ones(5)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_errors_name_the_function_and_the_argument(message):
+    with pytest.raises((TypeError, RuntimeError, IndexError), match=f"^{message}"):
+        REFUSED[message]()
