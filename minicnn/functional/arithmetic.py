@@ -121,8 +121,9 @@ def add(input: Any, other: Any, old: Any = None, *, alpha: Any = 1, out: Any = N
 
 
 def _refuse_bools(name: str, *operands: Any) -> None:
-    if any(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in operands):
-        raise RuntimeError(f"{name}: bools cannot be subtracted; use ^, logical_not or ~")
+    for x in operands:
+        if x.dtype.kind == "b" if hasattr(x, "dtype") else isinstance(x, bool):
+            raise RuntimeError(f"{name}: bools cannot be subtracted; use ^, logical_not or ~")
 
 
 class Sub(Function):

@@ -127,8 +127,9 @@ def meet_floating(name: str, a: Any, b: Any) -> tuple[Any, Any]:
 
 def refuse_bools(name: str, *operands: Any) -> None:
     """RuntimeError if an operand is bool: the function is one of numbers."""
-    if any(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in operands):
-        raise RuntimeError(f"{name}: expects numbers, got bools")
+    for x in operands:
+        if x.dtype.kind == "b" if hasattr(x, "dtype") else isinstance(x, bool):
+            raise RuntimeError(f"{name}: expects numbers, got bools")
 
 
 def floating_or_default(dtype: np.dtype) -> np.dtype:
