@@ -365,7 +365,7 @@ def activate(function: str, op: Any, x: Any, in_place: bool = False, **options: 
     if not exact or getattr(x, "dtype", None) is None or x.dtype.kind not in "iu":
         check_floating(function, "x", x)
     apply: Any = partial(op.apply, **options)
-    if x.dtype == np.float16 and not exact:
+    if not exact and x.dtype == np.float16:
         apply = partial(_in_float32, apply)
     if not in_place:
         return apply(x)
