@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Function, Tensor, dtypes
-from . import arithmetic, choice, compare, exponential
+from . import arithmetic, choice, compare, exponential, rounding
 from .operands import ValuesIndices, raw, refuse_bools, wrapped
 from .shape import (
     Expand,
@@ -555,7 +555,8 @@ class Norm2(Function):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes = axes
-        y = np.sqrt(np.asarray((x * x).sum(axis=axes, keepdims=keepdim)))
+        with np.errstate(all="ignore"):
+            y = np.sqrt(np.asarray((x * x).sum(axis=axes, keepdims=keepdim)))
         self.save(x, y)
         return y
 
@@ -565,13 +566,33 @@ class Norm2(Function):
         return _spread(slope, x.shape, self.axes) * x
 
 
+class PNorm(Function):
+    """y = (sum of |x|^p)^(1/p);  grad_x = grad_y * (|x| / y)^(p-1) * sign(x), 0 where x or y is 0."""
+
+    def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
+        self.p, self.axes = p, axes
+        with np.errstate(all="ignore"):
+            y = np.asarray((abs(x) ** p).sum(axis=axes, keepdims=keepdim)) ** (1 / p)
+        self.save(x, y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        x, y = self.saved
+        nothing = compare.eq(y, 0)
+        grad_y = _spread(choice.where(nothing, 0.0, grad_y), x.shape, self.axes)
+        y = _spread(choice.where(nothing, 1.0, y), x.shape, self.axes)
+        # 1 where x = 0: for p < 1 the slope there is infinite, and infinity * sign(0) not a number.
+        share = choice.where(compare.eq(x, 0), 1.0, abs(x) / y)
+        return grad_y * share ** (self.p - 1) * rounding.sign(x)
+
+
 def norm(
     input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
     """(sum of |x|^p)^(1/p) over `dim` or over all: p = 2 ("fro"), 1, inf, -inf, 0, or any other.
 
-    p = 0 counts the elements that are not zero. RuntimeError for integers, ValueError for a p that
-    is no number.
+    p = 0 counts the elements that are not zero. Half precision is computed in float32 and rounded
+    once. RuntimeError for integers, ValueError for a p that is no number.
     """
     if dtype is not None:
         input = arithmetic.cast(input, dtype)
@@ -580,18 +601,21 @@ def norm(
         y = norm(arithmetic.cast(input, np.float32), p, dim, keepdim)
         return arithmetic.cast(y, np.float16)
     axes = axes_of("norm", dim, input.ndim)
+    if input.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            return arithmetic.cast(
+                norm(arithmetic.cast(input, np.float32), p, dim, keepdim), input.dtype
+            )
     if p in (2, "fro", None):
         return Norm2.apply(input, axes=axes, keepdim=keepdim)
     if isinstance(p, str):
         raise ValueError(f"norm: p expects a number or 'fro', got {p!r}")
     if p == 0:
         return sum(arithmetic.cast(compare.ne(input, 0), input.dtype), axes or None, keepdim)
-    x = arithmetic.abs(input)
-    if p in (math.inf, -math.inf):
-        return (amax if p > 0 else amin)(x, axes or None, keepdim)
-    if p == 1:
-        return sum(x, axes or None, keepdim)
-    return arithmetic.pow(sum(arithmetic.pow(x, p), axes or None, keepdim), 1 / p)
+    if p not in (1, math.inf, -math.inf):
+        return PNorm.apply(input, p=float(p), axes=axes, keepdim=keepdim)
+    outer = sum if p == 1 else amax if p > 0 else amin
+    return outer(arithmetic.abs(input), axes or None, keepdim)
 
 
 def dist(input: Any, other: Any, p: Any = 2) -> Any:

@@ -171,4 +171,5 @@ def test_no_function_is_missing():
         "MinAlong",
         "LogSumExp",
         "Norm2",
+        "PNorm",
     }

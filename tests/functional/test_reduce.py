@@ -204,7 +204,16 @@ def test_norms(p, dim, parity):
 
 def test_norm_at_zero(parity):
     parity(lambda lib, t: lib.norm(t, dim=1), np.array([[0.0, 0.0], [3.0, 4.0]]))
-    parity(lambda lib, t: t.norm(1), np.array([0.0, 1.0]))
+    for p in (1, 0.5, 1.5, 3, -1, math.inf):
+        parity(lambda lib, t, p=p: t.norm(p), np.array([0.0, 1.0]))
+        parity(lambda lib, t, p=p: t.norm(p), np.array([0.0, 0.0]))
+        assert gradgradcheck(lambda t, p=p: t.norm(p), leaf(np.array([2.0, -3.0, 0.5])))
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 0.5, math.inf])
+def test_norms_of_halves_whose_squares_no_half_holds(p, parity):
+    x = np.array([300.0, -0.5, 4.0], np.float16)
+    parity(lambda lib, t: t.norm(p), x, rtol=1e-3, grads=p in (1, 2))
 
 
 def test_products_with_zeros(parity):
