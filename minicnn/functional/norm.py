@@ -141,7 +141,7 @@ class BatchNorm(Function):
 def _backward_from_x(grad_y: Any, x: Any, w: Any, eps: float) -> tuple[Any, Any, Any]:
     """Formulas (6), (7) and (14) on Tensors, with (1) to (4) computed again from x."""
     axes, per_channel = _axes(x)
-    M = x.numel() // x.shape[1]
+    M = max(x.numel() // x.shape[1], 1)  # an empty batch has no 0 / 0 to pass on
     u = x - sum(x, axes, keepdim=True) / M
     r = (sum(u * u, axes, keepdim=True) / M + eps) ** -0.5
     x_hat = u * r

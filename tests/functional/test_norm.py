@@ -144,6 +144,15 @@ def test_memory_order_does_not_matter():
         np.testing.assert_allclose(grad_x, results[0][1], rtol=1e-12, atol=1e-12)
 
 
+def test_second_derivatives_of_an_empty_batch_are_zero():
+    x, w = Tensor(np.zeros((0, 2, 3)), requires_grad=True), leaf([1.0, 2.0])
+    y = batch_norm(x, None, None, w, training=True)
+    u = Tensor(np.zeros(y.shape), requires_grad=True)
+    grad_x, grad_w = minicnn.autograd.grad(y, (x, w), u, create_graph=True)
+    again = minicnn.autograd.grad((grad_x.sum(), grad_w.sum()), (x, w, u), allow_unused=True)
+    assert again[1].tolist() == [0, 0] and grad_w.tolist() == [0, 0]
+
+
 def test_an_empty_batch_changes_no_statistics():
     mean, var = np.ones(3), np.full(3, 2.0)
     x, w, b = leaf(np.zeros((0, 3, 2, 2))), leaf(np.ones(3)), leaf(np.ones(3))
