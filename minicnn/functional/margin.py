@@ -298,9 +298,9 @@ def multi_margin_loss(
         raise ValueError(f"{name}: weight expects shape ({C},), got {tuple(weight.shape)}")
     z = margin - gather(x, 1, t[:, None]) + x
     counts = (raw(z) > 0) & (np.arange(C) != t[:, None])
+    loss = sum(pow(where(counts, z, 0.0), p), 1) / C
     if weight is not None:
-        counts = counts * raw(weight)[t][:, None]
-    loss = sum(pow(z, p) * counts, 1) / C
+        loss = loss * raw(weight)[t]
     return reduced(reshape(loss, target.shape), reduction)
 
 
@@ -335,7 +335,7 @@ def multilabel_margin_loss(
     # z[n,j,c] = 1 - x[n,t[n,j]] + x[n,c]
     z = 1 - unsqueeze(gather(x, 1, t), 2) + unsqueeze(x, 1)
     counts = (raw(z) > 0) & listed[:, :, None] & ~inside[:, None, :]
-    loss = sum(z * counts, (1, 2)) / C
+    loss = sum(where(counts, z, 0.0), (1, 2)) / C
     return reduced(loss if input.ndim > 1 else reshape(loss, ()), reduction)
 
 

@@ -33,6 +33,23 @@ def test_ties_have_pytorchs_gradients(parity):
     parity(lambda lib, x: lib.nn.functional.multilabel_margin_loss(x, lib.tensor(listed)), x)
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_classes_that_a_score_of_minus_infinity_rules_out(p, parity):
+    x = np.array([[1.0, -np.inf, 0.5, 2.0]] * 2)
+    parity(
+        lambda lib, x: lib.nn.functional.multi_margin_loss(
+            x, lib.tensor([0, 3]), p, weight=lib.tensor([1.0, 2, 3, 4], dtype=lib.float64)
+        ),
+        x,
+    )
+    parity(
+        lambda lib, x: lib.nn.functional.multilabel_margin_loss(
+            x, lib.tensor([[0, 3, -1, -1], [2, -1, 0, 0]])
+        ),
+        x,
+    )
+
+
 def test_empty_batches():
     none, t = minicnn.zeros(0, 5, requires_grad=True), minicnn.zeros(0, dtype=minicnn.int64)
     for loss in (
