@@ -21,13 +21,15 @@ class Facts(NamedTuple):
     """What an operation is made of.
 
     functions: the Functions applied, forward and backward. primitives: what it asks of a backend.
-    backends: those that have all of these, or none if it needs no primitive. second: whether second
-    derivatives can be taken.
+    backends: those that have all of these, or none if it needs no primitive. gradient: whether it
+    has one, be it one that is too coarse to check, as float()'s. second: whether second derivatives
+    can be taken.
     """
 
     functions: frozenset[type[Function]]
     primitives: frozenset[str]
     backends: tuple[str, ...]
+    gradient: bool
     second: bool
 
 
@@ -62,31 +64,37 @@ def facts(op: Op, configurations: int = CONFIGURATIONS) -> Facts:
     """Runs a few configurations of an operation, forward and backward, and looks on."""
     functions: set[type[Function]] = set()
     primitives: set[str] = set()
+    asked = op.gradient or op.section is not None  # a Function may pass what none can check
     with _noting(functions, primitives):
-        for number in range(configurations):
-            _differentiate(op.case(number), op.gradient, functions)
+        passed = [
+            _differentiate(op.case(number), asked, functions) for number in range(configurations)
+        ]
     backends = [
         name
         for name in backend.available()
         if primitives and all(hasattr(getattr(backend, name), p) for p in primitives)
     ]
-    second = op.gradient and _twice(functions)
-    return Facts(frozenset(functions), frozenset(primitives), tuple(backends), second)
+    gradient = op.gradient or any(passed)
+    second = gradient and _twice(functions)
+    return Facts(frozenset(functions), frozenset(primitives), tuple(backends), gradient, second)
 
 
 def _twice(functions: set[type[Function]]) -> bool:
     return all(f.differentiable_backward for f in functions)
 
 
-def _differentiate(case: Case, gradient: bool, functions: set[type[Function]]) -> None:
-    """Runs a configuration, its backward, and where that is differentiable the backward's."""
+def _differentiate(case: Case, gradient: bool, functions: set[type[Function]]) -> bool:
+    """Runs a configuration, its backward, and where that is differentiable the backward's.
+
+    False where nothing that comes out has a gradient.
+    """
     minicnn = sys.modules["minicnn"]
     inputs = case.tensors(minicnn, gradient)
     out = case.run(minicnn, inputs)
     outs = out if isinstance(out, (tuple, list)) else [out]
     roots = [y for y in outs if getattr(y, "requires_grad", False)]
     if not roots:
-        return
+        return False
     leaves = [x for x in inputs if x.requires_grad]
     cotangents = [y.detach().clone().requires_grad_() for y in roots]
     twice = _twice(functions)
@@ -94,3 +102,4 @@ def _differentiate(case: Case, gradient: bool, functions: set[type[Function]]) -
     again = [g for g in grads if g is not None and g.requires_grad]
     if again:
         minicnn.autograd.backward(again, [g.detach() for g in again])
+    return True

@@ -18,7 +18,7 @@ def reference_table() -> str:
 def _row(op: Op) -> str:
     known = facts(op)
     backends = ", ".join(known.backends) or "any"
-    second = "no gradient" if not op.gradient else "yes" if known.second else "no"
+    second = "no gradient" if not known.gradient else "yes" if known.second else "no"
     file = f"{op.module.__name__.replace('.', '/')}.py"
     where = f"[`{file.removeprefix('minicnn/')}`]({file})"
     if op.section:

@@ -21,3 +21,9 @@ def test_the_first_configurations_take_every_way(name):
     own = {f.__name__ for f in many.functions - few.functions if f.__module__ == op.module.__name__}
     assert not own and many.primitives == few.primitives
     assert (few.second, few.backends) == (many.second, many.backends)
+
+
+def test_what_cannot_be_checked_may_have_a_gradient_all_the_same():
+    ops = catalog.ops()
+    known = {name: catalog.facts(ops[name]).gradient for name in ("float", "half", "int", "eq")}
+    assert known == {"float": True, "half": True, "int": False, "eq": False}
