@@ -567,7 +567,7 @@ class Norm2(Function):
 
 
 class PNorm(Function):
-    """y = (sum of |x|^p)^(1/p);  grad_x = grad_y * (|x| / y)^(p-1) * sign(x), 0 where x or y is 0."""
+    """y = (sum of |x|^p)^(1/p);  grad_x = grad_y * (|x| / y)^(p-1) * sign(x), and 0 where y = 0."""
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes = p, axes
