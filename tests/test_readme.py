@@ -33,6 +33,37 @@ def test_links_lead_to_files():
             assert (ROOT / target).exists(), target
 
 
+def test_every_derivation_is_listed():
+    """Every file that derives an operation's gradient, before the reference."""
+    listed = set(re.findall(r"\]\((minicnn/[^)]+)\)", TEXT.partition("## Reference")[0]))
+    ops = [op for op in minicnn.catalog.ops().values() if op.gradient and op.section]
+    files = {f"{op.module.__name__.replace('.', '/')}.py" for op in ops}
+    assert len(files) > 30 and files <= listed, sorted(files - listed)
+
+
+def test_the_engine_is_as_short_as_it_claims():
+    for name in ("tensor", "function", "engine"):
+        text = (ROOT / "minicnn" / "autograd" / f"{name}.py").read_text(encoding="utf-8")
+        assert 200 < len(text.splitlines()) < 350, name
+
+
+def test_every_room_is_on_the_plan():
+    plan = TEXT.partition("## How it is built")[2].partition("## Reference")[0]
+    for room in (ROOT / "minicnn").iterdir():
+        if room.name in ("backends", "utils"):  # which hold names of PyTorch's, and no code
+            continue
+        if (room / "__init__.py").exists():
+            assert f"{room.name}/" in plan, room.name
+
+
+def test_what_it_says_is_missing_is_missing():
+    missing = TEXT.partition("## Not yet")[2].partition("## Licence")[0]
+    names = re.findall(r"`([a-z_]+2?d?|SyncBatchNorm)`", missing.partition("Of what")[2])
+    assert len(names) == 5
+    for name in names:
+        assert not hasattr(minicnn.nn.functional, name) and not hasattr(minicnn.nn, name), name
+
+
 def test_commands_exist():
     from typer.main import get_command
 
