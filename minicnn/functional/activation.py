@@ -3,7 +3,8 @@
 Element by element
 ------------------
 y = f(x) for each element alone, so grad_x = f'(x) * grad_y. Where f' can be written with y, y is
-kept and not x: the layer behind keeps y as its own input anyway, and x can be freed.
+kept and not x: the layer behind keeps y as its own input anyway, and x can be freed. Where f' has
+two values only, it is enough to keep which one.
 
 (1)  relu        y = max(x, 0)                      f' = 1 if y > 0, else 0
 (2)  leaky_relu  y = x if x > 0, else s*x           f' = 1 if x > 0, else s      s: negative_slope
@@ -144,12 +145,12 @@ class LeakyReLU(Function):
             # s <= 1: s*x is above x exactly where x < 0. s > 1: below.
             with np.errstate(over="ignore"):
                 y = (xp.maximum if slope <= 1 else xp.minimum)(x, x * slope)
-        self.save(y if slope >= 0 else x)  # with s >= 0 both have the same sign
+        if self.needs_input_grad[0]:
+            self.save(x > 0)  # a byte an element, and x and y may be written over, as in PyTorch
         return y
 
     def backward(self, grad_y: Any) -> Any:
-        (signed,) = self.saved
-        positive = signed > 0
+        (positive,) = self.saved
         return grad_y * positive + (grad_y * self.slope) * logical_not(positive)
 
 
@@ -293,14 +294,13 @@ class Hardtanh(Function):
 
     def forward(self, x: Any, *, lo: float, hi: float) -> Any:
         lo, hi = (number_of_type("hardtanh", "a bound", bound, x) for bound in (lo, hi))
-        self.lo, self.hi = lo, hi
-        y = backend.array_module(x).clip(x, lo, hi)
-        self.save(y)
-        return y
+        if self.needs_input_grad[0]:
+            self.save((x > lo) & (x < hi))
+        return backend.array_module(x).clip(x, lo, hi)
 
     def backward(self, grad_y: Any) -> Any:
-        (y,) = self.saved
-        return grad_y * ((y > self.lo) * (y < self.hi))
+        (inside,) = self.saved
+        return grad_y * inside
 
 
 class Hardsigmoid(Function):

@@ -336,6 +336,20 @@ INPLACE = [
 ]
 
 
+@pytest.mark.parametrize(
+    "function", ["leaky_relu", "hardtanh", "relu6", "elu", "silu", "hardswish"]
+)
+def test_the_output_may_be_changed_in_place(function, parity):
+    """`x = leaky_relu(conv(x)); x += shortcut`."""
+
+    def residual(lib, x):
+        y = getattr(lib.nn.functional, function)(x * 3)
+        y += x
+        return y
+
+    parity(residual, np.array([-3.0, -0.7, 0.2, 0.3, 1.9]))
+
+
 @pytest.mark.parametrize("function", INPLACE)
 def test_inplace(function):
     x = leaf(away_from_kinks())
