@@ -270,8 +270,8 @@ class ELU(Function):
 
 
 class Softplus(Function):
-    """y = log(1 + e^(t*x)) / t: formula (12); x itself where t*x > threshold, to which it is equal
-    in floating point.  grad_x = grad_y * sigmoid(t*x), or grad_y."""
+    """y = log(1 + e^(t*x)) / t: formula (12); x itself where t*x > threshold, which is as near as
+    e^-threshold / t.  grad_x = grad_y * sigmoid(t*x), or grad_y."""
 
     def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
         self.beta, self.threshold = beta, threshold
