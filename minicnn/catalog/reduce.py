@@ -152,7 +152,7 @@ def logsumexp(draw: Draw) -> Case:
     return Case("logsumexp", x, 0 if dim is None else dim, keepdim=draw.boolean())
 
 
-P_NORMS = (2, float("inf"), 1, float("-inf"), 3, "fro", 2.5, 0)
+P_NORMS = (2, float("inf"), 1, float("-inf"), 3, "fro", 2.5)  # 0 has no gradient
 
 
 @op(section="Norm2", count=40)
@@ -170,9 +170,10 @@ def norm(draw: Draw) -> Case:
 @op(section="Norm2")
 def dist(draw: Draw) -> Case:
     """The norm of a difference."""
-    shape = draw.shape(2)
-    x = draw.distinct(2, *shape)
-    return Case("dist", x[0], x[1], draw.turn(2, 1, 3, float("inf")))
+    apart = draw.distinct(*draw.shape(2))
+    apart = (apart - apart.min() + 0.2) * draw.rng.choice([-1, 1], apart.shape)  # no |.| is a tie
+    x = draw.normal(*apart.shape)
+    return Case("dist", x, x + apart, draw.turn(2, 1, 3, float("inf")))
 
 
 @op(section="Norm2")

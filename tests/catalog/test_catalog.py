@@ -124,3 +124,8 @@ def test_the_section_named_is_there(name):
     underlined = any(set(headings[k + 1]) == {"-"} for k in named)
     derived = getattr(op.module, op.section, None)
     assert underlined or (derived and issubclass(derived, Function)), op.section
+
+
+@pytest.mark.parametrize("name", ["norm", "dist"])
+def test_norms_can_be_checked_as_often_as_one_likes(name):
+    assert catalog.check(OPS[name], 24).verdict == "right, twice"
