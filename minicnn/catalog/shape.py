@@ -431,14 +431,14 @@ entry("Tensor.unfold", windows, section="Windows", count=20)
 
 @op(section="Cast")
 def to(draw: Draw) -> Case:
-    """Another type, a device, another tensor's type."""
+    """Another type. Not a narrower one: differences cannot see through its rounding."""
     x = some(draw)
-    name = draw.choice("float32", "int64", "bool", "float64", "uint8")
+    name = draw.choice("int64", "bool", "float64", "uint8")
 
     def call(library: Any, x: Any) -> Any:
         return x.abs().to(getattr(library, name)) * x
 
-    return Case(call, x.round(2) if name == "float32" else x)
+    return Case(call, x)
 
 
 for new, old in {
