@@ -17,8 +17,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 
-# A run in the background (`make test &`, some CI runners) inherits that Ctrl-C is ignored; the tests
-# that send themselves one, and the processes that they start, need it.
+# A run in the background (`make test &`, some CI runners) inherits that Ctrl-C is ignored. The
+# tests that send themselves one, and the processes that they start, need it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
