@@ -59,14 +59,22 @@ def test_1_and_2_and_3(name, rank, p):
 
 
 @pytest.mark.parametrize("p", [0.0, 1e-6, 1 / 3, 0.999999, 1.0])
-def test_4_probability_of_a_zero(p):
-    """Counted over words that lie evenly from 0 to 2^32, in steps that divide it."""
-    step = 2**16
-    words = np.arange(0, 2**32, step)
-    share = (words < round(p * 2**32)).mean()
-    exact = round(p * 2**32) / 2**32
-    assert abs(share - exact) < step / 2**32
-    assert abs(exact - p) <= 2**-33 and (exact == p or 0 < p < 1)
+def test_4_probability_of_a_zero(p, monkeypatch):
+    """Of the 2^32 words, those below round(p * 2^32) give a zero, and only those."""
+    zeros = round(p * 2**32)
+    assert abs(zeros / 2**32 - p) <= 2**-33 and (zeros / 2**32 == p or 0 < p < 1)
+    words = [word for word in (0, zeros - 1, zeros, 2**32 - 1) if 0 <= word < 2**32]
+    monkeypatch.setattr(reference, "dropout_word", lambda key, e: words[e])
+    y = reference.dropout(np.ones(len(words)), p, 0, (len(words),))
+    assert [value == 0 for value in y] == [word < zeros for word in words]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.01, 1 / 3, 0.99, 1.0])
+def test_4_share_of_zeros(p):
+    """The words are uniform: the share of zeros is p, up to five standard deviations."""
+    n = 400_000
+    zeros = (F.dropout(minicnn.ones(n), p).array == 0).sum()
+    assert abs(zeros - n * p) <= 5 * math.sqrt(n * p * (1 - p))
 
 
 @pytest.mark.parametrize("p", PROBABILITIES)
