@@ -1,0 +1,188 @@
+"""Builds a .cu file, as it is, with the C++ compiler of this machine.
+
+A small file of our own includes the .cu file and adds, for each kernel, a function that takes its
+arguments from an array of pointers. `host/cuda.h` is included before everything: it gives CUDA's
+words a meaning. The result, a shared library, stays in the user's cache folder under a name made of
+a hash of everything it depends on: sources, headers beside them, options, compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+HOST = Path(__file__).parent / "host"
+DYNAMIC_BYTES = 227 << 10  # what a block may ask for on the largest of NVIDIA's processors
+
+_ALWAYS = ["-std=c++17", "-fPIC", "-pthread"]
+_KERNEL = [
+    "-fvisibility=hidden",
+    "-fno-extern-tls-init",  # __shared__ variables have no constructors
+    "-fno-strict-aliasing",  # kernels read four floats as a float4
+    "-ffp-contract=off",  # the same results on every processor
+    "-Wno-unknown-pragmas",
+    "-fmax-errors=8",
+]
+# Calls before every access to memory, and checks of indices, alignment and integer arithmetic, which
+# arrive in host/check.cpp.
+_CHECKED = [
+    "-O1",
+    "-g1",
+    "-fsanitize=thread",
+    "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero",
+]
+
+
+class CompileError(RuntimeError):
+    """A kernel does not compile; the text is the compiler's."""
+
+
+@lru_cache
+def compiler() -> str | None:
+    """The path of the C++ compiler: the environment's CXX, else g++ or clang++; None without one."""
+    asked = os.environ.get("CXX")
+    return next(filter(None, map(shutil.which, [asked] if asked else ["g++", "clang++"])), None)
+
+
+@lru_cache
+def _version(command: str) -> str:
+    return subprocess.run([command, "--version"], capture_output=True, text=True).stdout
+
+
+def cache_folder() -> Path:
+    """Where built kernels stay: minicnn/emulator in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "minicnn" / "emulator"
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+def kernels_in(file: Path) -> dict[str, list[str]]:
+    """The extern "C" kernels of a .cu file, each with the names of its parameters."""
+    pattern = r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\('
+    text = _without_comments(file.read_text(encoding="utf-8"))
+    return {m[1]: _parameters(text[m.end() :]) for m in re.finditer(pattern, text)}
+
+
+def parameters(file: Path, name: str) -> list[str]:
+    """The names of the parameters of kernel `name`, which may be an instance of a template."""
+    text = _without_comments(file.read_text(encoding="utf-8"))
+    m = re.search(rf"\b{re.escape(name.partition('<')[0].split('::')[-1])}\s*\(", text)
+    return _parameters(text[m.end() :]) if m else []
+
+
+def _parameters(text: str) -> list[str]:
+    declarations = text[: text.find(")")].split(",")
+    return [(re.findall(r"\w+", declaration) or ["?"])[-1] for declaration in declarations]
+
+
+def _sources(file: Path) -> list[Path]:
+    """The .cu file and all headers that may stand in it."""
+    return [file, *sorted(p for p in file.parent.iterdir() if p.suffix in (".cuh", ".h"))]
+
+
+def _wrapper(
+    file: Path, names: Sequence[str], constants: Mapping[str, object], dynamic: Sequence[str]
+) -> str:
+    """The file that includes the .cu file: a way in for each kernel, and to shared memory."""
+    lines = [f"#define {name} {_literal(value)}" for name, value in sorted(constants.items())]
+    lines += [f'#include "{file}"', '#define WAY_IN __attribute__((visibility("default")))']
+    lines += ['extern "C" {']
+    for i, name in enumerate(names):
+        lines += [f"WAY_IN void emu_call_{i}(void** args) {{ EmuKernel<&{name}>::call(args); }}"]
+        lines += [f"WAY_IN void emu_describe_{i}(char* out) {{ EmuKernel<&{name}>::describe(out); }}"]
+    lines += ["WAY_IN char* emu_anchor() { static thread_local char anchor; return &anchor; }"]
+    if dynamic:
+        lines += [f'extern thread_local char emu_dynamic_memory[] __asm__("{dynamic[0]}");']
+        lines += ["WAY_IN char* emu_dynamic() { return emu_dynamic_memory; }"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _dynamic_memory(names: Sequence[str]) -> str:
+    """Assembly that gives every `extern __shared__` array the same place: dynamic shared memory."""
+    lines = ['.section .tbss.dynamic,"awT",%nobits', ".balign 128"]
+    for name in names:
+        lines += [f".globl {name}", f".hidden {name}", f".type {name}, %tls_object", f"{name}:"]
+    lines += [f".zero {DYNAMIC_BYTES}", '.section .note.GNU-stack,"",%progbits', ""]
+    return "\n".join(lines)
+
+
+def build(
+    file: Path, names: Sequence[str], constants: Mapping[str, object] | None, checked: bool
+) -> Path:
+    """The library with kernels `names` of the .cu file, built now unless the cache has it.
+
+    constants: macros, as with -DNAME=value.
+
+    Raises:
+        CompileError: the file does not compile.
+        RuntimeError: this machine has no C++ compiler.
+    """
+    sources = _sources(file)
+    text = "\n".join(_without_comments(p.read_text(encoding="utf-8")) for p in sources)
+    dynamic = sorted(set(re.findall(r"extern\s+__shared__[^;]*?(\w+)\s*\[\s*\]\s*;", text)))
+    options = [*_ALWAYS, *_KERNEL, *(_CHECKED if checked else ["-O2"])]
+    parts = {"kernel.cpp": _wrapper(file, names, constants or {}, dynamic)}
+    if dynamic:
+        parts["memory.s"] = _dynamic_memory(dynamic)
+    runtime = _runtime()
+    include = ["-include", str(HOST / "cuda.h"), f"-I{file.parent}"]
+    link = [*_ALWAYS, "-shared", "-Wl,-Bsymbolic", "-Wl,-rpath,$ORIGIN", "-Wl,--no-undefined"]
+    steps = [
+        ["-c", *options, *include, "kernel.cpp"],
+        *([["-c", "memory.s"]] if dynamic else []),
+        [*link, *[f"{Path(part).stem}.o" for part in parts], str(runtime), "-lm"],
+    ]
+    return _cached(file.stem, sources, parts, steps)
+
+
+def _literal(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _runtime() -> Path:
+    """The emulator's own library."""
+    files = [str(HOST / name) for name in ("fiber.cpp", "block.cpp", "check.cpp")]
+    extra = ["-DEMU_UCONTEXT"] if os.environ.get("MINICNN_EMULATOR_UCONTEXT") else []
+    return _cached("runtime", [], {}, [[*_ALWAYS, "-O2", "-shared", *extra, *files]])
+
+
+def _cached(
+    stem: str, sources: Sequence[Path], parts: Mapping[str, str], steps: Sequence[Sequence[str]]
+) -> Path:
+    """The library that the compiler makes in these steps, the last of which gets a name to write."""
+    command = compiler()
+    if command is None:
+        asked = os.environ.get("CXX")
+        raise RuntimeError(
+            f"the emulator needs a C++ compiler, and CXX={asked} is none"
+            if asked
+            else "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
+        )
+    unique = [] if "clang" in _version(command) else ["-fno-gnu-unique"]
+    steps = [[command, *unique, *step] for step in steps]
+    digest = hashlib.sha256(repr((_version(command), parts, steps)).encode())
+    for path in [*sources, *sorted(HOST.iterdir())]:
+        digest.update(path.read_bytes())
+    library = cache_folder() / f"{stem}-{digest.hexdigest()[:24]}.so"
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        for name, text in parts.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        for step in [*steps[:-1], [*steps[-1], "-o", "library.so", f"-Wl,-soname,{library.name}"]]:
+            run = subprocess.run(step, cwd=folder, capture_output=True, text=True)
+            if run.returncode:
+                raise CompileError(f"{stem} does not compile:\n{run.stderr}")
+        os.replace(Path(folder) / "library.so", library)  # whole or not at all
+    return library

@@ -1,0 +1,320 @@
+// The checked mode: what the threads of a kernel do to memory, access by access.
+//
+// The .cu file is compiled with -fsanitize=thread, which puts a call like __tsan_write4(address)
+// before each access to memory. In place of the sanitizer's own library, this file defines those
+// calls. The arrays that the launch passes lie far apart from each other (device.py copies them), so
+// an access that belongs to none of them is out of bounds. -fsanitize=bounds,alignment,... find
+// further mistakes where they happen and call the __ubsan_handle functions at the end.
+//
+// For each 4 bytes of the arrays and of shared memory a Cell remembers who wrote last, and two
+// threads that have read since. An access races with a remembered one of another thread if one of
+// the two writes, they share a byte, not both are atomic, and nothing orders them:
+//
+//   threads of one block     are ordered by a barrier between the accesses (w.epoch has changed),
+//   lanes of one warp        also by __syncwarp (w.warp_epoch has changed),
+//   different blocks         by nothing; but a block that has called __threadfence() may read
+//                            what others wrote, as the last block of a two-step sum does.
+//
+// Threads run in turns, and the rule does not ask which came first: one order finds nearly all
+// races. (Forgotten are readers but two, and writers but the last, of different bytes of one cell.)
+#include "runtime.h"
+
+#include <link.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <tuple>
+
+struct Past {                  // an access that happened
+    unsigned block, thread;    // counted from 1; 0: none
+    unsigned pc;               // in the kernel's library
+    unsigned short epoch, warp_epoch;
+    uint8_t bytes, atomic;     // bytes: which of the four
+};
+struct Cell {
+    Past written, read[2];
+    unsigned block;            // shared memory is forgotten when another block begins
+    uint8_t initialised;       // which of the four bytes
+};
+struct Area {
+    uintptr_t begin, end;
+    Cell* cells;
+    int region;
+};
+
+namespace {
+struct Checker {
+    Launch* launch;
+    Worker* w;
+    std::vector<Area> arrays;
+    Area statics, dynamic;
+    Area* last;                               // most accesses go to the same array as the one before
+    std::vector<std::pair<uintptr_t, uintptr_t>> segments;  // of the kernel's library: its constants
+    uintptr_t library;
+    std::set<std::tuple<int, unsigned, unsigned>> seen;      // one report for each pair of places
+};
+}  // namespace
+static Checker* checker = nullptr;
+
+static Area area(uintptr_t begin, uintptr_t end, int region) {
+    return {begin, end, static_cast<Cell*>(calloc((end - begin) / 4 + 1, sizeof(Cell))), region};
+}
+
+static int find_segments(dl_phdr_info* info, size_t, void*) {
+    auto kernel = reinterpret_cast<uintptr_t>(checker->launch->kernel);
+    std::vector<std::pair<uintptr_t, uintptr_t>> segments;
+    bool inside = false;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const auto& part = info->dlpi_phdr[i];
+        uintptr_t begin = info->dlpi_addr + part.p_vaddr;
+        if (part.p_type != PT_LOAD) continue;
+        segments.emplace_back(begin, begin + part.p_memsz);
+        inside |= kernel - begin < part.p_memsz;
+    }
+    if (inside) {
+        checker->segments = segments;
+        checker->library = info->dlpi_addr;
+    }
+    return inside;
+}
+
+void check_begin(Launch* launch, Worker* w) {
+    checker = new Checker{};
+    checker->launch = launch;
+    checker->w = w;
+    for (int i = 0; i < launch->region_count; i++)
+        checker->arrays.push_back(area(launch->regions[i].begin, launch->regions[i].end, i));
+    checker->statics = area(uintptr_t(w->statics), uintptr_t(w->statics_end), -1);
+    checker->dynamic = area(uintptr_t(w->dynamic), uintptr_t(w->dynamic_end), -3);
+    checker->last = &checker->statics;
+    dl_iterate_phdr(find_segments, nullptr);
+}
+
+void check_end() {
+    for (Area& array : checker->arrays) free(array.cells);
+    free(checker->statics.cells);
+    free(checker->dynamic.cells);
+    delete checker;
+    checker = nullptr;
+}
+
+// Reports
+
+static unsigned relative(const void* pc) { return unsigned(uintptr_t(pc) - checker->library); }
+
+static Report* report(Kind kind, const void* pc, unsigned other_pc = 0) {
+    if (!checker->seen.insert({kind, relative(pc), other_pc}).second) return nullptr;
+    Report* result = new_report(checker->launch, kind);
+    if (result) result->at = here({}, reinterpret_cast<void*>(uintptr_t(relative(pc))));
+    return result;
+}
+
+static Index3 unravel(unsigned i, Index3 size) { return {i % size.x, i / size.x % size.y, i / size.x / size.y}; }
+
+static void describe(Report* result, const Area& area, uintptr_t address, size_t bytes, Access access) {
+    result->region = area.region;
+    result->offset = int64_t(address - area.begin);
+    result->size = int(bytes);
+    result->at.access = access;
+}
+
+static void report_race(const Area& area, uintptr_t address, size_t bytes, Access access, const void* pc,
+                        const Past& past, Access past_access) {
+    Report* result = report(RACE, pc, past.pc);
+    if (!result) return;
+    describe(result, area, address, bytes, access);
+    result->live = 1;
+    result->other = {unravel(past.block - 1, checker->launch->grid),
+                     unravel(past.thread - 1, checker->launch->block), past.pc, nullptr, 0,
+                     past.atomic ? ATOMIC : past_access};
+}
+
+// Out of everything. The nearest array is the one that was probably meant.
+[[noreturn]] static void out_of_bounds(uintptr_t address, size_t bytes, Access access, const void* pc) {
+    auto distance = [&](const Area& a) { return address < a.begin ? a.begin - address : address - a.end; };
+    const Area* nearest = nullptr;
+    auto consider = [&](const Area& a) {
+        if (a.begin != a.end && (!nearest || distance(a) < distance(*nearest))) nearest = &a;
+    };
+    for (const Area& array : checker->arrays) consider(array);
+    consider(checker->statics);
+    consider(checker->dynamic);
+    if (Report* result = report(OUT_OF_BOUNDS, pc))
+        describe(result, nearest ? *nearest : Area{0, 0, nullptr, -2}, address, bytes, access);
+    stop();
+}
+
+// Accesses
+
+static bool ordered(const Past& past, const Past& now) {
+    if (past.block != now.block) return false;
+    if (past.thread == now.thread || past.epoch != now.epoch) return true;
+    return (past.thread - 1) / 32 == (now.thread - 1) / 32 && past.warp_epoch != now.warp_epoch;
+}
+static bool races(const Past& past, const Past& now) {
+    return past.block && past.bytes & now.bytes && !(past.atomic && now.atomic) && !ordered(past, now);
+}
+
+static void check_cell(Area& area, Cell& cell, Past now, uintptr_t address, size_t bytes, Access access,
+                       const void* pc) {
+    if (area.region < 0 && cell.block != now.block) cell = {{}, {}, now.block, 0};
+    if (races(cell.written, now)) {
+        bool fenced = access == READ && cell.written.block != now.block && checker->w->fenced;
+        if (!fenced) report_race(area, address, bytes, access, pc, cell.written, WRITE);
+    }
+    if (access == READ) {
+        if (area.region < 0 && now.bytes & ~cell.initialised)
+            if (Report* result = report(UNINITIALISED, pc)) describe(result, area, address, bytes, access);
+        bool first = !cell.read[0].block || ordered(cell.read[0], now);
+        bool same = cell.read[0].thread == now.thread && cell.read[0].block == now.block;
+        cell.read[first || same ? 0 : 1] = now;
+        if (first && !same) cell.read[1] = {};
+    } else {
+        for (const Past& past : cell.read)
+            if (races(past, now)) report_race(area, address, bytes, access, pc, past, READ);
+        cell.written = now;
+        cell.initialised |= now.bytes;
+    }
+}
+
+static bool inside(const Area& area, uintptr_t address, size_t bytes) {
+    return address >= area.begin && address + bytes <= area.end;
+}
+
+static Area* find(uintptr_t address, size_t bytes) {
+    if (inside(*checker->last, address, bytes)) return checker->last;
+    if (inside(checker->statics, address, bytes)) return checker->last = &checker->statics;
+    if (inside(checker->dynamic, address, bytes)) return checker->last = &checker->dynamic;
+    for (Area& array : checker->arrays)
+        if (inside(array, address, bytes)) return checker->last = &array;
+    return nullptr;
+}
+
+void check_access(const void* pointer, size_t bytes, Access access, const void* pc) {
+    if (!checker || bytes == 0) return;
+    auto address = reinterpret_cast<uintptr_t>(pointer);
+    Worker& w = *checker->w;
+    if (address - reinterpret_cast<uintptr_t>(w.threads[w.current].fiber->stack) < STACK_BYTES) return;
+    Area* area = find(address, bytes);
+    if (!area) {
+        for (auto [begin, end] : checker->segments)
+            if (address >= begin && address + bytes <= end) return;
+        out_of_bounds(address, bytes, access, pc);
+    }
+    Past now = {w.block_number + 1, w.current + 1, relative(pc), w.epoch, w.warp_epoch[w.current / 32],
+                15, access == ATOMIC};
+    uintptr_t first = address - area->begin, end = first + bytes;
+    for (uintptr_t i = first / 4; i * 4 < end; i++) {
+        uintptr_t low = std::max(first, i * 4) - i * 4, high = std::min(end, i * 4 + 4) - i * 4;
+        now.bytes = uint8_t((1u << high) - (1u << low));
+        check_cell(*area, area->cells[i], now, address, bytes, access, pc);
+    }
+}
+
+// What the compiler calls
+
+#define PC __builtin_return_address(0)
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define ON_ACCESS(bytes)                                                                     \
+    EXPORT void __tsan_read##bytes(void* p) { check_access(p, bytes, READ, PC); }            \
+    EXPORT void __tsan_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); }          \
+    EXPORT void __tsan_unaligned_read##bytes(void* p) { check_access(p, bytes, READ, PC); }  \
+    EXPORT void __tsan_unaligned_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); } \
+    EXPORT void __tsan_volatile_read##bytes(void* p) { check_access(p, bytes, READ, PC); }   \
+    EXPORT void __tsan_volatile_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); }
+ON_ACCESS(1)
+ON_ACCESS(2)
+ON_ACCESS(4)
+ON_ACCESS(8)
+ON_ACCESS(16)
+EXPORT void __tsan_read_range(void* p, size_t bytes) { check_access(p, bytes, READ, PC); }
+EXPORT void __tsan_write_range(void* p, size_t bytes) { check_access(p, bytes, WRITE, PC); }
+EXPORT void* __tsan_memset(void* p, int value, size_t bytes) {
+    check_access(p, bytes, WRITE, PC);
+    return __builtin_memset(p, value, bytes);
+}
+EXPORT void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
+    check_access(from, bytes, READ, PC);
+    check_access(to, bytes, WRITE, PC);
+    return __builtin_memcpy(to, from, bytes);
+}
+EXPORT void* __tsan_memmove(void* to, const void* from, size_t bytes) {
+    check_access(from, bytes, READ, PC);
+    check_access(to, bytes, WRITE, PC);
+    return __builtin_memmove(to, from, bytes);
+}
+EXPORT void __tsan_init() {}
+EXPORT void __tsan_func_entry(void*) {}
+EXPORT void __tsan_func_exit() {}
+
+// The data of a __ubsan_handle function begins with the place in the source, except that of a type
+// mismatch it is followed by the logarithm of the right alignment.
+struct Source {
+    const char* file;
+    unsigned line, column;
+};
+[[noreturn]] static void mistake(Kind kind, const Source* source, const void* pc, const char* text, uint64_t number) {
+    if (checker)
+        if (Report* result = report(kind, pc)) {
+            result->at.file = source->file;
+            result->at.line = int(source->line);
+            snprintf(result->text, sizeof result->text, text, (unsigned long long)number);
+        }
+    stop();
+}
+EXPORT void __ubsan_handle_out_of_bounds(Source* source, uint64_t index) {
+    mistake(OUT_OF_INDEX, source, PC, "index %lld is outside the array", index);
+}
+struct Mismatch {
+    Source source;
+    void* type;
+    uint8_t log_alignment;
+};
+EXPORT void __ubsan_handle_type_mismatch_v1(Mismatch* data, uint64_t pointer) {
+    char text[64];
+    snprintf(text, sizeof text, "address %%#llx is no multiple of %d", 1 << data->log_alignment);
+    mistake(MISALIGNED, &data->source, PC, text, pointer);
+}
+#define ON_OVERFLOW(name, text) \
+    EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { mistake(ARITHMETIC, source, PC, text, 0); }
+ON_OVERFLOW(add_overflow, "a signed sum does not fit its type")
+ON_OVERFLOW(sub_overflow, "a signed difference does not fit its type")
+ON_OVERFLOW(mul_overflow, "a signed product does not fit its type")
+ON_OVERFLOW(negate_overflow, "a negated number does not fit its type")
+ON_OVERFLOW(divrem_overflow, "an integer was divided by zero")
+
+// Atomics: CUDA's, here because their accesses are checked as atomic ones.
+
+template <class T, class F>
+static T update(T* address, F next, const void* pc) {
+    check_access(address, sizeof(T), ATOMIC, pc);
+    T before, after;
+    __atomic_load(address, &before, __ATOMIC_RELAXED);
+    do after = next(before);
+    while (!__atomic_compare_exchange(address, &before, &after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return before;
+}
+#define ATOMIC_FUNCTION(type, name, next) \
+    type name(type* address, type value) { return update(address, [=](type old) -> type { return next; }, PC); }
+#define ATOMIC_FUNCTIONS(type)                                      \
+    ATOMIC_FUNCTION(type, atomicAdd, old + value)                   \
+    ATOMIC_FUNCTION(type, atomicSub, old - value)                   \
+    ATOMIC_FUNCTION(type, atomicMin, value < old ? value : old)     \
+    ATOMIC_FUNCTION(type, atomicMax, old < value ? value : old)     \
+    ATOMIC_FUNCTION(type, atomicAnd, old & value)                   \
+    ATOMIC_FUNCTION(type, atomicOr, old | value)                    \
+    ATOMIC_FUNCTION(type, atomicXor, old ^ value)                   \
+    ATOMIC_FUNCTION(type, atomicExch, ((void)old, value))           \
+    type atomicCAS(type* address, type compare, type value) {       \
+        return update(address, [=](type old) { return old == compare ? value : old; }, PC); \
+    }
+ATOMIC_FUNCTIONS(int)
+ATOMIC_FUNCTIONS(unsigned)
+ATOMIC_FUNCTIONS(unsigned long long)
+ATOMIC_FUNCTION(float, atomicAdd, old + value)
+ATOMIC_FUNCTION(float, atomicExch, ((void)old, value))
+ATOMIC_FUNCTION(double, atomicAdd, old + value)
+ATOMIC_FUNCTION(unsigned, atomicInc, old >= value ? 0 : old + 1)
+ATOMIC_FUNCTION(unsigned, atomicDec, old == 0 || old > value ? value : old - 1)

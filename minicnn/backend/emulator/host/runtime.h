@@ -1,0 +1,129 @@
+// The emulator's own structures, shared by its three parts:
+//
+//   fiber.cpp    switches between the stacks of CUDA threads
+//   block.cpp    runs a block: who goes on, who waits at a barrier or a shuffle; runs a grid
+//   check.cpp    looks at every access to memory in the checked mode
+//
+// A worker is a thread of the operating system. It takes one block after the other and runs the
+// block's CUDA threads as fibers: each goes on until it has to wait, then the worker takes the next.
+// A kernel that never waits needs one fiber alone.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+struct EmuPlace {
+    const char* file;
+    int line;
+};
+struct Index3 {
+    unsigned x, y, z;
+};
+
+// What Python and C++ exchange: device.py declares the same layout.
+
+enum Kind : int {
+    DIVERGED = 1,       // a barrier or warp operation that not all threads reach
+    FAILED,             // assert, __trap
+    OUT_OF_BOUNDS,      // of every array and of shared memory
+    OUT_OF_INDEX,       // a[i] with i outside the declared size of a
+    MISALIGNED,         // a float4 at no multiple of 16
+    ARITHMETIC,         // a signed integer overflowed, or was divided by zero
+    UNINITIALISED,      // shared memory was read before it was written
+    RACE,               // two threads, the same bytes, no barrier between, at least one wrote
+};
+
+struct Party {          // one thread at one place of the source
+    Index3 block, thread;
+    uint64_t pc;        // an address in the kernel's library, or 0
+    const char* file;   // or the place itself, or null
+    int line;
+    int access;         // READ, WRITE or ATOMIC
+};
+struct Report {
+    int kind, size;
+    int region;         // number of the array, -1 __shared__ variables, -3 dynamic shared memory, -2 none
+    int live;           // 1 if `other` says something
+    int64_t offset;     // of the access in the region
+    Party at, other;
+    char text[96];
+};
+struct Region {
+    uintptr_t begin, end;
+};
+struct Launch {
+    void (*kernel)(void** args);
+    char* (*anchor)();   // a thread-local variable of the kernel's library
+    char* (*dynamic)();  // the start of dynamic shared memory, or null
+    void** args;
+    Index3 grid, block;
+    uint64_t shared_bytes, seed;
+    int order;           // 0 forward, 1 reversed, 2 shuffled
+    int workers;         // threads of the operating system
+    int checked;
+    int max_reports;
+    Report* reports;
+    const Region* regions;
+    int region_count;
+    std::atomic<int> report_count, stopped;
+};
+
+// Fibers
+
+struct Fiber {
+    void* stack_pointer = nullptr;  // while it does not run
+    char* stack = nullptr;
+};
+constexpr size_t STACK_BYTES = 64 << 10;
+Fiber* new_fiber(int number);
+void prepare(Fiber*, void (*entry)());     // the next switch to it calls entry, which never returns
+void switch_to(Fiber* from, Fiber* to);
+
+// Blocks
+
+enum State : uint8_t { FRESH, READY, AT_BARRIER, AT_WARP, DONE };
+enum WarpOperation : uint8_t { SHUFFLE, BALLOT, SYNC };
+
+struct Thread {
+    State state;
+    WarpOperation operation;
+    int source;             // the lane that a shuffle reads
+    unsigned mask;
+    int predicate;
+    EmuPlace at;            // where it waits
+    uint64_t value, result;
+    Fiber* fiber;
+    Index3 index;
+};
+
+struct Worker {
+    Launch* launch;
+    Fiber scheduler;
+    std::vector<Fiber*> free_fibers;
+    std::vector<Fiber*> all_fibers;
+    std::vector<Thread> threads;
+    std::vector<unsigned> turns;            // the threads in the order in which they go on
+    std::vector<unsigned short> warp_epoch;  // times that each warp met at __syncwarp
+    unsigned short epoch;                   // times that the block met at a barrier
+    unsigned current, arrived, done, total, block_number;
+    int barrier_result;
+    bool fenced;                            // the block has called __threadfence()
+    char *statics, *statics_end;            // where the __shared__ variables of this worker are
+    char *dynamic, *dynamic_end;
+};
+extern thread_local Worker* worker __attribute__((tls_model("initial-exec")));
+
+// Reports
+
+Report* new_report(Launch*, Kind);           // null when there are enough
+Party here(EmuPlace at = {}, const void* pc = nullptr);
+[[noreturn]] void stop();                   // ends the launch from within a fiber
+
+// Checks. check_begin and check_end enclose a checked launch, of which there is one at a time.
+
+enum Access : int { READ, WRITE, ATOMIC };
+void check_begin(Launch*, Worker*);
+void check_end();
+void check_access(const void* address, size_t bytes, Access, const void* pc);
