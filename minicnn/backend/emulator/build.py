@@ -33,8 +33,9 @@ _KERNEL = [
 # Calls before every access to memory, and checks of indices, alignment and integer arithmetic, which
 # arrive in host/check.cpp.
 _CHECKED = [
-    "-O1",
+    "-O2",
     "-g1",
+    "-gdwarf-4",  # of version 5, binutils of the time of g++ 12 take the first file for another
     "-fsanitize=thread",
     "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero",
 ]

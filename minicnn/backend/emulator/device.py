@@ -123,11 +123,11 @@ class Kernel:
     def __init__(self, device: Device, file: Path, name: str, constants: Mapping[str, Any]) -> None:
         self.device, self.file, self.name = device, file, name
         self._constants = tuple(sorted(constants.items()))
+        folder = file.parent
+        self._changed = max(p.stat().st_mtime_ns for p in [folder, file, *folder.glob("*.cuh")])
 
     def _built(self) -> _Library:
-        folder = self.file.parent
-        changed = max(p.stat().st_mtime_ns for p in [folder, self.file, *folder.glob("*.cuh")])
-        return _library(self.file, self.name, self._constants, self.device.checked, changed)
+        return _library(self.file, self.name, self._constants, self.device.checked, self._changed)
 
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0

@@ -76,7 +76,9 @@ extern "C" [[noreturn]] void emu_fail(const char* message, EmuPlace at) {
 
 // The barrier of a block
 
-static bool same_place(EmuPlace a, EmuPlace b) { return a.line == b.line && !strcmp(a.file, b.file); }
+static bool same_place(EmuPlace a, EmuPlace b) { 
+    return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file));
+}
 
 // Lets all threads go on if each of them waits at the barrier or has returned. Threads that have
 // returned are no hindrance on a GPU, but no CUDA program may rely on it: the checked mode says so.
@@ -125,9 +127,9 @@ extern "C" int emu_barrier(int predicate, EmuPlace at) {
 
 static void exchange(Thread* lanes, unsigned mask, unsigned count) {
     unsigned ballot = 0;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < 32 && i < count; i++)
         if (mask >> i & 1) ballot |= unsigned(lanes[i].predicate != 0) << i;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < 32 && i < count; i++) {
         if (!(mask >> i & 1)) continue;
         unsigned source = unsigned(lanes[i].source) & 31;
         if (lanes[i].operation != SHUFFLE) {
@@ -145,7 +147,9 @@ static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int
                      EmuPlace at) {
     Worker& w = *worker;
     Thread& thread = self();
-    unsigned first = w.current & ~31u, count = w.total - first < 32 ? w.total - first : 32;
+    unsigned number = w.current / 32, count = w.total - number * 32;
+    Warp& warp = w.warps[number];
+    Thread* lanes = &w.threads[number * 32];
     if (count < 32 && mask == ~0u) mask = (1u << count) - 1;  // a last warp that is not full
     thread.state = AT_WARP;
     thread.operation = operation;
@@ -154,25 +158,24 @@ static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int
     thread.source = source;
     thread.predicate = predicate;
     thread.at = at;
-    Thread* lanes = &w.threads[first];
+    warp.waiting |= 1u << emu_lane;
     if (!(mask >> emu_lane & 1)) {
         report_divergence("is not in the mask that it passes to a warp operation", thread, thread);
         stop();
     }
-    for (unsigned i = 0; i < 32; i++) {
-        if (!(mask >> i & 1)) continue;
-        if (i >= count || lanes[i].state != AT_WARP) {  // not all are here yet
-            yield();
-            return thread.result;
-        }
-        if (lanes[i].mask != mask || !same_place(lanes[i].at, at)) {
+    if (mask & ~warp.waiting) {
+        yield();
+        return thread.result;
+    }
+    for (unsigned i = 0; i < 32 && i < count; i++)
+        if (mask >> i & 1 && (lanes[i].mask != mask || !same_place(lanes[i].at, at))) {
             report_divergence("meets its warp, and the other is elsewhere or has another mask", thread, lanes[i]);
             stop();
         }
-    }
     exchange(lanes, mask, count);
-    if (operation == SYNC) w.warp_epoch[first / 32]++;
-    for (unsigned i = 0; i < count; i++)
+    warp.waiting &= ~mask;
+    warp.epoch += operation == SYNC;
+    for (unsigned i = 0; i < 32 && i < count; i++)
         if (mask >> i & 1) lanes[i].state = READY;
     return thread.result;
 }
@@ -221,9 +224,8 @@ static void go_on(unsigned number) {
 // among such lanes.
 static void report_deadlock() {
     auto& threads = worker->threads;
-    size_t waits = threads.size();
-    for (size_t i = 0; i < threads.size(); i++)
-        if (threads[i].state == AT_WARP || (threads[i].state == AT_BARRIER && waits == threads.size())) waits = i;
+    size_t waits = 0;
+    while (threads[waits].state != AT_WARP) waits++;  // barriers alone would have opened, or been reported
     const Thread& thread = threads[waits];
     for (size_t i = 0; i < threads.size(); i++) {
         const Thread& other = threads[i];
@@ -241,7 +243,7 @@ static void run_block() {
     memset(w.dynamic, 0xff, w.dynamic_end - w.dynamic);
     for (Thread& thread : w.threads) thread.state = FRESH;
     w.epoch = 0;
-    w.warp_epoch.assign((w.total + 31) / 32, 0);
+    w.warps.assign((w.total + 31) / 32, {0, 0});
     w.arrived = w.done = 0;
     w.fenced = false;
     while (w.done < w.total && !w.launch->stopped) {

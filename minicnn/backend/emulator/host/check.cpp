@@ -11,7 +11,7 @@
 // the two writes, they share a byte, not both are atomic, and nothing orders them:
 //
 //   threads of one block     are ordered by a barrier between the accesses (w.epoch has changed),
-//   lanes of one warp        also by __syncwarp (w.warp_epoch has changed),
+//   lanes of one warp        also by __syncwarp (its epoch has changed),
 //   different blocks         by nothing; but a block that has called __threadfence() may read
 //                            what others wrote, as the last block of a two-step sum does.
 //
@@ -131,7 +131,7 @@ static void report_race(const Area& area, uintptr_t address, size_t bytes, Acces
                      past.atomic ? ATOMIC : past_access};
 }
 
-// Out of everything. The nearest array is the one that was probably meant.
+// Out of everything. The nearest array is the one that was probably meant, unless it is far away.
 [[noreturn]] static void out_of_bounds(uintptr_t address, size_t bytes, Access access, const void* pc) {
     auto distance = [&](const Area& a) { return address < a.begin ? a.begin - address : address - a.end; };
     const Area* nearest = nullptr;
@@ -141,8 +141,9 @@ static void report_race(const Area& area, uintptr_t address, size_t bytes, Acces
     for (const Area& array : checker->arrays) consider(array);
     consider(checker->statics);
     consider(checker->dynamic);
+    bool near = nearest && distance(*nearest) < 64 << 20;
     if (Report* result = report(OUT_OF_BOUNDS, pc))
-        describe(result, nearest ? *nearest : Area{0, 0, nullptr, -2}, address, bytes, access);
+        describe(result, near ? *nearest : Area{0, 0, nullptr, -2}, address, bytes, access);
     stop();
 }
 
@@ -203,7 +204,7 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
             if (address >= begin && address + bytes <= end) return;
         out_of_bounds(address, bytes, access, pc);
     }
-    Past now = {w.block_number + 1, w.current + 1, relative(pc), w.epoch, w.warp_epoch[w.current / 32],
+    Past now = {w.block_number + 1, w.current + 1, relative(pc), w.epoch, w.warps[w.current / 32].epoch,
                 15, access == ATOMIC};
     uintptr_t first = address - area->begin, end = first + bytes;
     for (uintptr_t i = first / 4; i * 4 < end; i++) {

@@ -98,6 +98,11 @@ struct Thread {
     Index3 index;
 };
 
+struct Warp {
+    unsigned waiting;       // the lanes that have come to a warp operation
+    unsigned short epoch;   // how often the warp met at __syncwarp
+};
+
 struct Worker {
     Launch* launch;
     Fiber scheduler;
@@ -105,7 +110,7 @@ struct Worker {
     std::vector<Fiber*> all_fibers;
     std::vector<Thread> threads;
     std::vector<unsigned> turns;            // the threads in the order in which they go on
-    std::vector<unsigned short> warp_epoch;  // times that each warp met at __syncwarp
+    std::vector<Warp> warps;
     unsigned short epoch;                   // times that the block met at a barrier
     unsigned current, arrived, done, total, block_number;
     int barrier_result;
