@@ -15,7 +15,7 @@ class EmulatedArray(np.ndarray):
     NumPy's functions give an EmulatedArray for an EmulatedArray.
     """
 
-    # The arrays whose addresses this one holds (see `pointers`): what a kernel may reach through it.
+    # The arrays whose addresses this one holds (see `pointers`), which a kernel reaches through it.
     targets: tuple[np.ndarray, ...] = ()
 
     @property

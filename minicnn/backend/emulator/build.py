@@ -21,7 +21,7 @@ from pathlib import Path
 HOST = Path(__file__).parent / "host"
 DYNAMIC_BYTES = 227 << 10  # what a block may ask for on the largest of NVIDIA's processors
 
-_ALWAYS = ["-std=c++17", "-fPIC", "-pthread"]
+_ALWAYS = ["-std=c++17", "-fPIC", "-fno-semantic-interposition", "-pthread"]
 _KERNEL = [
     "-fvisibility=hidden",
     "-fno-extern-tls-init",  # __shared__ variables have no constructors
@@ -30,10 +30,10 @@ _KERNEL = [
     "-Wno-unknown-pragmas",
     "-fmax-errors=8",
 ]
-# Calls before every access to memory, and checks of indices, alignment and integer arithmetic, which
-# arrive in host/check.cpp.
+# Calls before every access to memory, and checks of indices, alignment and integer arithmetic:
+# host/check.cpp answers them.
 _CHECKED = [
-    "-O2",
+    "-O3",
     "-g1",
     "-gdwarf-4",  # of version 5, binutils of the time of g++ 12 take the first file for another
     "-fsanitize=thread",
@@ -47,7 +47,7 @@ class CompileError(RuntimeError):
 
 @lru_cache
 def compiler() -> str | None:
-    """The path of the C++ compiler: the environment's CXX, else g++ or clang++; None without one."""
+    """The path of the C++ compiler: the environment's CXX, else g++ or clang++; None if none."""
     asked = os.environ.get("CXX")
     return next(filter(None, map(shutil.which, [asked] if asked else ["g++", "clang++"])), None)
 
@@ -100,7 +100,9 @@ def _wrapper(
     lines += ['extern "C" {']
     for i, name in enumerate(names):
         lines += [f"WAY_IN void emu_call_{i}(void** args) {{ EmuKernel<&{name}>::call(args); }}"]
-        lines += [f"WAY_IN void emu_describe_{i}(char* out) {{ EmuKernel<&{name}>::describe(out); }}"]
+        lines += [
+            f"WAY_IN void emu_describe_{i}(char* out) {{ EmuKernel<&{name}>::describe(out); }}"
+        ]
     lines += ["WAY_IN char* emu_anchor() { static thread_local char anchor; return &anchor; }"]
     if dynamic:
         lines += [f'extern thread_local char emu_dynamic_memory[] __asm__("{dynamic[0]}");']
@@ -131,17 +133,17 @@ def build(
     sources = _sources(file)
     text = "\n".join(_without_comments(p.read_text(encoding="utf-8")) for p in sources)
     dynamic = sorted(set(re.findall(r"extern\s+__shared__[^;]*?(\w+)\s*\[\s*\]\s*;", text)))
-    options = [*_ALWAYS, *_KERNEL, *(_CHECKED if checked else ["-O2"])]
+    options = [*_ALWAYS, *_KERNEL, *(_CHECKED if checked else ["-O3"])]
     parts = {"kernel.cpp": _wrapper(file, names, constants or {}, dynamic)}
     if dynamic:
         parts["memory.s"] = _dynamic_memory(dynamic)
-    runtime = _runtime()
+
     include = ["-include", str(HOST / "cuda.h"), f"-I{file.parent}"]
     link = [*_ALWAYS, "-shared", "-Wl,-Bsymbolic", "-Wl,-rpath,$ORIGIN", "-Wl,--no-undefined"]
     steps = [
         ["-c", *options, *include, "kernel.cpp"],
         *([["-c", "memory.s"]] if dynamic else []),
-        [*link, *[f"{Path(part).stem}.o" for part in parts], str(runtime), "-lm"],
+        [*link, *[f"{Path(part).stem}.o" for part in parts], str(runtime()), "-lm"],
     ]
     return _cached(file.stem, sources, parts, steps)
 
@@ -150,17 +152,19 @@ def _literal(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _runtime() -> Path:
+def runtime() -> Path:
     """The emulator's own library."""
     files = [str(HOST / name) for name in ("fiber.cpp", "block.cpp", "check.cpp")]
     extra = ["-DEMU_UCONTEXT"] if os.environ.get("MINICNN_EMULATOR_UCONTEXT") else []
-    return _cached("runtime", [], {}, [[*_ALWAYS, "-O2", "-shared", *extra, *files]])
+    return _cached(
+        "runtime", [], {}, [[*_ALWAYS, "-O2", "-shared", "-Wl,-Bsymbolic", *extra, *files]]
+    )
 
 
 def _cached(
     stem: str, sources: Sequence[Path], parts: Mapping[str, str], steps: Sequence[Sequence[str]]
 ) -> Path:
-    """The library that the compiler makes in these steps, the last of which gets a name to write."""
+    """The library that these steps of the compiler make; the last is told what file to write."""
     command = compiler()
     if command is None:
         asked = os.environ.get("CXX")

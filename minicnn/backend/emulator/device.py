@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from .arrays import EmulatedArray, emulated, pointers
-from .build import build, kernels_in, parameters
+from .build import DYNAMIC_BYTES, build, kernels_in, parameters
 from .guard import Guarded
 from .report import KernelError, translate
 
 ORDERS = ("forward", "reversed", "shuffled")
 _MAX_REPORTS = 32
-_CHARACTERS = {"b": "b", "B": "B", "h": "h", "H": "H", "i": "i", "I": "I", "q": "lq", "Q": "LQ"}
-_CHARACTERS |= {"f": "f", "d": "d", "?": "?"}  # dtype.char that goes with a code of EmuType
+# The dtype.char that go with a code of EmuType; a pointer to anything else takes any array.
+_FITS = {**{c: c for c in "bBhHiIfd?"}, "q": "lq", "Q": "LQ"}
 
 
 # The structures of host/runtime.h
@@ -123,8 +123,8 @@ class Kernel:
     def __init__(self, device: Device, file: Path, name: str, constants: Mapping[str, Any]) -> None:
         self.device, self.file, self.name = device, file, name
         self._constants = tuple(sorted(constants.items()))
-        folder = file.parent
-        self._changed = max(p.stat().st_mtime_ns for p in [folder, file, *folder.glob("*.cuh")])
+        with os.scandir(file.parent) as entries:  # an edited file or header is built anew
+            self._changed = max(entry.stat().st_mtime_ns for entry in entries)
 
     def _built(self) -> _Library:
         return _library(self.file, self.name, self._constants, self.device.checked, self._changed)
@@ -135,8 +135,11 @@ class Kernel:
         library = self._built()
         self._check(library, args)
         grid, block = self._sizes("grid", grid), self._sizes("block", block)
-        if np.prod(block) > 1024:
+        if block[0] * block[1] * block[2] > 1024:
             raise ValueError(f"{self.name}: a block has at most 1024 threads, got {block}")
+        if not 0 <= shared_mem <= DYNAMIC_BYTES:
+            limit = f"{DYNAMIC_BYTES} bytes of dynamic shared memory"
+            raise ValueError(f"{self.name}: a block has at most {limit}, got {shared_mem}")
         if not self.device.checked:
             values = [_value(arg, code) for arg, code in zip(args, library.codes, strict=True)]
             self._launch(library, grid, block, values, shared_mem, [])
@@ -173,7 +176,9 @@ class Kernel:
                     checked=self.device.checked,
                     max_reports=_MAX_REPORTS,
                     reports=reports,
-                    regions=(_Region * max(1, len(regions)))(*[(b, e) for _, b, e in regions]),
+                    regions=(_Region * max(1, len(regions)))(
+                        *[_Region(begin, end) for _, begin, end in regions]
+                    ),
                     region_count=len(regions),
                 )
             )
@@ -186,28 +191,27 @@ class Kernel:
 
     def _sizes(self, what: str, sizes: Sequence[int]) -> tuple[int, ...]:
         if not 1 <= len(sizes) <= 3 or any(size < 1 for size in sizes):
-            raise ValueError(f"{self.name}: {what} expects one to three positive sizes, got {sizes}")
+            raise ValueError(
+                f"{self.name}: {what} expects one to three positive sizes, got {sizes}"
+            )
         return (*map(int, sizes), *(1,) * (3 - len(sizes)))
 
     def _check(self, library: _Library, args: Sequence[Any]) -> None:
-        codes = library.codes
-        if len(args) != len(codes):
-            raise TypeError(f"{self.name}: takes {len(codes)} arguments, got {len(args)}")
-        for i, (arg, code) in enumerate(zip(args, codes, strict=True)):
-            name = library.parameters[i] if i < len(library.parameters) else f"argument {i + 1}"
-            kind = EmulatedArray | np.ndarray if code.startswith("*") else np.generic
-            if arg is None and code.startswith("*"):
+        if len(args) != len(library.codes):
+            raise TypeError(f"{self.name}: takes {len(library.codes)} arguments, got {len(args)}")
+        for i, (arg, code) in enumerate(zip(args, library.codes, strict=True)):
+            is_pointer = code[0] == "*"
+            if arg is None and is_pointer:
                 continue
-            target = code.lstrip("*")
-            characters = "LQ" if code.startswith("**") else _CHARACTERS.get(target)
-            if characters is None and code.startswith("*"):
-                characters = getattr(arg, "dtype", np.dtype("f")).char  # void*, or a struct's
-            expected = f"{'an array' if code.startswith('*') else 'a NumPy scalar'}"
-            if characters is not None:
-                expected += f" of {np.dtype(characters[0])}"
-            if not isinstance(arg, kind) or arg.dtype.char not in (characters or ""):
-                got = f"{type(arg).__name__} {getattr(arg, 'dtype', '')}".strip()
-                raise TypeError(f"{self.name}: {name} expects {expected}, got {got}")
+            kind = np.ndarray if is_pointer else np.generic
+            fits = _FITS.get("Q" if code.startswith("**") else code.lstrip("*"), "")
+            if isinstance(arg, kind) and (arg.dtype.char in fits or (is_pointer and not fits)):
+                continue
+            name = library.parameters[i] if i < len(library.parameters) else f"argument {i + 1}"
+            dtype = f" of {np.dtype(fits[0])}" if fits else ""
+            expected = ("an array" if is_pointer else "a NumPy scalar") + dtype
+            got = f"{type(arg).__name__} {getattr(arg, 'dtype', '')}".strip()
+            raise TypeError(f"{self.name}: {name} expects {expected}, got {got}")
 
 
 def _value(arg: Any, code: str, address: Any = None) -> Any:
@@ -279,6 +283,7 @@ class Device:
         return pointers(arrays)
 
 
+@lru_cache
 def find(file: str | Path) -> Path:
     """The path of a .cu file: itself, or in the folder `kernels` of the package or the checkout.
 

@@ -58,7 +58,7 @@ class Guarded:
 
     def __exit__(self, *_: object) -> None:
         addresses = [table.copy() for table in self._tables]
-        for (_, begin, end), slot in zip(self._groups, self._slots, strict=True):
+        for (_name, begin, end), slot in zip(self._groups, self._slots, strict=True):
             ctypes.memmove(begin, slot, end - begin)
         for table, before in zip(self._tables, addresses, strict=True):
             table[...] = before

@@ -97,7 +97,9 @@ def _other(found: Any, library: Path) -> str:
     file, line = _place(found.other, library)
     place = f"{Path(file).name}:{line}" if file else ""
     if KINDS[found.kind] == "race":
-        return f"; {other} {_ACCESSES[found.other.access][1]} it at {place}, and nothing orders them"
+        return (
+            f"; {other} {_ACCESSES[found.other.access][1]} it at {place}, and nothing orders them"
+        )
     if _triple(found.other.thread) == _triple(found.at.thread):
         return ""
     return f": {other} is at {place}" if file else f": {other} has returned or has not come so far"

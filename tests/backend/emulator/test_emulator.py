@@ -34,7 +34,9 @@ def test_an_element_or_four_a_thread(device, name, n):
 @pytest.mark.parametrize("name", ["tree", "shuffles"])
 def test_sums_over_a_block(device, name, dtype):
     x, sums = device.asarray(np.arange(1000, dtype=dtype)), device.empty(4, dtype)
-    kernel = device.kernel(KERNELS / "sums.cu", name, {"T": {"f": "float", "d": "double"}[x.dtype.char]})
+    kernel = device.kernel(
+        KERNELS / "sums.cu", name, {"T": {"f": "float", "d": "double"}[x.dtype.char]}
+    )
     kernel((4,), (256,), (x, sums, np.int32(1000)), shared_mem=256 * x.itemsize)
     assert (sums == [x[i : i + 256].sum() for i in range(0, 1000, 256)]).all()
 

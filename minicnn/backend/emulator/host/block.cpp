@@ -213,6 +213,7 @@ static void go_on(unsigned number) {
         prepare(thread.fiber, fiber_main);
         thread.state = READY;
     }
+    w.stack = thread.fiber->stack;
     switch_to(&w.scheduler, thread.fiber);
     if (thread.state == DONE) {
         w.done++;
@@ -349,7 +350,8 @@ extern "C" int emu_launch(Launch* launch) {
     auto blocks = order_of(launch->grid.x * launch->grid.y * launch->grid.z, launch->order, launch->seed + 1);
     std::atomic<unsigned> next{0};
     std::vector<std::thread> others;
-    for (int i = 1; i < launch->workers && unsigned(i) < blocks.size(); i++)
+    size_t threads = blocks.size() * launch->block.x * launch->block.y * launch->block.z;
+    for (size_t i = 1; i < size_t(launch->workers) && i < blocks.size() && i * 256 < threads; i++)
         others.emplace_back([&] { work(launch, blocks, next); });
     work(launch, blocks, next);
     for (auto& other : others) other.join();

@@ -27,16 +27,17 @@
 #include <set>
 #include <tuple>
 
-struct Past {                  // an access that happened
-    unsigned block, thread;    // counted from 1; 0: none
-    unsigned pc;               // in the kernel's library
-    unsigned short epoch, warp_epoch;
-    uint8_t bytes, atomic;     // bytes: which of the four
+struct Past {                 // an access that happened, in 16 bytes
+    unsigned block;           // counted from 1; 0: none
+    unsigned short thread, epoch, warp_epoch;
+    uint8_t bytes;            // which of the four
+    bool atomic;
+    unsigned pc;              // in the kernel's library
 };
 struct Cell {
     Past written, read[2];
-    unsigned block;            // shared memory is forgotten when another block begins
-    uint8_t initialised;       // which of the four bytes
+    unsigned block;           // shared memory is forgotten when another block begins
+    uint8_t initialised;      // which of the four bytes
 };
 struct Area {
     uintptr_t begin, end;
@@ -127,7 +128,7 @@ static void report_race(const Area& area, uintptr_t address, size_t bytes, Acces
     describe(result, area, address, bytes, access);
     result->live = 1;
     result->other = {unravel(past.block - 1, checker->launch->grid),
-                     unravel(past.thread - 1, checker->launch->block), past.pc, nullptr, 0,
+                     unravel(past.thread, checker->launch->block), past.pc, nullptr, 0,
                      past.atomic ? ATOMIC : past_access};
 }
 
@@ -149,16 +150,27 @@ static void report_race(const Area& area, uintptr_t address, size_t bytes, Acces
 
 // Accesses
 
-static bool ordered(const Past& past, const Past& now) {
+static inline bool ordered(const Past& past, const Past& now) {
     if (past.block != now.block) return false;
     if (past.thread == now.thread || past.epoch != now.epoch) return true;
-    return (past.thread - 1) / 32 == (now.thread - 1) / 32 && past.warp_epoch != now.warp_epoch;
+    return past.thread / 32 == now.thread / 32 && past.warp_epoch != now.warp_epoch;
 }
-static bool races(const Past& past, const Past& now) {
-    return past.block && past.bytes & now.bytes && !(past.atomic && now.atomic) && !ordered(past, now);
+static inline bool races(const Past& past, const Past& now) {
+    return past.block && !ordered(past, now) && past.bytes & now.bytes && !(past.atomic && now.atomic);
 }
 
-static void check_cell(Area& area, Cell& cell, Past now, uintptr_t address, size_t bytes, Access access,
+// Two readers that nothing orders are enough: whoever writes, one of them is another thread.
+static inline void remember_reader(Cell& cell, const Past& now) {
+    Past &first = cell.read[0], &second = cell.read[1];
+    if (!first.block || ordered(first, now)) {
+        first = now;
+        if (second.block && ordered(second, now)) second.block = 0;
+    } else if (!second.block || ordered(second, now)) {
+        second = now;
+    }
+}
+
+static void check_cell(Area& area, Cell& cell, const Past& now, uintptr_t address, size_t bytes, Access access,
                        const void* pc) {
     if (area.region < 0 && cell.block != now.block) cell = {{}, {}, now.block, 0};
     if (races(cell.written, now)) {
@@ -168,10 +180,7 @@ static void check_cell(Area& area, Cell& cell, Past now, uintptr_t address, size
     if (access == READ) {
         if (area.region < 0 && now.bytes & ~cell.initialised)
             if (Report* result = report(UNINITIALISED, pc)) describe(result, area, address, bytes, access);
-        bool first = !cell.read[0].block || ordered(cell.read[0], now);
-        bool same = cell.read[0].thread == now.thread && cell.read[0].block == now.block;
-        cell.read[first || same ? 0 : 1] = now;
-        if (first && !same) cell.read[1] = {};
+        remember_reader(cell, now);
     } else {
         for (const Past& past : cell.read)
             if (races(past, now)) report_race(area, address, bytes, access, pc, past, READ);
@@ -180,12 +189,11 @@ static void check_cell(Area& area, Cell& cell, Past now, uintptr_t address, size
     }
 }
 
-static bool inside(const Area& area, uintptr_t address, size_t bytes) {
+static inline bool inside(const Area& area, uintptr_t address, size_t bytes) {
     return address >= area.begin && address + bytes <= area.end;
 }
 
 static Area* find(uintptr_t address, size_t bytes) {
-    if (inside(*checker->last, address, bytes)) return checker->last;
     if (inside(checker->statics, address, bytes)) return checker->last = &checker->statics;
     if (inside(checker->dynamic, address, bytes)) return checker->last = &checker->dynamic;
     for (Area& array : checker->arrays)
@@ -197,15 +205,15 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
     if (!checker || bytes == 0) return;
     auto address = reinterpret_cast<uintptr_t>(pointer);
     Worker& w = *checker->w;
-    if (address - reinterpret_cast<uintptr_t>(w.threads[w.current].fiber->stack) < STACK_BYTES) return;
-    Area* area = find(address, bytes);
+    if (address - reinterpret_cast<uintptr_t>(w.stack) < STACK_BYTES) return;  // its own local memory
+    Area* area = inside(*checker->last, address, bytes) ? checker->last : find(address, bytes);
     if (!area) {
         for (auto [begin, end] : checker->segments)
             if (address >= begin && address + bytes <= end) return;
         out_of_bounds(address, bytes, access, pc);
     }
-    Past now = {w.block_number + 1, w.current + 1, relative(pc), w.epoch, w.warps[w.current / 32].epoch,
-                15, access == ATOMIC};
+    Past now = {w.block_number + 1, static_cast<unsigned short>(w.current), w.epoch,
+                w.warps[w.current / 32].epoch, 15, access == ATOMIC, relative(pc)};
     uintptr_t first = address - area->begin, end = first + bytes;
     for (uintptr_t i = first / 4; i * 4 < end; i++) {
         uintptr_t low = std::max(first, i * 4) - i * 4, high = std::min(end, i * 4 + 4) - i * 4;

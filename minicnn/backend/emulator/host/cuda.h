@@ -249,7 +249,7 @@ inline float __uint2float_rn(unsigned x) { return float(x); }
 // How the launcher calls a kernel: args[i] points to a copy of argument i, and `signature` says what
 // it is taken for, one word an argument: "*f i" is (float*, int).
 
-template <class T> struct EmuType { static constexpr const char* code = "?"; };
+template <class T> struct EmuType { static constexpr const char* code = "_"; };
 #define EMU_TYPE(type, letter) \
     template <> struct EmuType<type> { static constexpr const char* code = letter; };
 EMU_TYPE(bool, "?") EMU_TYPE(char, "b") EMU_TYPE(signed char, "b") EMU_TYPE(unsigned char, "B")

@@ -114,6 +114,7 @@ struct Worker {
     unsigned short epoch;                   // times that the block met at a barrier
     unsigned current, arrived, done, total, block_number;
     int barrier_result;
+    char* stack;                            // of the thread that runs
     bool fenced;                            // the block has called __threadfence()
     char *statics, *statics_end;            // where the __shared__ variables of this worker are
     char *dynamic, *dynamic_end;
