@@ -24,12 +24,12 @@ DYNAMIC_BYTES = 227 << 10  # what a block may ask for on the largest of NVIDIA's
 _ALWAYS = ["-std=c++17", "-fPIC", "-fno-semantic-interposition", "-pthread"]
 _KERNEL = [
     "-fvisibility=hidden",
-    "-fno-extern-tls-init",  # __shared__ variables have no constructors
     "-fno-strict-aliasing",  # kernels read four floats as a float4
     "-ffp-contract=off",  # the same results on every processor
     "-Wno-unknown-pragmas",
-    "-fmax-errors=8",
 ]
+# Two builds of one kernel share nothing; __shared__ variables have no constructors.
+_GCC_ONLY = ["-fno-gnu-unique", "-fno-extern-tls-init", "-fmax-errors=8"]
 # Calls before every access to memory, and checks of indices, alignment and integer arithmetic:
 # host/check.cpp answers them.
 _CHECKED = [
@@ -103,9 +103,9 @@ def _wrapper(
         lines += [
             f"WAY_IN void emu_describe_{i}(char* out) {{ EmuKernel<&{name}>::describe(out); }}"
         ]
-    lines += ["WAY_IN char* emu_anchor() { static thread_local char anchor; return &anchor; }"]
+    lines += ["WAY_IN char* emu_anchor() { static __thread char anchor; return &anchor; }"]
     if dynamic:
-        lines += [f'extern thread_local char emu_dynamic_memory[] __asm__("{dynamic[0]}");']
+        lines += [f'extern __thread char emu_dynamic_memory[] __asm__("{dynamic[0]}");']
         lines += ["WAY_IN char* emu_dynamic() { return emu_dynamic_memory; }"]
     return "\n".join([*lines, "}", ""])
 
@@ -173,8 +173,8 @@ def _cached(
             if asked
             else "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
         )
-    unique = [] if "clang" in _version(command) else ["-fno-gnu-unique"]
-    steps = [[command, *unique, *step] for step in steps]
+    options = [] if "clang" in _version(command) else _GCC_ONLY
+    steps = [[command, *options, *step] for step in steps]
     digest = hashlib.sha256(repr((_version(command), parts, steps)).encode())
     for path in [*sources, *sorted(HOST.iterdir())]:
         digest.update(path.read_bytes())

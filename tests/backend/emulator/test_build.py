@@ -71,6 +71,7 @@ def test_a_file_that_does_not_compile_shows_the_compilers_words(fill):
 
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(build, "compiler", lambda: None)
     kernel = emulator.Device().kernel(KERNELS / "saxpy.cu", "saxpy", {"NEW": 1})
     with pytest.raises(RuntimeError, match="install g\\+\\+ or clang\\+\\+, or set CXX"):

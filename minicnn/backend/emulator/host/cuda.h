@@ -61,7 +61,7 @@ struct dim3 {
 // The runtime's side (runtime.h defines these names without const: there they do change). Its
 // library is loaded before any kernel's, so a fixed distance from the thread pointer finds them.
 
-#define EMU_BUILT_IN thread_local const __attribute__((tls_model("initial-exec")))
+#define EMU_BUILT_IN __thread const __attribute__((tls_model("initial-exec")))
 extern "C" {
 extern EMU_BUILT_IN uint3 threadIdx;
 extern EMU_BUILT_IN uint3 blockIdx;
