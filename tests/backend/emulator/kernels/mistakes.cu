@@ -95,6 +95,14 @@ extern "C" __global__ void waits_at_two_barriers(const float* x, float* y, int n
         __syncthreads();
 }
 
+extern "C" __global__ void spins(const float* x, float* y, int n) {
+    volatile float* flag = y;
+    if (threadIdx.x == 32) atomicExch(&y[blockIdx.x], 1.0f);
+    if (threadIdx.x != 32) {
+        while (flag[blockIdx.x + 8] == 0) continue;  // HERE
+    }
+}
+
 extern "C" __global__ void waits_once_more(const float* x, float* y, int n) {
     for (int i = 0; i <= threadIdx.x / 32; i++) __syncthreads();  // HERE
 }
@@ -127,7 +135,7 @@ extern "C" __global__ void forgets_itself_in_the_mask(const float* x, float* y, 
 
 extern "C" __global__ void reads_four_at_an_odd_place(const float* x, float* y, int n) {
     float4 v = *reinterpret_cast<const float4*>(x + threadIdx.x);  // HERE
-    y[threadIdx.x] = v.x;
+    if (blockIdx.x == 0) y[threadIdx.x] = v.x + v.y + v.z + v.w;
 }
 
 extern "C" __global__ void overflows(const float* x, float* y, int n) {
