@@ -73,13 +73,13 @@ extern "C" [[noreturn]] void emu_fail(const char* message, EmuPlace at) {
 
 // The barrier of a block
 
-static bool same_place(EmuPlace a, EmuPlace b) { 
+static bool same_place(EmuPlace a, EmuPlace b) {
     return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file));
 }
 
 // Lets all threads go on if each of them waits at the barrier or has returned. Threads that have
 // returned are no hindrance on a GPU, but no CUDA program may rely on it: the checked mode says so.
-// False if the barriers are different ones.
+// False after a report.
 static bool open_barrier() {
     Worker& w = *worker;
     if (w.arrived == 0 || w.arrived + w.done < w.total) return true;
@@ -97,8 +97,10 @@ static bool open_barrier() {
         }
         w.barrier_result += thread.predicate != 0;
     }
-    if (returned && w.launch->checked)
+    if (returned && w.launch->checked) {
         report_divergence("waits at a barrier, and the other has returned", *first, *returned);
+        return false;
+    }
     for (Thread& thread : w.threads)
         if (thread.state == AT_BARRIER) {
             thread.state = READY;
@@ -274,8 +276,6 @@ static std::vector<unsigned> order_of(unsigned count, int order, uint64_t seed) 
     }
     return result;
 }
-
-static Index3 unravel(unsigned i, Index3 size) { return {i % size.x, i / size.x % size.y, i / size.x / size.y}; }
 
 // The library's thread-local memory holds its __shared__ variables and nothing else.
 struct Image {

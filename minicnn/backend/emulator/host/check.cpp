@@ -52,7 +52,7 @@ struct Checker {
     std::vector<Area> arrays;
     Area statics, dynamic;
     Area* last;                               // most accesses go to the same array as the one before
-    std::vector<std::pair<uintptr_t, uintptr_t>> segments;  // of the kernel's library: its constants
+    std::vector<std::pair<uintptr_t, uintptr_t>> segments;  // of the kernel's library
     uintptr_t library;
     std::set<std::tuple<int, unsigned, unsigned>> seen;      // one report for each pair of places
 };
@@ -111,8 +111,6 @@ static Report* report(Kind kind, const void* pc, unsigned other_pc = 0) {
     if (result) result->at = here({}, reinterpret_cast<void*>(uintptr_t(relative(pc))));
     return result;
 }
-
-static Index3 unravel(unsigned i, Index3 size) { return {i % size.x, i / size.x % size.y, i / size.x / size.y}; }
 
 static void describe(Report* result, const Area& area, uintptr_t address, size_t bytes, Access access) {
     result->region = area.region;

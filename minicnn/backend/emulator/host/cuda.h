@@ -101,7 +101,8 @@ inline void __threadfence() { emu_fence(); }
 inline void __threadfence_block() {}
 inline void __threadfence_system() { emu_fence(); }
 #define __trap() emu_fail("__trap()", EmuPlace{__FILE__, __LINE__})
-#define assert(condition) ((condition) ? (void)0 : emu_fail("assert(" #condition ")", EmuPlace{__FILE__, __LINE__}))
+#define assert(condition) \
+    ((condition) ? (void)0 : emu_fail("assert(" #condition ")", EmuPlace{__FILE__, __LINE__}))
 
 // Warps. Every lane of the mask must come to the same line, with the same mask.
 

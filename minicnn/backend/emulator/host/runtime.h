@@ -21,6 +21,9 @@ struct EmuPlace {
 struct Index3 {
     unsigned x, y, z;
 };
+inline Index3 unravel(unsigned i, Index3 size) {
+    return {i % size.x, i / size.x % size.y, i / size.x / size.y};
+}
 
 // What Python and C++ exchange: device.py declares the same layout.
 
@@ -44,7 +47,7 @@ struct Party {          // one thread at one place of the source
 };
 struct Report {
     int kind, size;
-    int region;         // number of the array, -1 __shared__ variables, -3 dynamic shared memory, -2 none
+    int region;         // number of the array; -1 __shared__ variables, -2 none, -3 dynamic memory
     int live;           // 1 if `other` says something
     int64_t offset;     // of the access in the region
     Party at, other;
