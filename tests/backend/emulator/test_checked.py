@@ -85,7 +85,7 @@ def test_threads_that_wait_for_each_other_do_not_hang(kernel):
 def run_right(device):
     """After a launch that was given up, the next one starts afresh."""
     x, sums = device.asarray(np.arange(512, dtype=np.float64)), device.empty(2, np.float64)
-    kernel = device.kernel(FILE.with_name("sums.cu"), "shuffles", {"T": "double"})
+    kernel = device.kernel(FILE.with_name("sums.cu"), "shuffles", {"SCALAR": "double"})
     kernel((2,), (256,), (x, sums, np.int32(512)))
     assert sums.sum() == x.sum()
 

@@ -136,14 +136,15 @@ static void exchange(Thread* lanes, unsigned mask, unsigned count) {
         } else if (mask >> source & 1 && source < count) {
             lanes[i].result = lanes[source].value;
         } else {
-            report_divergence("shuffles from a lane outside its mask", lanes[i], lanes[source % count]);
+            report_divergence("shuffles from a lane outside its mask", lanes[i],
+                              lanes[source % count]);
             stop();
         }
     }
 }
 
-static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int source, int predicate,
-                     EmuPlace at) {
+static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int source,
+                     int predicate, EmuPlace at) {
     Worker& w = *worker;
     Thread& thread = self();
     unsigned number = w.current / 32, count = w.total - number * 32;
@@ -168,7 +169,8 @@ static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int
     }
     for (unsigned i = 0; i < 32 && i < count; i++)
         if (mask >> i & 1 && (lanes[i].mask != mask || !same_place(lanes[i].at, at))) {
-            report_divergence("meets its warp, and the other is elsewhere or has another mask", thread, lanes[i]);
+            report_divergence("meets its warp, and the other is elsewhere or has another mask",
+                              thread, lanes[i]);
             stop();
         }
     exchange(lanes, mask, count);
@@ -182,7 +184,8 @@ static uint64_t meet(WarpOperation operation, unsigned mask, uint64_t value, int
 extern "C" unsigned emu_ballot(unsigned mask, int predicate, EmuPlace at) {
     return unsigned(meet(BALLOT, mask, 0, 0, predicate, at));
 }
-extern "C" unsigned long long emu_shuffle(unsigned mask, unsigned long long value, int source, EmuPlace at) {
+extern "C" unsigned long long emu_shuffle(unsigned mask, unsigned long long value, int source,
+                                          EmuPlace at) {
     return meet(SHUFFLE, mask, value, source, 0, at);
 }
 extern "C" void emu_syncwarp(unsigned mask, EmuPlace at) { meet(SYNC, mask, 0, 0, 0, at); }
@@ -221,26 +224,30 @@ static void go_on(unsigned number) {
     }
 }
 
-// Nobody can go on: a lane waits for another of its mask, or a thread at the barrier for one that is
-// among such lanes.
+// Nobody can go on: a lane waits for another of its mask, or a thread at the barrier for one that
+// is among such lanes.
 static void report_deadlock() {
     auto& threads = worker->threads;
     size_t waits = 0;
-    while (threads[waits].state != AT_WARP) waits++;  // barriers alone would have opened, or been reported
+    while (threads[waits].state != AT_WARP)
+        waits++;  // barriers alone would have opened, or been reported
     const Thread& thread = threads[waits];
     for (size_t i = 0; i < threads.size(); i++) {
         const Thread& other = threads[i];
         bool awaited = i / 32 == waits / 32 && thread.mask >> i % 32 & 1;
-        bool elsewhere = other.state != AT_WARP || other.mask != thread.mask || !same_place(other.at, thread.at);
+        bool elsewhere =
+            other.state != AT_WARP || other.mask != thread.mask || !same_place(other.at, thread.at);
         if (awaited && elsewhere)
-            return report_divergence("waits at a warp operation for a lane that does not come", thread, other);
+            return report_divergence("waits at a warp operation for a lane that does not come",
+                                     thread, other);
     }
     report_divergence("waits for lanes that the block does not have", thread, thread);
 }
 
 static void run_block() {
     Worker& w = *worker;
-    memset(w.statics, 0xff, w.statics_end - w.statics);  // NaN: what was never written must not look right
+    memset(w.statics, 0xff,
+           w.statics_end - w.statics);  // NaN: what was never written must not look right
     memset(w.dynamic, 0xff, w.dynamic_end - w.dynamic);
     for (Thread& thread : w.threads) thread.state = FRESH;
     w.epoch = 0;
@@ -267,7 +274,8 @@ static void run_block() {
 static std::vector<unsigned> order_of(unsigned count, int order, uint64_t seed) {
     std::vector<unsigned> result(count);
     std::iota(result.begin(), result.end(), 0u);
-    for (unsigned i = 0; order == 1 && i < count / 2; i++) std::swap(result[i], result[count - 1 - i]);
+    for (unsigned i = 0; order == 1 && i < count / 2; i++)
+        std::swap(result[i], result[count - 1 - i]);
     for (unsigned i = count; order == 2 && i > 1; i--) {
         seed += 0x9e3779b97f4a7c15u;  // splitmix64
         uint64_t bits = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9u;
@@ -290,7 +298,8 @@ static int find_image(dl_phdr_info* info, size_t, void* data) {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const auto& part = info->dlpi_phdr[i];
         if (part.p_type == PT_TLS) size = part.p_memsz;
-        if (part.p_type == PT_LOAD) inside |= image->address - info->dlpi_addr - part.p_vaddr < part.p_memsz;
+        if (part.p_type == PT_LOAD)
+            inside |= image->address - info->dlpi_addr - part.p_vaddr < part.p_memsz;
     }
     if (inside) {
         image->begin = static_cast<char*>(info->dlpi_tls_data);
@@ -345,7 +354,8 @@ static void work(Launch* launch, const std::vector<unsigned>& blocks, std::atomi
 }
 
 extern "C" int emu_launch(Launch* launch) {
-    auto blocks = order_of(launch->grid.x * launch->grid.y * launch->grid.z, launch->order, launch->seed + 1);
+    auto blocks =
+        order_of(launch->grid.x * launch->grid.y * launch->grid.z, launch->order, launch->seed + 1);
     std::atomic<unsigned> next{0};
     std::vector<std::thread> others;
     size_t threads = blocks.size() * launch->block.x * launch->block.y * launch->block.z;

@@ -2,8 +2,8 @@
 //
 // The .cu file is compiled with -fsanitize=thread, which puts a call like __tsan_write4(address)
 // before each access to memory. In place of the sanitizer's own library, this file defines those
-// calls. The arrays that the launch passes lie far apart from each other (device.py copies them), so
-// an access that belongs to none of them is out of bounds. -fsanitize=bounds,alignment,... find
+// calls. The arrays that the launch passes lie far apart from each other (guard.py copies them): an
+// access that belongs to none of them is out of bounds. -fsanitize=bounds,alignment,... find
 // further mistakes where they happen and call the __ubsan_handle functions at the end.
 //
 // For each 4 bytes of the arrays and of shared memory a Cell remembers who wrote last, and two
@@ -27,17 +27,17 @@
 #include <set>
 #include <tuple>
 
-struct Past {                 // an access that happened, in 16 bytes
-    unsigned block;           // counted from 1; 0: none
+struct Past {        // an access that happened, in 16 bytes
+    unsigned block;  // counted from 1; 0: none
     unsigned short thread, epoch, warp_epoch;
-    uint8_t bytes;            // which of the four
+    uint8_t bytes;  // which of the four
     bool atomic;
-    unsigned pc;              // in the kernel's library
+    unsigned pc;  // in the kernel's library
 };
 struct Cell {
     Past written, read[2];
-    unsigned block;           // shared memory is forgotten when another block begins
-    uint8_t initialised;      // which of the four bytes
+    unsigned block;       // shared memory is forgotten when another block begins
+    uint8_t initialised;  // which of the four bytes
 };
 struct Area {
     uintptr_t begin, end;
@@ -51,10 +51,10 @@ struct Checker {
     Worker* w;
     std::vector<Area> arrays;
     Area statics, dynamic;
-    Area* last;                               // most accesses go to the same array as the one before
+    Area* last;  // most accesses go to the same array as the one before
     std::vector<std::pair<uintptr_t, uintptr_t>> segments;  // of the kernel's library
     uintptr_t library;
-    std::set<std::tuple<int, unsigned, unsigned>> seen;      // one report for each pair of places
+    std::set<std::tuple<int, unsigned, unsigned>> seen;  // one report for each pair of places
 };
 }  // namespace
 static Checker* checker = nullptr;
@@ -112,27 +112,34 @@ static Report* report(Kind kind, const void* pc, unsigned other_pc = 0) {
     return result;
 }
 
-static void describe(Report* result, const Area& area, uintptr_t address, size_t bytes, Access access) {
+static void describe(Report* result, const Area& area, uintptr_t address, size_t bytes,
+                     Access access) {
     result->region = area.region;
     result->offset = int64_t(address - area.begin);
     result->size = int(bytes);
     result->at.access = access;
 }
 
-static void report_race(const Area& area, uintptr_t address, size_t bytes, Access access, const void* pc,
-                        const Past& past, Access past_access) {
+static void report_race(const Area& area, uintptr_t address, size_t bytes, Access access,
+                        const void* pc, const Past& past, Access past_access) {
     Report* result = report(RACE, pc, past.pc);
     if (!result) return;
     describe(result, area, address, bytes, access);
     result->live = 1;
     result->other = {unravel(past.block - 1, checker->launch->grid),
-                     unravel(past.thread, checker->launch->block), past.pc, nullptr, 0,
+                     unravel(past.thread, checker->launch->block),
+                     past.pc,
+                     nullptr,
+                     0,
                      past.atomic ? ATOMIC : past_access};
 }
 
 // Out of everything. The nearest array is the one that was probably meant, unless it is far away.
-[[noreturn]] static void out_of_bounds(uintptr_t address, size_t bytes, Access access, const void* pc) {
-    auto distance = [&](const Area& a) { return address < a.begin ? a.begin - address : address - a.end; };
+[[noreturn]] static void out_of_bounds(uintptr_t address, size_t bytes, Access access,
+                                       const void* pc) {
+    auto distance = [&](const Area& a) {
+        return address < a.begin ? a.begin - address : address - a.end;
+    };
     const Area* nearest = nullptr;
     auto consider = [&](const Area& a) {
         if (a.begin != a.end && (!nearest || distance(a) < distance(*nearest))) nearest = &a;
@@ -170,7 +177,8 @@ static inline bool ordered(const Past& past, const Past& now) {
     return past.thread / 32 == now.thread / 32 && past.warp_epoch != now.warp_epoch;
 }
 static inline bool races(const Past& past, const Past& now) {
-    return past.block && !ordered(past, now) && past.bytes & now.bytes && !(past.atomic && now.atomic);
+    return past.block && !ordered(past, now) && past.bytes & now.bytes &&
+           !(past.atomic && now.atomic);
 }
 
 // Two readers that nothing orders are enough: whoever writes, one of them is another thread.
@@ -184,8 +192,8 @@ static inline void remember_reader(Cell& cell, const Past& now) {
     }
 }
 
-static void check_cell(Area& area, Cell& cell, const Past& now, uintptr_t address, size_t bytes, Access access,
-                       const void* pc) {
+static void check_cell(Area& area, Cell& cell, const Past& now, uintptr_t address, size_t bytes,
+                       Access access, const void* pc) {
     if (area.region < 0 && cell.block != now.block) cell = {{}, {}, now.block, 0};
     if (races(cell.written, now)) {
         bool fenced = access == READ && cell.written.block != now.block && checker->w->fenced;
@@ -193,7 +201,8 @@ static void check_cell(Area& area, Cell& cell, const Past& now, uintptr_t addres
     }
     if (access == READ) {
         if (area.region < 0 && now.bytes & ~cell.initialised)
-            if (Report* result = report(UNINITIALISED, pc)) describe(result, area, address, bytes, access);
+            if (Report* result = report(UNINITIALISED, pc))
+                describe(result, area, address, bytes, access);
         remember_reader(cell, now);
     } else {
         for (const Past& past : cell.read)
@@ -228,16 +237,23 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
     if (!checker || bytes == 0) return;
     auto address = reinterpret_cast<uintptr_t>(pointer);
     Worker& w = *checker->w;
-    if (address - reinterpret_cast<uintptr_t>(w.stack) < STACK_BYTES) return;  // its own local memory
+    if (address - reinterpret_cast<uintptr_t>(w.stack) < STACK_BYTES)
+        return;  // its own local memory
     Area* area = inside(*checker->last, address, bytes) ? checker->last : find(address, bytes);
     if (!area) {
         if (always_allowed(address, bytes)) return;
         out_of_bounds(address, bytes, access, pc);
     }
     if (--w.patience == 0)
-        mistake(DIVERGED, nullptr, pc, "goes on and on: it may wait for a thread that has no turn", 0);
-    Past now = {w.block_number + 1, static_cast<unsigned short>(w.current), w.epoch,
-                w.warps[w.current / 32].epoch, 15, access == ATOMIC, relative(pc)};
+        mistake(DIVERGED, nullptr, pc, "goes on and on: it may wait for a thread that has no turn",
+                0);
+    Past now = {w.block_number + 1,
+                static_cast<unsigned short>(w.current),
+                w.epoch,
+                w.warps[w.current / 32].epoch,
+                15,
+                access == ATOMIC,
+                relative(pc)};
     uintptr_t first = address - area->begin, end = first + bytes;
     for (uintptr_t i = first / 4; i * 4 < end; i++) {
         uintptr_t low = std::max(first, i * 4) - i * 4, high = std::min(end, i * 4 + 4) - i * 4;
@@ -252,19 +268,20 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 static void check_aligned(const void* p, size_t bytes, const void* pc) {
     if (reinterpret_cast<uintptr_t>(p) % bytes)
-        mistake(MISALIGNED, nullptr, pc, "address %#llx is no multiple of %d", reinterpret_cast<uintptr_t>(p), bytes);
+        mistake(MISALIGNED, nullptr, pc, "address %#llx is no multiple of %d",
+                reinterpret_cast<uintptr_t>(p), bytes);
 }
-#define ON_ONE(name, bytes, access, check) \
+#define ON_ONE(name, bytes, access, check)      \
     EXPORT void __tsan_##name##bytes(void* p) { \
-        check; \
-        check_access(p, bytes, access, PC); \
+        check;                                  \
+        check_access(p, bytes, access, PC);     \
     }
-#define ON_ACCESS(bytes) \
-    ON_ONE(read, bytes, READ, check_aligned(p, bytes, PC)) \
-    ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, PC)) \
-    ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, PC)) \
+#define ON_ACCESS(bytes)                                              \
+    ON_ONE(read, bytes, READ, check_aligned(p, bytes, PC))            \
+    ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, PC))          \
+    ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, PC))   \
     ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, PC)) \
-    ON_ONE(unaligned_read, bytes, READ, ) \
+    ON_ONE(unaligned_read, bytes, READ, )                             \
     ON_ONE(unaligned_write, bytes, WRITE, )
 ON_ACCESS(1)
 ON_ACCESS(2)
@@ -300,10 +317,13 @@ struct Mismatch {  // its data go on with the right alignment
     uint8_t log_alignment;
 };
 EXPORT void __ubsan_handle_type_mismatch_v1(Mismatch* data, uint64_t pointer) {
-    mistake(MISALIGNED, &data->source, PC, "address %#llx is no multiple of %d", pointer, 1u << data->log_alignment);
+    mistake(MISALIGNED, &data->source, PC, "address %#llx is no multiple of %d", pointer,
+            1u << data->log_alignment);
 }
-#define ON_OVERFLOW(name, text) \
-    EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { mistake(ARITHMETIC, source, PC, text, 0); }
+#define ON_OVERFLOW(name, text)                                   \
+    EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { \
+        mistake(ARITHMETIC, source, PC, text, 0);                 \
+    }
 ON_OVERFLOW(add_overflow, "a signed sum does not fit its type")
 ON_OVERFLOW(sub_overflow, "a signed difference does not fit its type")
 ON_OVERFLOW(mul_overflow, "a signed product does not fit its type")
@@ -318,21 +338,24 @@ static T update(T* address, F next, const void* pc) {
     T before, after;
     __atomic_load(address, &before, __ATOMIC_RELAXED);
     do after = next(before);
-    while (!__atomic_compare_exchange(address, &before, &after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange(address, &before, &after, false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED));
     return before;
 }
-#define ATOMIC_FUNCTION(type, name, next) \
-    type name(type* address, type value) { return update(address, [=](type old) -> type { return next; }, PC); }
-#define ATOMIC_FUNCTIONS(type)                                      \
-    ATOMIC_FUNCTION(type, atomicAdd, old + value)                   \
-    ATOMIC_FUNCTION(type, atomicSub, old - value)                   \
-    ATOMIC_FUNCTION(type, atomicMin, value < old ? value : old)     \
-    ATOMIC_FUNCTION(type, atomicMax, old < value ? value : old)     \
-    ATOMIC_FUNCTION(type, atomicAnd, old & value)                   \
-    ATOMIC_FUNCTION(type, atomicOr, old | value)                    \
-    ATOMIC_FUNCTION(type, atomicXor, old ^ value)                   \
-    ATOMIC_FUNCTION(type, atomicExch, ((void)old, value))           \
-    type atomicCAS(type* address, type compare, type value) {       \
+#define ATOMIC_FUNCTION(type, name, next)                                   \
+    type name(type* address, type value) {                                  \
+        return update(address, [=](type old) -> type { return next; }, PC); \
+    }
+#define ATOMIC_FUNCTIONS(type)                                                              \
+    ATOMIC_FUNCTION(type, atomicAdd, old + value)                                           \
+    ATOMIC_FUNCTION(type, atomicSub, old - value)                                           \
+    ATOMIC_FUNCTION(type, atomicMin, value < old ? value : old)                             \
+    ATOMIC_FUNCTION(type, atomicMax, old < value ? value : old)                             \
+    ATOMIC_FUNCTION(type, atomicAnd, old& value)                                            \
+    ATOMIC_FUNCTION(type, atomicOr, old | value)                                            \
+    ATOMIC_FUNCTION(type, atomicXor, old ^ value)                                           \
+    ATOMIC_FUNCTION(type, atomicExch, ((void)old, value))                                   \
+    type atomicCAS(type* address, type compare, type value) {                               \
         return update(address, [=](type old) { return old == compare ? value : old; }, PC); \
     }
 ATOMIC_FUNCTIONS(int)

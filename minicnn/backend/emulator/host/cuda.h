@@ -120,7 +120,8 @@ T emu_from_lane(unsigned mask, T value, int source, EmuPlace at) {
     return value;
 }
 
-// A warp is cut into segments of `width` lanes; a source outside the own segment gives the own value.
+// A warp is cut into segments of `width` lanes; a source outside the own segment gives the own
+// value.
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = warpSize, EMU_HERE) {
     int first = emu_lane & ~(width - 1);
@@ -195,7 +196,9 @@ inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __mulhi(int a, int b) { return int((long long)a * b >> 32); }
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
+inline unsigned __umulhi(unsigned a, unsigned b) {
+    return unsigned((unsigned long long)a * b >> 32);
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
@@ -222,9 +225,9 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 using std::abs, std::isfinite, std::isinf, std::isnan, std::signbit;
-using std::ceil, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::fabs, std::floor, std::fma;
-using std::fmod, std::log, std::log1p, std::log2, std::pow, std::rint, std::round, std::sin;
-using std::sqrt, std::tanh, std::trunc;
+using std::ceil, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::fabs, std::floor;
+using std::fma, std::fmod, std::log, std::log1p, std::log2, std::pow, std::rint, std::round;
+using std::sin, std::sqrt, std::tanh, std::trunc;
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline float rsqrt(float x) { return rsqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
@@ -249,7 +252,7 @@ inline int __float2int_rd(float x) { return int(floorf(x)); }
 inline float __int2float_rn(int x) { return float(x); }
 inline float __uint2float_rn(unsigned x) { return float(x); }
 
-// How the launcher calls a kernel: args[i] points to a copy of argument i, and `signature` says what
+// How the launcher calls a kernel: args[i] points to a copy of argument i, and `describe` says what
 // it is taken for, one word an argument: "*f i" is (float*, int).
 
 template <class T> struct EmuType { static constexpr const char* code = "_"; };
@@ -275,7 +278,8 @@ template <auto kernel> struct EmuKernel;
 template <class... A, void (*kernel)(A...)>
 struct EmuKernel<kernel> {
     template <size_t... i>
-    __attribute__((no_sanitize("thread"))) static void call(void** args, std::index_sequence<i...>) {
+    __attribute__((no_sanitize("thread"))) static void call(void** args,
+                                                            std::index_sequence<i...>) {
         kernel(*static_cast<std::remove_cv_t<A>*>(args[i])...);
     }
     static void call(void** args) { call(args, std::index_sequence_for<A...>()); }

@@ -88,7 +88,8 @@ emu_switch:
 // crashes at once. The tops of the stacks are shifted against each other: equal distances would put
 // the busiest lines of all of them into the same few places of the cache.
 static char* new_stack() {
-    void* memory = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) abort();
     mprotect(memory, 4096, PROT_NONE);
     return static_cast<char*>(memory);
@@ -136,7 +137,8 @@ void prepare(Fiber* fiber, void (*entry)()) {
 
 void switch_to(Fiber* from, Fiber* to) {
     if (!from->stack_pointer) from->stack_pointer = new ucontext_t;
-    swapcontext(static_cast<ucontext_t*>(from->stack_pointer), static_cast<ucontext_t*>(to->stack_pointer));
+    swapcontext(static_cast<ucontext_t*>(from->stack_pointer),
+                static_cast<ucontext_t*>(to->stack_pointer));
 }
 
 #endif

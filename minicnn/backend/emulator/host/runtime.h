@@ -5,7 +5,7 @@
 //   check.cpp    looks at every access to memory in the checked mode
 //
 // A worker is a thread of the operating system. It takes one block after the other and runs the
-// block's CUDA threads as fibers: each goes on until it has to wait, then the worker takes the next.
+// block's CUDA threads as fibers: each goes on until it has to wait, and the worker takes the next.
 // A kernel that never waits needs one fiber alone.
 #pragma once
 

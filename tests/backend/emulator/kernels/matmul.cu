@@ -1,7 +1,8 @@
-// c = a b for square matrices of SIZE: a block of TILE x TILE threads computes a tile of c with each
-// thread PER x PER of its numbers in registers.
+// c = a b for square matrices of SIZE: a block of TILE x TILE threads computes a tile of c, each
+// thread PER x PER of its numbers, in registers.
 template <int TILE, int PER>
-__global__ void matmul(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c) {
+__global__ void matmul(const float* __restrict__ a, const float* __restrict__ b,
+                       float* __restrict__ c) {
     constexpr int EDGE = TILE * PER, DEPTH = TILE;
     __shared__ float rows[DEPTH][EDGE], columns[DEPTH][EDGE];
     float sum[PER][PER] = {};
@@ -16,7 +17,8 @@ __global__ void matmul(const float* __restrict__ a, const float* __restrict__ b,
 #pragma unroll
         for (int i = 0; i < DEPTH; i++)
             for (int p = 0; p < PER; p++)
-                for (int q = 0; q < PER; q++) sum[p][q] += rows[i][y + p * TILE] * columns[i][x + q * TILE];
+                for (int q = 0; q < PER; q++)
+                    sum[p][q] += rows[i][y + p * TILE] * columns[i][x + q * TILE];
         __syncthreads();
     }
     for (int p = 0; p < PER; p++)

@@ -1,4 +1,5 @@
 // Sums of the elements of x, one for each block: by a tree in shared memory, and by shuffles.
+using T = SCALAR;
 extern __shared__ __align__(16) unsigned char memory[];
 
 extern "C" __global__ void tree(const T* __restrict__ x, T* __restrict__ sums, int n) {
@@ -13,12 +14,13 @@ extern "C" __global__ void tree(const T* __restrict__ x, T* __restrict__ sums, i
 }
 
 __device__ T over_warp(T value) {
-    for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_down_sync(0xffffffffu, value, lanes);
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+        value += __shfl_down_sync(0xffffffffu, value, lanes);
     return value;
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
-shuffles(const T* __restrict__ x, T* __restrict__ sums, int n) {
+    shuffles(const T* __restrict__ x, T* __restrict__ sums, int n) {
     __shared__ T part[32];
     int i = blockIdx.x * blockDim.x + threadIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     T value = over_warp(i < n ? x[i] : T(0));
