@@ -1,0 +1,51 @@
+"""The primitives as launches of kernels/*.cu: the names and results of `backend.reference`.
+
+They work on CuPy's arrays, and on those of any other device that runs the kernels (launcher.py).
+"""
+
+from .conv import col2im, im2col
+from .dropout import dropout
+from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_forward,
+    avg_pool_backward,
+    avg_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    max_pool_gather,
+    max_unpool_backward,
+    max_unpool_forward,
+    stochastic_pool_forward,
+)
+from .softmax import (
+    log_softmax_backward,
+    log_softmax_forward,
+    softmax_backward,
+    softmax_forward,
+)
+
+__all__ = [
+    "adaptive_avg_pool_backward",
+    "adaptive_avg_pool_forward",
+    "adaptive_max_pool_forward",
+    "avg_pool_backward",
+    "avg_pool_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "col2im",
+    "dropout",
+    "im2col",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "max_pool_backward",
+    "max_pool_forward",
+    "max_pool_gather",
+    "max_unpool_backward",
+    "max_unpool_forward",
+    "softmax_backward",
+    "softmax_forward",
+    "stochastic_pool_forward",
+]

@@ -1,0 +1,83 @@
+"""Compiles kernels for a GPU with CuPy, once for each set of constants, and runs them there.
+
+CuPy is imported when the first device is made. It keeps what it compiled in a cache on disk, under
+a key that does not cover included headers; so every build is given a hash of all sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import sources
+
+
+@cache
+def device(index: int) -> CudaDevice:
+    """The GPU of that number, the same object each time."""
+    return CudaDevice(index)
+
+
+def options(constants: Mapping[str, int | str]) -> tuple[str, ...]:
+    """What a file is compiled with."""
+    return (
+        "-std=c++17",
+        f"-I{sources.folder()}",
+        f"-DSRC_HASH=0x{sources.source_hash()}",
+        *[f"-D{name}={value}" for name, value in sorted(constants.items())],
+    )
+
+
+class CudaDevice:
+    """A GPU, as launcher.py describes a device."""
+
+    def __init__(self, index: int) -> None:
+        import cupy
+
+        self.xp = cupy
+        self.index = index
+        self._modules: dict[Any, Any] = {}
+        self._kernels: dict[Any, Callable[..., None]] = {}
+
+    def __repr__(self) -> str:
+        return f"cuda:{self.index}"
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        """A new array on this GPU, its values not set."""
+        with self.xp.cuda.Device(self.index):
+            return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: Any, dtype: Any) -> Any:
+        """A new array of zeros on this GPU."""
+        with self.xp.cuda.Device(self.index):
+            return self.xp.zeros(shape, dtype)
+
+    def kernel(
+        self, file: str, name: str, constants: Mapping[str, int | str]
+    ) -> Callable[..., None]:
+        """The kernel `name` of kernels/`file`, to be called as kernel(grid, block, args)."""
+        key = (file, name, tuple(sorted(constants.items())))
+        if key not in self._kernels:
+            self._kernels[key] = self._compiled(*key)
+        return self._kernels[key]
+
+    def _compiled(self, file: str, name: str, constants: tuple[Any, ...]) -> Callable[..., None]:
+        gpu = self.xp.cuda.Device(self.index)
+        if (file, constants) not in self._modules:
+            code = (sources.folder() / file).read_text(encoding="utf-8")
+            self._modules[file, constants] = self.xp.RawModule(
+                code=code, options=options(dict(constants))
+            )
+        with gpu:
+            function = self._modules[file, constants].get_function(name)
+
+        def run(grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
+            # CuPy passes the address of what it is given: a null pointer is a number of 8 bytes.
+            passed = tuple([np.uintp(0) if a is None else a for a in args])
+            with gpu:
+                function(grid, block, passed, shared_mem=shared_mem)
+
+        return run

@@ -1,0 +1,267 @@
+"""Launches kernels, and checks every argument first: a GPU would take wrong ones without a word.
+
+A kernel runs on a *device*: an object with
+
+    xp                               the module whose functions take its arrays (cupy or numpy)
+    kernel(file, name, constants)    what is called as kernel(grid, block, args, shared_mem=0)
+    empty(shape, dtype), zeros(shape, dtype)
+
+It is the device of the arrays: a GPU (compiler.py) for CuPy's, and for any other type of array what
+its attribute `kernel_device` names. The checks are the same on each: dtypes, memory order, overlap,
+the range of numbers, and the sizes of grid and block, against what the .cu file declares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..geometry import ConvGeometry, Ints, PoolGeometry
+from . import sources
+from .sources import Parameter
+
+Constants = Mapping[str, int | str]
+
+LIMIT = 2**31  # indices are numbers of 32 bits
+_BLOCK_LIMITS, _GRID_LIMITS = (1024, 1024, 64), (2**31 - 1, 65535, 65535)
+_THREADS_LIMIT, _SHARED_LIMIT = 1024, 48 * 1024
+
+_TYPES: dict[str, type[np.generic]] = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "long long": np.int64,
+    "unsigned long long": np.uint64,
+    "unsigned char": np.uint8,
+}
+_SCALARS = {"f": "float", "d": "double"}  # by the dtype's character
+
+
+def device_of(x: Any) -> Any:
+    """The device that kernels on the array x run on.
+
+    Raises:
+        TypeError: no device runs kernels on arrays of this type.
+    """
+    device = getattr(x, "kernel_device", None)
+    if device is not None:
+        return device
+    if type(x).__module__.partition(".")[0] == "cupy":
+        from . import compiler
+
+        return compiler.device(int(x.device.id))
+    raise TypeError(f"no kernels run on arrays of type {type(x).__module__}.{type(x).__name__}")
+
+
+# Arguments of primitives
+
+
+def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[Any]:
+    """Arrays as kernels take them, from name=(array or None, its shape or None if any will do).
+
+    They come back in one dtype, float32 or float64 (float16 is computed in float32), and in the
+    order of their indices in memory; copied where they were not so.
+
+    Raises:
+        ValueError: an array of another shape, too many elements for 32-bit indices, or arrays on
+            different devices.
+        TypeError: dtypes that no kernel computes in, or something that is no array.
+    """
+    given = {name: x for name, (x, _) in arrays.items() if x is not None}
+    for name, x in given.items():
+        shape = arrays[name][1]
+        if shape is not None and tuple(x.shape) != tuple(shape):
+            raise ValueError(f"{function}: {name} expects shape {tuple(shape)}, got {x.shape}")
+    devices = {name: device_of(x) for name, x in given.items()}
+    if len({id(device) for device in devices.values()}) > 1:
+        raise ValueError(f"{function}: arrays on different devices: {devices}")
+    dtype = np.result_type(*[x.dtype for x in given.values()])
+    dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
+    if dtype.char not in _SCALARS:
+        raise TypeError(f"{function}: expects floating arrays of at most 64 bits, got {dtype}")
+    return [None if x is None else in_order(x.astype(dtype, copy=False)) for x, _ in arrays.values()]
+
+
+def in_order(x: Any) -> Any:
+    """x in the order of its indices in memory; x itself if it lies so."""
+    return x if x.flags.c_contiguous else x.copy(order="C")
+
+
+# Constants of kernels
+
+
+def scalar(dtype: Any) -> dict[str, str]:
+    """The constant that says what the arrays hold."""
+    return {"SCALAR": _SCALARS[np.dtype(dtype).char]}
+
+
+@lru_cache(maxsize=4096)
+def windows(geometry: ConvGeometry | PoolGeometry) -> dict[str, int]:
+    """The constants of kernels/windows.cuh for a geometry of one to three spatial axes."""
+    lows = [p if isinstance(p, int) else p[0] for p in geometry.padding]
+    columns = {
+        "SIZE": (geometry.size, 1),
+        "KERNEL": (geometry.kernel, 1),
+        "STRIDE": (geometry.stride, 1),
+        "PADDING": (lows, 0),
+        "DILATION": (geometry.dilation, 1),
+        "OUT": (geometry.out_size, 1),
+    }
+    return _lifted(columns)
+
+
+@lru_cache(maxsize=4096)
+def adaptive_windows(size: Ints, out_size: Ints) -> dict[str, int]:
+    """The same for windows that follow from the two sizes."""
+    return {**_lifted({"SIZE": (size, 1), "OUT": (out_size, 1)}), "ADAPTIVE": 1}
+
+
+def _lifted(columns: Mapping[str, tuple[Sequence[int], int]]) -> dict[str, int]:
+    """One constant for each axis D, H, W; axes that the image lacks get the value that is neutral."""
+    constants = {}
+    for name, (values, neutral) in columns.items():
+        if len(values) > 3:
+            raise ValueError(f"kernels take up to three spatial axes, got {len(values)}")
+        lifted = (neutral,) * (3 - len(values)) + tuple(values)
+        constants.update({f"{name}_{axis}": int(v) for axis, v in zip("DHW", lifted, strict=True)})
+    return constants
+
+
+# Launching
+
+
+def launch(
+    device: Any,
+    file: str,
+    name: str,
+    constants: Constants,
+    *,
+    threads: int | None = None,
+    grid: Ints | None = None,
+    **arguments: Any,
+) -> None:
+    """Runs kernel `name` of kernels/`file` with its arguments, by the names the kernel gives them.
+
+    Args:
+        device: that of the arrays.
+        constants: what the file is compiled with, SCALAR among them.
+        threads: as many threads as are needed, in blocks over one axis; none for 0. Or
+        grid: the number of blocks along each axis; none where one of them is 0.
+
+    The block is the file's constant THREADS, or else 256 threads.
+
+    Raises:
+        TypeError, ValueError: an argument is not what the kernel declares.
+    """
+    source = sources.read(file)
+    block = source.constants.get("THREADS", 256)
+    if grid is None:
+        grid = (-(-_checked_count(name, threads) // block),)
+    if 0 in grid:
+        return
+    args = checked_arguments(name, source.kernels[name], constants, arguments)
+    check_sizes(name, grid, (block,))
+    device.kernel(file, name, constants)(grid, (block,), args)
+
+
+def _checked_count(name: str, threads: int | None) -> int:
+    if threads is None or not 0 <= threads < LIMIT:
+        raise ValueError(f"{name}: expects fewer than 2^31 threads, got {threads}")
+    return threads
+
+
+def check_sizes(name: str, grid: Ints, block: Ints, shared_mem: int = 0) -> None:
+    """Raises ValueError for a grid, a block or shared memory that no GPU has."""
+    for what, sizes, limits in (("grid", grid, _GRID_LIMITS), ("block", block, _BLOCK_LIMITS)):
+        if not 1 <= len(sizes) <= 3 or any(
+            not 1 <= n <= limit for n, limit in zip(sizes, limits, strict=False)
+        ):
+            raise ValueError(f"{name}: {what} expects 1 to {limits} along its axes, got {sizes}")
+    if prod(block) > _THREADS_LIMIT:
+        raise ValueError(f"{name}: a block has at most {_THREADS_LIMIT} threads, got {block}")
+    if not 0 <= shared_mem <= _SHARED_LIMIT:
+        raise ValueError(f"{name}: a block has at most {_SHARED_LIMIT} bytes, got {shared_mem}")
+
+
+def checked_arguments(
+    name: str,
+    parameters: Sequence[Parameter],
+    constants: Constants,
+    arguments: Mapping[str, Any],
+) -> tuple[Any, ...]:
+    """The arguments in the kernel's order: arrays as they are, numbers in the type it declares.
+
+    Raises:
+        TypeError, ValueError: as `launch`.
+    """
+    declared = [p.name for p in parameters]
+    if set(declared) != set(arguments):
+        raise TypeError(f"{name}: takes {', '.join(declared)}, got {', '.join(arguments)}")
+    args = []
+    for p in parameters:
+        value = arguments[p.name]
+        c_type = str(constants["SCALAR"]) if p.type == "scalar" else p.type
+        if c_type not in _TYPES:
+            raise TypeError(f"{name}: {p.name} is declared as {c_type}, of which nothing is known")
+        check = _checked_array if p.is_pointer else _checked_number
+        args.append(check(f"{name}: {p.name}", p, np.dtype(_TYPES[c_type]), value))
+    _check_overlap(name, parameters, args)
+    return tuple(args)
+
+
+def _checked_array(where: str, p: Parameter, dtype: np.dtype, x: Any) -> Any:
+    if x is None:
+        if not p.is_optional:
+            raise TypeError(f"{where} expects an array, got None")
+        return None
+    if not hasattr(x, "flags") or not hasattr(x, "dtype") or isinstance(x, np.generic):
+        raise TypeError(f"{where} expects an array, got {type(x).__name__}")
+    if x.dtype != dtype or not x.dtype.isnative:
+        raise TypeError(f"{where} expects {dtype}, got {x.dtype}")
+    if not x.flags.c_contiguous:
+        raise ValueError(f"{where} expects its indices' order in memory, got strides {x.strides}")
+    if x.size >= LIMIT:
+        raise ValueError(f"{where} expects fewer than 2^31 elements, got {x.size}")
+    if p.is_written and not getattr(x.flags, "writeable", True):
+        raise ValueError(f"{where} is written, but the array is read-only")
+    if _address(x) % dtype.itemsize:
+        raise ValueError(f"{where} expects an address divisible by {dtype.itemsize}")
+    return x
+
+
+def _checked_number(where: str, p: Parameter, dtype: np.dtype, value: Any) -> np.generic:
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if dtype.kind == "f":
+        if not is_integer and not isinstance(value, (float, np.floating)):
+            raise TypeError(f"{where} expects a number, got {value!r}")
+        return dtype.type(value)
+    if not is_integer:
+        raise TypeError(f"{where} expects an integer, got {value!r}")
+    bounds = np.iinfo(dtype)
+    if not bounds.min <= int(value) <= bounds.max:
+        raise ValueError(f"{where} expects {bounds.min} to {bounds.max}, got {value}")
+    return dtype.type(value)
+
+
+def _address(x: Any) -> int:
+    interface = getattr(x, "__array_interface__", None)
+    return x.data.ptr if interface is None else interface["data"][0]
+
+
+def _check_overlap(name: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> None:
+    """__restrict__ promises the compiler that what is written lies apart from everything else."""
+    spans = [
+        (p, _address(x), _address(x) + x.nbytes)
+        for p, x in zip(parameters, args, strict=True)
+        if p.is_pointer and x is not None
+    ]
+    for p, start, stop in spans:
+        for other, other_start, other_stop in spans:
+            if p.is_written and p is not other and start < other_stop and other_start < stop:
+                raise ValueError(f"{name}: {p.name} is written and overlaps {other.name}")

@@ -1,0 +1,148 @@
+"""Batch normalisation: kernels/batchnorm.cu."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .launcher import Constants, device_of, launch, prepared, scalar
+
+_FILE = "batchnorm.cu"
+
+# A channel's values are cut into chunks of at least so many, one block each, until there are about
+# so many blocks: enough for every multiprocessor of a large GPU to have several.
+_CHUNK = 8192
+_BLOCKS = 1024
+
+
+def _cut(values: int, channels: int) -> tuple[int, int]:
+    """(how many chunks, how long) for channels of so many values."""
+    splits = max(1, min(-(-values // _CHUNK), _BLOCKS // max(channels, 1)))
+    chunk = -(-values // splits)
+    return -(-values // chunk), chunk
+
+
+def _constants(x: Any) -> Constants:
+    return {**scalar(x.dtype), "PLACES": max(prod(x.shape[2:]), 1)}
+
+
+def batch_norm_forward(
+    x: Any, weight: Any | None, bias: Any | None, eps: float
+) -> tuple[Any, Any, Any]:
+    """Normalises each channel over the batch and the positions, then scales and shifts it.
+
+        mean[c] = (sum over c of x) / M
+        var[c]  = (sum over c of (x - mean[c])^2) / M        (biased)
+        y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
+
+    x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), var (C,).
+    """
+    C = x.shape[1]
+    device, dtype = device_of(x), x.dtype
+    options = {"weight": (weight, (C,)), "bias": (bias, (C,))}
+    x, weight, bias = prepared("batch_norm_forward", x=(x, None), **options)
+    if x.size == 0:
+        zeros = [device.zeros((C,), _statistics(dtype)) for _ in range(2)]
+        return device.empty(x.shape, dtype), *zeros
+    values = x.size // C
+    splits, chunk = _cut(values, C)
+    means, m2s = [device.empty((C, splits), x.dtype) for _ in range(2)]
+    mean, var = [device.empty((C,), x.dtype) for _ in range(2)]
+    constants = _constants(x)
+    sizes = {"values": values, "channels": C, "chunk": chunk}
+    parts = {"means": means, "m2s": m2s}
+    kernel = "batch_norm_moments"
+    launch(device, _FILE, kernel, constants, grid=(C, splits), x=x, **parts, **sizes)
+    kernel, sizes = "batch_norm_combine_moments", {**sizes, "splits": splits}
+    launch(device, _FILE, kernel, constants, threads=C, mean=mean, var=var, **parts, **sizes)
+    y = _apply(device, x, weight, bias, mean, var, eps)
+    statistics = [a.astype(_statistics(dtype), copy=False) for a in (mean, var)]
+    return y.astype(dtype, copy=False), *statistics
+
+
+def batch_norm_inference(
+    x: Any, weight: Any | None, bias: Any | None, mean: Any, var: Any, eps: float
+) -> Any:
+    """y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c].
+
+    x (N,C,*); the given mean and var, and weight and bias or None, (C,); result like x.
+    """
+    C = (x.shape[1],)
+    device, dtype = device_of(x), x.dtype
+    arrays = prepared(
+        "batch_norm_inference",
+        x=(x, None),
+        weight=(weight, C),
+        bias=(bias, C),
+        mean=(mean, C),
+        var=(var, C),
+    )
+    return _apply(device, *arrays, eps).astype(dtype, copy=False)
+
+
+def _apply(device: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:
+    y = device.empty(x.shape, x.dtype)
+    launch(
+        device,
+        _FILE,
+        "batch_norm_apply",
+        _constants(x),
+        threads=x.size,
+        x=x,
+        weight=weight,
+        bias=bias,
+        mean=mean,
+        var=var,
+        eps=eps,
+        y=y,
+        channels=x.shape[1],
+        count=x.size,
+    )
+    return y
+
+
+def batch_norm_backward(
+    grad_y: Any, x: Any, weight: Any | None, mean: Any, inv_std: Any
+) -> tuple[Any, Any, Any]:
+    """The gradients of `batch_norm_forward`, where x reaches y on three paths: itself, mean, var.
+
+        x_hat = (x - mean[c]) * inv_std[c]
+        grad_b[c] = sum over c of grad_y
+        grad_w[c] = sum over c of grad_y * x_hat
+        grad_x = weight[c] * inv_std[c] * (grad_y - grad_b[c]/M - x_hat * grad_w[c]/M)
+
+    grad_y and x (N,C,*), the others (C,); results like x, (C,) and (C,), the latter two also where
+    there is no weight.
+    """
+    C = x.shape[1]
+    device, dtype = device_of(x), x.dtype
+    options = {"weight": (weight, (C,)), "mean": (mean, (C,)), "inv_std": (inv_std, (C,))}
+    grad_y, x, weight, mean, inv_std = prepared(
+        "batch_norm_backward", grad_y=(grad_y, x.shape), x=(x, None), **options
+    )
+    if x.size == 0:
+        zeros = [device.zeros((C,), _statistics(dtype)) for _ in range(2)]
+        return device.empty(x.shape, dtype), *zeros
+    values = x.size // C
+    splits, chunk = _cut(values, C)
+    grad_ws, grad_bs = [device.empty((C, splits), x.dtype) for _ in range(2)]
+    grad_w, grad_b = [device.empty((C,), x.dtype) for _ in range(2)]
+    grad_x = device.empty(x.shape, x.dtype)
+    constants = _constants(x)
+    arrays = {"grad_y": grad_y, "x": x, "mean": mean, "inv_std": inv_std}
+    parts, sums = {"grad_ws": grad_ws, "grad_bs": grad_bs}, {"grad_w": grad_w, "grad_b": grad_b}
+    sizes = {"values": values, "channels": C}
+    kernel, grid = "batch_norm_sums", (C, splits)
+    launch(device, _FILE, kernel, constants, grid=grid, **arrays, **parts, **sizes, chunk=chunk)
+    kernel, cuts = "batch_norm_combine_sums", {"channels": C, "splits": splits}
+    launch(device, _FILE, kernel, constants, threads=C, **parts, **sums, **cuts)
+    kernel, arrays = "batch_norm_grad_input", {**arrays, **sums, "weight": weight, "grad_x": grad_x}
+    launch(device, _FILE, kernel, constants, threads=x.size, **arrays, **sizes, count=x.size)
+    statistics = [a.astype(_statistics(dtype), copy=False) for a in (grad_w, grad_b)]
+    return grad_x.astype(dtype, copy=False), *statistics
+
+
+def _statistics(dtype: Any) -> np.dtype:
+    return np.result_type(dtype, np.float32)
