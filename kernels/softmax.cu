@@ -26,6 +26,7 @@
 
 // PER_LINE comes from the command line.
 constexpr int THREADS = 256;
+constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, sm_100 would spill
 
 template <class Op>
 __device__ inline scalar over_line(scalar value) {
@@ -64,7 +65,7 @@ __device__ inline scalar sum_of_exp(const scalar* x, const Line& line, int lengt
     return over_line<Sum>(sum);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     softmax_forward(const scalar* __restrict__ x, scalar* __restrict__ y, unsigned lines,
                     int length, unsigned inner) {
     Line line(lines, length, inner);
@@ -74,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (int a = line.lane; a < length; a += PER_LINE) y[line[a]] = exp(x[line[a]] - m) / sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     log_softmax_forward(const scalar* __restrict__ x, scalar* __restrict__ y, unsigned lines,
                         int length, unsigned inner) {
     Line line(lines, length, inner);
@@ -84,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (int a = line.lane; a < length; a += PER_LINE) y[line[a]] = (x[line[a]] - m) - log_sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     softmax_backward(const scalar* __restrict__ grad_y, const scalar* __restrict__ y,
                      scalar* __restrict__ grad_x, unsigned lines, int length, unsigned inner) {
     Line line(lines, length, inner);
@@ -96,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         grad_x[line[a]] = y[line[a]] * (grad_y[line[a]] - sum);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     log_softmax_backward(const scalar* __restrict__ grad_y, const scalar* __restrict__ y,
                          scalar* __restrict__ grad_x, unsigned lines, int length, unsigned inner) {
     Line line(lines, length, inner);

@@ -3,7 +3,7 @@
 They work on CuPy's arrays, and on those of any other device that runs the kernels (launcher.py).
 """
 
-from .conv import col2im, im2col
+from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .dropout import dropout
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .pool import (
@@ -36,6 +36,9 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference",
     "col2im",
+    "conv_forward",
+    "conv_grad_input",
+    "conv_grad_weight",
     "dropout",
     "im2col",
     "log_softmax_backward",

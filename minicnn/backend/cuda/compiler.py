@@ -6,7 +6,7 @@ a key that does not cover included headers; so every build is given a hash of al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -54,6 +54,15 @@ class CudaDevice:
         """A new array of zeros on this GPU."""
         with self.xp.cuda.Device(self.index):
             return self.xp.zeros(shape, dtype)
+
+    def asarray(self, x: Any) -> Any:
+        """A NumPy array's copy on this GPU."""
+        with self.xp.cuda.Device(self.index):
+            return self.xp.asarray(x)
+
+    def pointers(self, arrays: Sequence[Any]) -> Any:
+        """A table of the arrays' addresses. It does not keep the arrays alive."""
+        return self.asarray(np.array([x.data.ptr for x in arrays], np.uint64))
 
     def kernel(
         self, file: str, name: str, constants: Mapping[str, int | str]

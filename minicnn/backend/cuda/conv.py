@@ -1,12 +1,158 @@
-"""Convolution: kernels/im2col.cu."""
+"""Convolution: kernels/conv.cu, kernels/depthwise.cu and kernels/im2col.cu."""
 
 from __future__ import annotations
 
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ..geometry import ConvGeometry
-from .launcher import device_of, launch, prepared, scalar, windows
+from .launcher import Constants, device_of, launch, prepared, scalar, windows
+
+_FILE = "conv.cu"
+_DEPTHWISE = "depthwise.cu"
+
+_BLOCKS = 512  # enough for every multiprocessor of a large GPU to have several
+_CHUNK = 1024  # positions, at least, of a part of the weight gradient
+_TAPS = 64  # a depthwise weight gradient keeps its sums in registers, up to so many
+
+
+def _constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | str]:
+    F, C = geometry.w_shape[:2]
+    groups = {"GROUPS": geometry.groups, "GROUP_C": C, "GROUP_F": F // geometry.groups}
+    return {**scalar(dtype), **windows(geometry), **groups, "RELU": 0}
+
+
+def _tiles(rows: int, columns: int, dtype: Any) -> dict[str, int]:
+    """Tiles that a product of so many rows and columns fills, and shared memory holds."""
+    largest = 128 if dtype.itemsize == 4 else 64
+    tile_m, tile_n = [
+        next((t for t in (16, 32, 64) if t >= size), largest) for size in (rows, columns)
+    ]
+    # Large tiles fetch less, but must not leave multiprocessors idle.
+    while tile_m > 64 and _blocks(rows, columns, tile_m, tile_n) < _BLOCKS:
+        tile_m = tile_n = 64
+    return {"TILE_M": tile_m, "TILE_N": tile_n}
+
+
+def _blocks(rows: int, columns: int, tile_m: int, tile_n: int) -> int:
+    return -(-rows // tile_m) * -(-columns // tile_n)
+
+
+def _grid(rows: int, columns: int, tiles: Constants, depth: int) -> tuple[int, int, int]:
+    return -(-columns // int(tiles["TILE_N"])), -(-rows // int(tiles["TILE_M"])), depth
+
+
+def _is_depthwise(geometry: ConvGeometry) -> bool:
+    return geometry.w_shape[1] == 1 and geometry.groups > 1
+
+
+def _depthwise_constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | str]:
+    multiplier = geometry.out_channels // geometry.groups
+    return {**scalar(dtype), **windows(geometry), "MULTIPLIER": multiplier, "RELU": 0}
+
+
+def conv_forward(
+    x: Any, w: Any, b: Any | None, geometry: ConvGeometry, *, relu: bool = False
+) -> Any:
+    """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k]; max(0, that) with `relu`.
+
+    x (N,C,H,W), w (F,C/G,KH,KW), b (F,) or None; result (N,F,OH,OW).
+    """
+    device, dtype = device_of(x), np.result_type(x.dtype, w.dtype)
+    F, G = geometry.out_channels, geometry.groups
+    shapes = {"x": (x, geometry.x_shape), "w": (w, geometry.w_shape), "bias": (b, (F,))}
+    x, w, bias = prepared("conv_forward", **shapes)
+    y = device.empty(geometry.y_shape, x.dtype)
+    arrays = {"x": x, "w": w, "bias": bias, "y": y}
+    if _is_depthwise(geometry):
+        constants = {**_depthwise_constants(geometry, x.dtype), "RELU": int(relu)}
+        sizes = {"features": F, "count": y.size}
+        launch(
+            device, _DEPTHWISE, "depthwise_forward", constants, threads=y.size, **arrays, **sizes
+        )
+        return y.astype(dtype, copy=False)
+    rows, columns = F // G, geometry.batch * prod(geometry.out_size)
+    tiles = _tiles(rows, columns, x.dtype)
+    constants = {**_constants(geometry, x.dtype), **tiles, "RELU": int(relu)}
+    grid = _grid(rows, columns, tiles, G)
+    launch(device, _FILE, "conv_forward", constants, grid=grid, batch=geometry.batch, **arrays)
+    return y.astype(dtype, copy=False)
+
+
+def conv_grad_input(grad_y: Any, w: Any, geometry: ConvGeometry) -> Any:
+    """grad_x[n,c,h,k] = sum over f,p,q,i,j that read (h,k) of w[f,c,p,q] * grad_y[n,f,i,j].
+
+    grad_y (N,F,OH,OW), w (F,C/G,KH,KW); result (N,C,H,W).
+    """
+    device, dtype = device_of(grad_y), np.result_type(grad_y.dtype, w.dtype)
+    shapes = {"grad_y": (grad_y, geometry.y_shape), "w": (w, geometry.w_shape)}
+    grad_y, w = prepared("conv_grad_input", **shapes)
+    grad_x = device.empty(geometry.x_shape, grad_y.dtype)
+    arrays = {"grad_y": grad_y, "w": w, "grad_x": grad_x}
+    if _is_depthwise(geometry):
+        constants = _depthwise_constants(geometry, grad_y.dtype)
+        sizes = {"features": geometry.out_channels, "count": grad_x.size}
+        kernel, count = "depthwise_grad_input", grad_x.size
+        launch(device, _DEPTHWISE, kernel, constants, threads=count, **arrays, **sizes)
+        return grad_x.astype(dtype, copy=False)
+    rows, columns = geometry.w_shape[1], geometry.batch * prod(geometry.size)
+    tiles = _tiles(rows, columns, grad_y.dtype)
+    constants = {**_constants(geometry, grad_y.dtype), **tiles}
+    grid = _grid(rows, columns, tiles, geometry.groups)
+    launch(device, _FILE, "conv_grad_input", constants, grid=grid, batch=geometry.batch, **arrays)
+    return grad_x.astype(dtype, copy=False)
+
+
+def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
+    """grad_w[f,c,p,q] = sum over n,i,j of x[n,c,h,k] * grad_y[n,f,i,j].
+
+    x (N,C,H,W), grad_y (N,F,OH,OW); result (F,C/G,KH,KW).
+    """
+    device, dtype = device_of(x), np.result_type(x.dtype, grad_y.dtype)
+    shapes = {"x": (x, geometry.x_shape), "grad_y": (grad_y, geometry.y_shape)}
+    x, grad_y = prepared("conv_grad_weight", **shapes)
+    positions = geometry.batch * prod(geometry.out_size)
+    if positions == 0:
+        return device.zeros(geometry.w_shape, dtype)
+    F, G = geometry.out_channels, geometry.groups
+    if _is_depthwise(geometry) and prod(geometry.kernel) <= _TAPS:
+        splits, chunk = _cut(positions, F)
+        parts = device.empty((splits, *geometry.w_shape), x.dtype)
+        constants = _depthwise_constants(geometry, x.dtype)
+        sizes = {"features": F, "positions": positions, "chunk": chunk}
+        file, kernel, grid = _DEPTHWISE, "depthwise_grad_weight", (F, splits)
+    else:
+        rows, columns = F // G, prod(geometry.w_shape[1:])
+        tiles = _tiles(rows, columns, x.dtype)
+        splits, chunk = _cut(positions, G * prod(_grid(rows, columns, tiles, 1)))
+        parts = device.empty((splits, *geometry.w_shape), x.dtype)
+        constants = {**_constants(geometry, x.dtype), **tiles}
+        sizes = {"batch": geometry.batch, "splits": splits, "chunk": chunk}
+        file, kernel, grid = _FILE, "conv_grad_weight", _grid(rows, columns, tiles, G * splits)
+    launch(device, file, kernel, constants, grid=grid, x=x, grad_y=grad_y, parts=parts, **sizes)
+    return _sum(device, parts).astype(dtype, copy=False)
+
+
+def _cut(positions: int, blocks: int) -> tuple[int, int]:
+    """(how many parts, how long): until there are enough blocks, but no part is too short."""
+    splits = max(1, min(-(-positions // _CHUNK), _BLOCKS // blocks))
+    chunk = -(-positions // splits)
+    return -(-positions // chunk), chunk
+
+
+def _sum(device: Any, parts: Any) -> Any:
+    """The sum over the first axis."""
+    if parts.shape[0] == 1:
+        return parts[0]
+    total = device.empty(parts.shape[1:], parts.dtype)
+    sizes = {"splits": parts.shape[0], "count": total.size}
+    constants, count = scalar(parts.dtype), total.size
+    launch(
+        device, "parts.cu", "add_parts", constants, threads=count, parts=parts, sum=total, **sizes
+    )
+    return total
 
 
 def im2col(x: Any, geometry: ConvGeometry) -> Any:

@@ -5,10 +5,12 @@ A kernel runs on a *device*: an object with
     xp                               the module whose functions take its arrays (cupy or numpy)
     kernel(file, name, constants)    what is called as kernel(grid, block, args, shared_mem=0)
     empty(shape, dtype), zeros(shape, dtype)
+    asarray(x)                       a NumPy array's copy there
+    pointers(arrays)                 a table of arrays' addresses, for kernels that take one
 
-It is the device of the arrays: a GPU (compiler.py) for CuPy's, and for any other type of array what
-its attribute `kernel_device` names. The checks are the same on each: dtypes, memory order, overlap,
-the range of numbers, and the sizes of grid and block, against what the .cu file declares.
+It is the device of the arrays: a GPU (compiler.py) for CuPy's, the emulator for its own. The checks
+are the same on each: dtypes, memory order, overlap, the range of numbers, and the sizes of grid and
+block, against what the .cu file declares.
 """
 
 from __future__ import annotations
@@ -49,9 +51,9 @@ def device_of(x: Any) -> Any:
     Raises:
         TypeError: no device runs kernels on arrays of this type.
     """
-    device = getattr(x, "kernel_device", None)
-    if device is not None:
-        return device
+    emulator = sys.modules.get("minicnn.backend.emulator")
+    if emulator is not None and isinstance(x, emulator.EmulatedArray):
+        return emulator.current_device()
     if type(x).__module__.partition(".")[0] == "cupy":
         from . import compiler
 
@@ -207,6 +209,7 @@ def checked_arguments(
     for p in parameters:
         value = arguments[p.name]
         c_type = str(constants["SCALAR"]) if p.type == "scalar" else p.type
+        c_type = "unsigned long long" if p.is_table else c_type  # addresses
         if c_type not in _TYPES:
             raise TypeError(f"{name}: {p.name} is declared as {c_type}, of which nothing is known")
         check = _checked_array if p.is_pointer else _checked_number

@@ -6,7 +6,8 @@ What a kernel takes is written once, in its .cu file, and read from there:
                                       unsigned count)
 
 declares an array x that is read, an array cols that is written, both of the dtype that the constant
-SCALAR names, and a number of 32 bits. A pointer marked OPTIONAL may be null.
+SCALAR names, and a number of 32 bits. A pointer marked OPTIONAL may be null. `scalar* const* p` is
+a table of the addresses of arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _FOLDERS = (_HERE.parents[2] / "kernels", _HERE.parents[3] / "kernels")
 _KERNEL = re.compile(
     r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\)\s*\{'
 )
-_PARAMETER = re.compile(r"(?P<const>const )?(?P<type>[a-z ]*?\w)(?P<pointer>\*)? (?P<name>\w+)")
+_PARAMETER = re.compile(r"(?P<const>const )?(?P<type>[a-z ]*?\w)(?P<pointer>\*)?(?P<table> const\*)? (?P<name>\w+)")
 _CONSTANT = re.compile(r"^constexpr int (\w+) = (\d+);", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -36,6 +37,7 @@ class Parameter(NamedTuple):
     name: str
     type: str  # of C, or 'scalar', whose type the constant SCALAR names
     is_pointer: bool
+    is_table: bool  # of pointers
     is_written: bool
     is_optional: bool
 
@@ -99,6 +101,9 @@ def _parameters(kernel: str, text: str) -> tuple[Parameter, ...]:
         if match is None:
             raise ValueError(f"{kernel}: cannot read the parameter {declared.strip()!r}")
         is_pointer = match["pointer"] is not None
-        is_written = is_pointer and match["const"] is None
-        found.append(Parameter(match["name"], match["type"], is_pointer, is_written, is_optional))
+        is_table = match["table"] is not None
+        is_written = is_pointer and not is_table and match["const"] is None
+        found.append(
+            Parameter(match["name"], match["type"], is_pointer, is_table, is_written, is_optional)
+        )
     return tuple(found)
