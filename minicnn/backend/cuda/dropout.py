@@ -24,7 +24,9 @@ def dropout(x: Any, p: float, key: int, mask_shape: tuple[int, ...]) -> Any:
     launch_ = (device, "dropout.cu")
     if tuple(x.shape) == tuple(mask_shape):
         y = device.empty(x.shape, x.dtype)
-        launch(*launch_, "dropout", constants, grid=grid, x=x, y=y, scale=scale, count=count, **words)
+        launch(
+            *launch_, "dropout", constants, grid=grid, x=x, y=y, scale=scale, count=count, **words
+        )
         return y.astype(dtype, copy=False)
     mask = device.empty(tuple(mask_shape), x.dtype)
     launch(*launch_, "dropout_mask", constants, grid=grid, mask=mask, count=count, **words)

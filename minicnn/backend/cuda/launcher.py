@@ -87,7 +87,9 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
     dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
     if dtype.char not in _SCALARS:
         raise TypeError(f"{function}: expects floating arrays of at most 64 bits, got {dtype}")
-    return [None if x is None else in_order(x.astype(dtype, copy=False)) for x, _ in arrays.values()]
+    return [
+        None if x is None else in_order(x.astype(dtype, copy=False)) for x, _ in arrays.values()
+    ]
 
 
 def in_order(x: Any) -> Any:

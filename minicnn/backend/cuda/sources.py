@@ -26,7 +26,9 @@ _FOLDERS = (_HERE.parents[2] / "kernels", _HERE.parents[3] / "kernels")
 _KERNEL = re.compile(
     r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\)\s*\{'
 )
-_PARAMETER = re.compile(r"(?P<const>const )?(?P<type>[a-z ]*?\w)(?P<pointer>\*)?(?P<table> const\*)? (?P<name>\w+)")
+_PARAMETER = re.compile(
+    r"(?P<const>const )?(?P<type>[a-z ]*?\w)(?P<pointer>\*)?(?P<table> const\*)? (?P<name>\w+)"
+)
 _CONSTANT = re.compile(r"^constexpr int (\w+) = (\d+);", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 

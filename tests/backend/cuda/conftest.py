@@ -48,9 +48,7 @@ class Both:
         there = [self._device.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
         results = function(*there, **options)
         results = results if isinstance(results, tuple) else (results,)
-        return [
-            np.asarray(r.get() if hasattr(r, "get") else r).view(np.ndarray) for r in results
-        ]
+        return [np.asarray(r.get() if hasattr(r, "get") else r).view(np.ndarray) for r in results]
 
     def __call__(
         self, name: str, *arguments: Any, **options: Any
