@@ -20,11 +20,11 @@ _TAPS = 64  # a depthwise weight gradient keeps its sums in registers, up to so 
 
 def _constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | str]:
     F, C = geometry.w_shape[:2]
-    groups = {"GROUPS": geometry.groups, "GROUP_C": C, "GROUP_F": F // geometry.groups}
+    groups: Constants = {"GROUPS": geometry.groups, "GROUP_C": C, "GROUP_F": F // geometry.groups}
     return {**scalar(dtype), **windows(geometry), **groups, "RELU": 0}
 
 
-def _tiles(rows: int, columns: int, dtype: Any) -> dict[str, int]:
+def _tiles(rows: int, columns: int, dtype: Any) -> dict[str, int | str]:
     """Tiles that a product of so many rows and columns fills, and shared memory holds."""
     largest = 128 if dtype.itemsize == 4 else 64
     tile_m, tile_n = [
@@ -122,7 +122,7 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
         parts = device.empty((splits, *geometry.w_shape), x.dtype)
         constants = _depthwise_constants(geometry, x.dtype)
         sizes = {"features": F, "positions": positions, "chunk": chunk}
-        file, kernel, grid = _DEPTHWISE, "depthwise_grad_weight", (F, splits)
+        file, kernel, grid = _DEPTHWISE, "depthwise_grad_weight", (F, splits, 1)
     else:
         rows, columns = F // G, prod(geometry.w_shape[1:])
         tiles = _tiles(rows, columns, x.dtype)

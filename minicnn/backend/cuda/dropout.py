@@ -17,17 +17,14 @@ def dropout(x: Any, p: float, key: int, mask_shape: tuple[int, ...]) -> Any:
     """
     device, dtype = device_of(x), x.dtype
     [x] = prepared("dropout", x=(x, None))
-    words = {"key": key, "threshold": round(p * 2**32)}
-    scale = 1 / (1 - p) if p < 1 else 0.0
     count = prod(mask_shape)
+    random = {"key": key, "threshold": round(p * 2**32), "count": count}
+    scale = 1 / (1 - p) if p < 1 else 0.0
     constants, grid = scalar(x.dtype), (-(-count // _TILE),)
-    launch_ = (device, "dropout.cu")
     if tuple(x.shape) == tuple(mask_shape):
-        y = device.empty(x.shape, x.dtype)
-        launch(
-            *launch_, "dropout", constants, grid=grid, x=x, y=y, scale=scale, count=count, **words
-        )
-        return y.astype(dtype, copy=False)
-    mask = device.empty(tuple(mask_shape), x.dtype)
-    launch(*launch_, "dropout_mask", constants, grid=grid, mask=mask, count=count, **words)
-    return (x * mask * x.dtype.type(scale)).astype(dtype, copy=False)
+        arguments: dict[str, Any] = {"x": x, "y": device.empty(x.shape, x.dtype), **random}
+        launch(device, "dropout.cu", "dropout", constants, grid=grid, scale=scale, **arguments)
+        return arguments["y"].astype(dtype, copy=False)
+    arguments = {"mask": device.empty(tuple(mask_shape), x.dtype), **random}
+    launch(device, "dropout.cu", "dropout_mask", constants, grid=grid, **arguments)
+    return (x * arguments["mask"] * x.dtype.type(scale)).astype(dtype, copy=False)

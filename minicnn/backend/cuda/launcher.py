@@ -100,13 +100,13 @@ def in_order(x: Any) -> Any:
 # Constants of kernels
 
 
-def scalar(dtype: Any) -> dict[str, str]:
+def scalar(dtype: Any) -> dict[str, int | str]:
     """The constant that says what the arrays hold."""
     return {"SCALAR": _SCALARS[np.dtype(dtype).char]}
 
 
 @lru_cache(maxsize=4096)
-def windows(geometry: ConvGeometry | PoolGeometry) -> dict[str, int]:
+def windows(geometry: ConvGeometry | PoolGeometry) -> dict[str, int | str]:
     """The constants of kernels/windows.cuh for a geometry of one to three spatial axes."""
     lows = [p if isinstance(p, int) else p[0] for p in geometry.padding]
     columns = {
@@ -121,14 +121,14 @@ def windows(geometry: ConvGeometry | PoolGeometry) -> dict[str, int]:
 
 
 @lru_cache(maxsize=4096)
-def adaptive_windows(size: Ints, out_size: Ints) -> dict[str, int]:
+def adaptive_windows(size: Ints, out_size: Ints) -> dict[str, int | str]:
     """The same for windows that follow from the two sizes."""
     return {**_lifted({"SIZE": (size, 1), "OUT": (out_size, 1)}), "ADAPTIVE": 1}
 
 
-def _lifted(columns: Mapping[str, tuple[Sequence[int], int]]) -> dict[str, int]:
-    """One constant for each axis D, H, W; axes that the image lacks get the value that is neutral."""
-    constants = {}
+def _lifted(columns: Mapping[str, tuple[Sequence[int], int]]) -> dict[str, int | str]:
+    """One constant for each axis D, H, W; axes that the image lacks get the neutral value."""
+    constants: dict[str, int | str] = {}
     for name, (values, neutral) in columns.items():
         if len(values) > 3:
             raise ValueError(f"kernels take up to three spatial axes, got {len(values)}")

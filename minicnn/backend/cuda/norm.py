@@ -71,7 +71,7 @@ def batch_norm_inference(
     """
     C = (x.shape[1],)
     device, dtype = device_of(x), x.dtype
-    arrays = prepared(
+    x, weight, bias, mean, var = prepared(
         "batch_norm_inference",
         x=(x, None),
         weight=(weight, C),
@@ -79,7 +79,7 @@ def batch_norm_inference(
         mean=(mean, C),
         var=(var, C),
     )
-    return _apply(device, *arrays, eps).astype(dtype, copy=False)
+    return _apply(device, x, weight, bias, mean, var, eps).astype(dtype, copy=False)
 
 
 def _apply(device: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..geometry import Ints, PoolGeometry
-from .launcher import adaptive_windows, device_of, in_order, launch, prepared, scalar, windows
+from .launcher import (
+    Constants,
+    adaptive_windows,
+    device_of,
+    in_order,
+    launch,
+    prepared,
+    scalar,
+    windows,
+)
 
 _FILE = "pool.cu"
 
@@ -53,7 +61,7 @@ def adaptive_max_pool_forward(x: Any, out_size: Ints) -> tuple[Any, Any]:
 
 
 def _max_pool(
-    function: str, x: Any, x_shape: Ints, y_shape: Ints, where: Mapping[str, int]
+    function: str, x: Any, x_shape: Ints, y_shape: Ints, where: Constants
 ) -> tuple[Any, Any]:
     device, dtype = device_of(x), x.dtype
     [x] = prepared(function, x=(x, x_shape))
@@ -221,16 +229,14 @@ def adaptive_avg_pool_backward(grad_y: Any, x_shape: Ints) -> Any:
     return _avg_backward("adaptive_avg_pool_backward", grad_y, y_shape, tuple(x_shape), where)
 
 
-def _divisor(count_include_pad: bool, divisor_override: int | None) -> dict[str, int]:
+def _divisor(count_include_pad: bool, divisor_override: int | None) -> Constants:
     """The constants for what sums are divided by."""
     if divisor_override is not None:
         return {"DIVISOR": int(divisor_override)}
     return {"COUNT_PADDING": int(count_include_pad)}
 
 
-def _avg_forward(
-    function: str, x: Any, x_shape: Ints, y_shape: Ints, where: Mapping[str, int]
-) -> Any:
+def _avg_forward(function: str, x: Any, x_shape: Ints, y_shape: Ints, where: Constants) -> Any:
     device, dtype = device_of(x), x.dtype
     [x] = prepared(function, x=(x, x_shape))
     y = device.empty(y_shape, x.dtype)
@@ -241,7 +247,7 @@ def _avg_forward(
 
 
 def _avg_backward(
-    function: str, grad_y: Any, y_shape: Ints, x_shape: Ints, where: Mapping[str, int]
+    function: str, grad_y: Any, y_shape: Ints, x_shape: Ints, where: Constants
 ) -> Any:
     device, dtype = device_of(grad_y), grad_y.dtype
     [grad_y] = prepared(function, grad_y=(grad_y, y_shape))

@@ -31,12 +31,9 @@ def test_every_file_has_an_instance():
 def test_no_spills(arch, tmp_path):
     for file, word, constants in instances():
         options = [f"-D{name}={value}" for name, value in constants.items()]
-        run = subprocess.run(
-            [NVCC, "-cubin", f"-arch={arch}", "-std=c++17", "--ptxas-options=-v", "-Werror"]
-            + ["all-warnings", *options, str(sources.folder() / file), "-o", str(tmp_path / "out")],
-            capture_output=True,
-            text=True,
-        )
+        command = [NVCC, "-cubin", f"-arch={arch}", "-std=c++17", *options, "--ptxas-options=-v"]
+        command += ["-Werror", "all-warnings", "-o", tmp_path / "out", sources.folder() / file]
+        run = subprocess.run(command, capture_output=True, text=True)
         assert run.returncode == 0, f"{file} ({word}): {run.stderr}"
         found = [match.groupdict(default="0") for match in USED.finditer(run.stderr)]
         assert {entry["kernel"] for entry in found} == set(sources.read(file).kernels)

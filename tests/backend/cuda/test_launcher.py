@@ -35,7 +35,7 @@ def test_what_a_file_declares():
     assert PARAMETERS.constants == {"THREADS": 128}
     [(name, parameters)] = PARAMETERS.kernels.items()
     assert name == "k"
-    assert [p.name for p in parameters] == "x y w count shift eps key table".split()
+    assert [p.name for p in parameters] == ["x", "y", "w", "count", "shift", "eps", "key", "table"]
     assert [p.name for p in parameters if p.is_written] == ["y"]
     assert [p.name for p in parameters if p.is_optional] == ["w"]
     assert [p.name for p in parameters if p.is_table] == ["table"]
@@ -49,7 +49,7 @@ def test_what_a_file_declares():
     ],
 )
 def test_declarations_that_are_not_understood(text):
-    with pytest.raises(ValueError, match="cannot read the parameter|is not written as"):
+    with pytest.raises(ValueError, match=r"cannot read the parameter|is not written as"):
         sources.parse(text)
 
 
@@ -132,7 +132,7 @@ def test_primitives_name_what_is_wrong(device):
     x, w = device.zeros((1, 2, 5, 5), np.float32), device.zeros((3, 2, 3, 3), np.float32)
     with pytest.raises(ValueError, match=r"conv_forward: x expects shape \(1, 2, 5, 5\), got"):
         cuda.conv_forward(x[:, :1], w, None, geometry)
-    with pytest.raises(TypeError, match="conv_forward: expects floating arrays .* got int64"):
+    with pytest.raises(TypeError, match=r"conv_forward: expects floating arrays .* got int64"):
         cuda.conv_forward(x.astype(np.int64), w.astype(np.int64), None, geometry)
     pool = PoolGeometry.of((1, 2, 5, 5), 2)
     y, indices = cuda.max_pool_forward(x, pool)
