@@ -5,7 +5,15 @@ They work on CuPy's arrays, and on those of any other device that runs the kerne
 
 from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .dropout import dropout
-from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .matmul import matmul
+from .norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    channel_sums,
+    rms_norm_backward,
+    rms_norm_forward,
+)
 from .pool import (
     adaptive_avg_pool_backward,
     adaptive_avg_pool_forward,
@@ -19,12 +27,14 @@ from .pool import (
     max_unpool_forward,
     stochastic_pool_forward,
 )
+from .resample import resample
 from .softmax import (
     log_softmax_backward,
     log_softmax_forward,
     softmax_backward,
     softmax_forward,
 )
+from .special import erf, erfc
 
 __all__ = [
     "adaptive_avg_pool_backward",
@@ -35,19 +45,26 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "channel_sums",
     "col2im",
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",
     "dropout",
+    "erf",
+    "erfc",
     "im2col",
     "log_softmax_backward",
     "log_softmax_forward",
+    "matmul",
     "max_pool_backward",
     "max_pool_forward",
     "max_pool_gather",
     "max_unpool_backward",
     "max_unpool_forward",
+    "resample",
+    "rms_norm_backward",
+    "rms_norm_forward",
     "softmax_backward",
     "softmax_forward",
     "stochastic_pool_forward",

@@ -33,6 +33,8 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
     yield "dropout.cu", "", {}
     yield "optim.cu", "", {}
     yield "parts.cu", "", {}
+    yield "resample.cu", "", {}
+    yield "special.cu", "", {}
     channels = {"GROUPS": 1, "GROUP_C": 64, "GROUP_F": 64, "RELU": 1}
     largest = 128 if number == "float" else 64
     for m, n in ((16, 16), (16, 64), (64, 64), (largest, largest)):

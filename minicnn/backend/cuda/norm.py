@@ -1,4 +1,4 @@
-"""Batch normalisation: kernels/batchnorm.cu."""
+"""Batch normalisation: kernels/batchnorm.cu. Others in the library's own functions."""
 
 from __future__ import annotations
 
@@ -146,3 +146,50 @@ def batch_norm_backward(
 
 def _statistics(dtype: Any) -> np.dtype:
     return np.result_type(dtype, np.float32)
+
+
+# Root mean square and local response normalisation
+
+
+def rms_norm_forward(x: Any, weight: Any | None, eps: float) -> tuple[Any, Any]:
+    """y = x * r * weight, r = 1 / sqrt(mean square of the row + eps).
+
+    x (N,C), weight (C,) or None; y like x, r (N,).
+    """
+    dtype, C = x.dtype, x.shape[1]
+    x, weight = prepared("rms_norm_forward", x=(x, None), weight=(weight, (C,)))
+    r = ((x * x).sum(axis=1) / max(1, C) + x.dtype.type(eps)) ** x.dtype.type(-0.5)
+    y = x * r[:, None] if weight is None else x * r[:, None] * weight
+    return y.astype(dtype, copy=False), r
+
+
+def rms_norm_backward(grad_y: Any, x: Any, weight: Any | None, r: Any) -> tuple[Any, Any]:
+    """grad_x (like x), grad_w (C,) of `rms_norm_forward`.
+
+    With x_hat = x * r and g = weight * grad_y, grad_w = sum over n of grad_y * x_hat and
+
+        grad_x = r * (g - x_hat * (sum over c of g * x_hat) / C).
+    """
+    dtype, (N, C) = x.dtype, x.shape
+    options = {"weight": (weight, (C,)), "r": (r, (N,))}
+    g, x, weight, r = prepared(
+        "rms_norm_backward", grad_y=(grad_y, x.shape), x=(x, None), **options
+    )
+    x_hat = x * r[:, None]
+    grad_w = (g * x_hat).sum(axis=0)
+    g = g if weight is None else g * weight
+    along = (g * x_hat).sum(axis=1) / max(1, C)
+    grad_x = (g - x_hat * along[:, None]) * r[:, None]
+    return grad_x.astype(dtype, copy=False), grad_w
+
+
+def channel_sums(x: Any, before: int, after: int) -> Any:
+    """y[:,c] = sum of x[:,d] over c - before <= d <= c + after; x (N,C,*), y like x."""
+    dtype, C = x.dtype, x.shape[1]
+    [x] = prepared("channel_sums", x=(x, None))
+    y = x.copy()
+    for step in range(1, min(after, C - 1) + 1):
+        y[:, :-step] += x[:, step:]
+    for step in range(1, min(before, C - 1) + 1):
+        y[:, step:] += x[:, :-step]
+    return y.astype(dtype, copy=False)

@@ -53,3 +53,16 @@ def test_the_same_bits_each_time(both, normal):
         first, both.on_device(cuda.batch_norm_forward, x, None, None, 1e-5), strict=True
     ):
         np.testing.assert_array_equal(result, again)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (0, 4)])
+def test_rms_norm(both, normal, shape, affine):
+    x, weight = normal(shape), normal(shape[1]) if affine else None
+    _, r = both.close("rms_norm_forward", x, weight, 1e-6)
+    both.close("rms_norm_backward", normal(shape), x, weight, r, ulps=64)
+
+
+def test_channel_sums(both, integers):
+    both.equal("channel_sums", integers((2, 5, 3, 2)), 1, 2)
+    both.equal("channel_sums", integers((2, 2, 3)), 4, 3)
