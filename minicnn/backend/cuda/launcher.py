@@ -33,14 +33,19 @@ LIMIT = 2**31  # indices are numbers of 32 bits
 _BLOCK_LIMITS, _GRID_LIMITS = (1024, 1024, 64), (2**31 - 1, 65535, 65535)
 _THREADS_LIMIT, _SHARED_LIMIT = 1024, 48 * 1024
 
-_TYPES: dict[str, type[np.generic]] = {
-    "float": np.float32,
-    "double": np.float64,
-    "int": np.int32,
-    "unsigned": np.uint32,
-    "long long": np.int64,
-    "unsigned long long": np.uint64,
-    "unsigned char": np.uint8,
+TYPES: dict[str, np.dtype] = {
+    "float": np.dtype(np.float32),
+    "double": np.dtype(np.float64),
+    "int": np.dtype(np.int32),
+    "unsigned": np.dtype(np.uint32),
+    "long long": np.dtype(np.int64),
+    "unsigned long long": np.dtype(np.uint64),
+    "unsigned char": np.dtype(np.uint8),
+}
+_BOUNDS: dict[str, tuple[int, int]] = {
+    name: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for name, dtype in TYPES.items()
+    if dtype.kind in "iu"
 }
 _SCALARS = {"f": "float", "d": "double"}  # by the dtype's character
 
@@ -71,8 +76,7 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
     order of their indices in memory; copied where they were not so.
 
     Raises:
-        ValueError: an array of another shape, too many elements for 32-bit indices, or arrays on
-            different devices.
+        ValueError: an array of another shape, or arrays on different devices.
         TypeError: dtypes that no kernel computes in, or something that is no array.
     """
     given = {name: x for name, (x, _) in arrays.items() if x is not None}
@@ -204,69 +208,68 @@ def checked_arguments(
     Raises:
         TypeError, ValueError: as `launch`.
     """
-    declared = [p.name for p in parameters]
-    if set(declared) != set(arguments):
-        raise TypeError(f"{name}: takes {', '.join(declared)}, got {', '.join(arguments)}")
-    args = []
+    if len(parameters) != len(arguments) or any(p.name not in arguments for p in parameters):
+        declared = ", ".join(p.name for p in parameters)
+        raise TypeError(f"{name}: takes {declared}, got {', '.join(arguments)}")
+    args, spans = [], []
     for p in parameters:
         value = arguments[p.name]
         c_type = str(constants["SCALAR"]) if p.type == "scalar" else p.type
         c_type = "unsigned long long" if p.is_table else c_type  # addresses
-        if c_type not in _TYPES:
-            raise TypeError(f"{name}: {p.name} is declared as {c_type}, of which nothing is known")
-        check = _checked_array if p.is_pointer else _checked_number
-        args.append(check(f"{name}: {p.name}", p, np.dtype(_TYPES[c_type]), value))
-    _check_overlap(name, parameters, args)
+        if not p.is_pointer:
+            value = _checked_number(name, p, c_type, value)
+        elif value is not None:
+            start = _checked_address(name, p, TYPES[c_type], value)
+            spans.append((p, start, start + value.nbytes))
+        elif not p.is_optional:
+            raise TypeError(f"{name}: {p.name} expects an array, got None")
+        args.append(value)
+    _check_overlap(name, spans)
     return tuple(args)
 
 
-def _checked_array(where: str, p: Parameter, dtype: np.dtype, x: Any) -> Any:
-    if x is None:
-        if not p.is_optional:
-            raise TypeError(f"{where} expects an array, got None")
-        return None
-    if not hasattr(x, "flags") or not hasattr(x, "dtype") or isinstance(x, np.generic):
+def _checked_address(name: str, p: Parameter, dtype: np.dtype, x: Any) -> int:
+    """The address of an array that is what the kernel declares."""
+    where = f"{name}: {p.name}"
+    if not hasattr(x, "flags") or not hasattr(x, "strides") or isinstance(x, np.generic):
         raise TypeError(f"{where} expects an array, got {type(x).__name__}")
-    if x.dtype != dtype or not x.dtype.isnative:
+    if x.dtype != dtype:
         raise TypeError(f"{where} expects {dtype}, got {x.dtype}")
     if not x.flags.c_contiguous:
         raise ValueError(f"{where} expects its indices' order in memory, got strides {x.strides}")
     if x.size >= LIMIT:
         raise ValueError(f"{where} expects fewer than 2^31 elements, got {x.size}")
-    if p.is_written and not getattr(x.flags, "writeable", True):
-        raise ValueError(f"{where} is written, but the array is read-only")
-    if _address(x) % dtype.itemsize:
+    if isinstance(x, np.ndarray):
+        if p.is_written and not x.flags.writeable:
+            raise ValueError(f"{where} is written, but the array is read-only")
+        address = x.__array_interface__["data"][0]
+    else:
+        address = x.data.ptr
+    if address % dtype.itemsize:
         raise ValueError(f"{where} expects an address divisible by {dtype.itemsize}")
-    return x
+    return address
 
 
-def _checked_number(where: str, p: Parameter, dtype: np.dtype, value: Any) -> np.generic:
+def _checked_number(name: str, p: Parameter, c_type: str, value: Any) -> np.generic:
+    dtype = TYPES[c_type]
     is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if dtype.kind == "f":
         if not is_integer and not isinstance(value, (float, np.floating)):
-            raise TypeError(f"{where} expects a number, got {value!r}")
+            raise TypeError(f"{name}: {p.name} expects a number, got {value!r}")
         return dtype.type(value)
     if not is_integer:
-        raise TypeError(f"{where} expects an integer, got {value!r}")
-    bounds = np.iinfo(dtype)
-    if not bounds.min <= int(value) <= bounds.max:
-        raise ValueError(f"{where} expects {bounds.min} to {bounds.max}, got {value}")
+        raise TypeError(f"{name}: {p.name} expects an integer, got {value!r}")
+    lowest, highest = _BOUNDS[c_type]
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name}: {p.name} expects {lowest} to {highest}, got {value}")
     return dtype.type(value)
 
 
-def _address(x: Any) -> int:
-    interface = getattr(x, "__array_interface__", None)
-    return x.data.ptr if interface is None else interface["data"][0]
-
-
-def _check_overlap(name: str, parameters: Sequence[Parameter], args: Sequence[Any]) -> None:
+def _check_overlap(name: str, spans: Sequence[tuple[Parameter, int, int]]) -> None:
     """__restrict__ promises the compiler that what is written lies apart from everything else."""
-    spans = [
-        (p, _address(x), _address(x) + x.nbytes)
-        for p, x in zip(parameters, args, strict=True)
-        if p.is_pointer and x is not None
-    ]
     for p, start, stop in spans:
+        if not p.is_written:
+            continue
         for other, other_start, other_stop in spans:
-            if p.is_written and p is not other and start < other_stop and other_start < stop:
+            if start < other_stop and other_start < stop and p is not other:
                 raise ValueError(f"{name}: {p.name} is written and overlaps {other.name}")

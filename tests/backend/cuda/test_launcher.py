@@ -57,7 +57,10 @@ def test_every_kernel_file_is_understood():
     files = sorted(path.name for path in sources.folder().glob("*.cu"))
     assert files
     for file in files:
-        assert sources.read(file).kernels
+        kernels = sources.read(file).kernels
+        assert kernels
+        types = {p.type for parameters in kernels.values() for p in parameters} - {"scalar"}
+        assert types <= set(launcher.TYPES), file
 
 
 def test_numbers_come_in_the_declared_types():
