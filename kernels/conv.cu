@@ -19,11 +19,12 @@
 // Index map. Block (blockIdx.x, blockIdx.y, blockIdx.z) computes the TILE_N columns from
 // blockIdx.x*TILE_N, the TILE_M rows from blockIdx.y*TILE_M, of group blockIdx.z (grad_weight: of
 // group blockIdx.z / splits, and of s only part blockIdx.z % splits). Its 16 x 16 threads each hold
-// PER_M x PER_N sums in registers: thread (ty, tx) those of rows ty*PER_M .. and columns
-// tx*PER_N ... . Slices of TILE_K values of s of A and B go through shared memory: while the threads
-// multiply one slice they already fetch the next, so each element fetched serves 16*PER_M or
-// 16*PER_N products. A sum runs over s in ascending order, whatever the launch; the parts of
-// grad_weight are added by parts.cu, in order. No atomics: the same input, the same bits.
+// PER_M x PER_N sums in registers: thread (ty, tx) those of rows ty*PER_M .. ty*PER_M + PER_M - 1
+// and of PER_N columns, in runs of four from tx*4, 64 + tx*4, ... . Slices of TILE_K values of s of
+// A and B go through shared memory: while the threads multiply one slice they already fetch the
+// next, so each element fetched serves TILE_M or TILE_N products. A sum runs over s in ascending
+// order, whatever the launch; the parts of grad_weight are added by parts.cu, in order. No atomics:
+// the same input, the same bits.
 //
 // Bytes moved. B is fetched once for each TILE_M rows and A once for each TILE_N columns, against
 // once in the minimum; what overlaps between windows comes from the caches. At TILE 128 that is one
@@ -38,7 +39,9 @@ constexpr int THREADS = 256;
 constexpr int SIDE = 16;  // the threads of a block, as a square
 constexpr int TILE_K = 16;
 constexpr int PER_M = TILE_M / SIDE, PER_N = TILE_N / SIDE;
-constexpr int PAD = 16 / sizeof(scalar);  // keeps rows of a slice aligned, and off the same banks
+constexpr int VECTOR = 16 / sizeof(scalar);  // numbers that one load from shared memory gets
+constexpr int PAD = VECTOR;  // keeps rows of a slice aligned, and off the same banks
+constexpr int RUN = PER_N < VECTOR ? PER_N : VECTOR;  // columns of a thread that are neighbours
 
 struct Place {
     int d, h, k;
@@ -159,13 +162,20 @@ struct Slice {
     }
 };
 
+// Column n of the PER_N of this thread, in the tile. They come in runs of one load, and the 16
+// threads' runs lie side by side: with all PER_N of a thread in one run, at PER_N = 8, threads tx
+// and tx + 4 would load from the same banks.
+__device__ inline int own_column(int n) {
+    return n / RUN * (SIDE * RUN) + threadIdx.x % SIDE * RUN + n % RUN;
+}
+
 // z[m][n] = sum over start <= s < stop of A[row m, s] * B[s, column n] of this thread's own.
 template <class Operands>
 __device__ inline void multiply(const Operands& from, unsigned start, unsigned stop,
                                 scalar (&z)[PER_M][PER_N]) {
     __shared__ __align__(16) scalar a_slices[2][TILE_K][TILE_M + PAD];
     __shared__ __align__(16) scalar b_slices[2][TILE_K][TILE_N + PAD];
-    int ty = threadIdx.x / SIDE, tx = threadIdx.x % SIDE;
+    int ty = threadIdx.x / SIDE;
 #pragma unroll
     for (int m = 0; m < PER_M; ++m)
 #pragma unroll
@@ -184,7 +194,7 @@ __device__ inline void multiply(const Operands& from, unsigned start, unsigned s
 #pragma unroll
             for (int m = 0; m < PER_M; ++m) a[m] = a_slices[now][s][ty * PER_M + m];
 #pragma unroll
-            for (int n = 0; n < PER_N; ++n) b[n] = b_slices[now][s][tx * PER_N + n];
+            for (int n = 0; n < PER_N; ++n) b[n] = b_slices[now][s][own_column(n)];
 #pragma unroll
             for (int m = 0; m < PER_M; ++m)
 #pragma unroll
@@ -203,7 +213,7 @@ __device__ inline unsigned row_of(int m) {
     return blockIdx.y * TILE_M + threadIdx.x / SIDE * PER_M + m;
 }
 __device__ inline unsigned column_of(int n) {
-    return blockIdx.x * TILE_N + threadIdx.x % SIDE * PER_N + n;
+    return blockIdx.x * TILE_N + own_column(n);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

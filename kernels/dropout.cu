@@ -3,8 +3,8 @@
 //     y[e] = m[e] * x[e] / (1 - p)        m[e] = 1 if word(key, e) >= round(p * 2^32), else 0
 //
 // word(key, e) is word e % 8 of block e // 8 of Philox 4x64-10, counter (e // 8, 0, 0, 0), key
-// (key, 1) (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the same bits as
-// minicnn/backend/reference.py has. The backward launches the same kernel on grad_y.
+// (key, 1) (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the same bits
+// as minicnn/backend/reference.py has. The backward launches the same kernel on grad_y.
 //
 // Index map. A thread computes one Philox block, the fate of 8 elements, so a block of 256 threads
 // decides on 2048 neighbouring elements, and leaves the 8 bits in shared memory. Then the threads

@@ -7,16 +7,17 @@
 //
 // The greatest exponent is 0, so nothing overflows. A line of -inf, or one with inf, is NaN.
 //
-// Index map. x is (outer, length, inner): entry a of line (o, t) is element (o*length + a)*inner + t.
-// PER_LINE neighbouring threads share a line, and each takes every PER_LINE-th entry of it:
+// Index map. x is (outer, length, inner): entry a of line (o, t) is element number
+// (o*length + a)*inner + t. PER_LINE neighbouring threads share a line, and each takes every
+// PER_LINE-th entry of it:
 //
-//     PER_LINE 1      a thread for each line. For inner > 1: neighbouring threads do neighbouring
-//                  lines, whose entries lie side by side
-//     PER_LINE 32     a warp for each line: for lines that are contiguous
-//     PER_LINE 256    a block for each line: for the long ones
+//     1      a thread for each line. For inner > 1: neighbouring threads do neighbouring lines,
+//            whose entries lie side by side
+//     32     a warp for each line: for lines that are contiguous
+//     256    a block for each line: for the long ones
 //
-// Maxima and sums over the PER_LINE go by a tree of fixed order. Threads beyond the last line go along
-// with it, so that no shuffle misses a lane, and write nothing.
+// Maxima and sums over these threads go by a tree of fixed order. Threads beyond the last line go
+// along with it, so that no shuffle misses a lane, and write nothing.
 //
 // Bytes moved, in elements: forward reads x and writes y, 2, the minimum, as long as what a
 // multiprocessor works on stays in its cache: a line is read three times. Backward reads grad_y and

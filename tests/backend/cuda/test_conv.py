@@ -51,8 +51,10 @@ def test_convolution(both, integers, case):
     both.equal("conv_grad_weight", x, grad_y, geometry)
 
 
+@pytest.mark.parametrize("blocks", [512, 1])  # with 1, the largest tiles
 @pytest.mark.parametrize("case", PRODUCTS.values(), ids=PRODUCTS)
-def test_convolution_of_several_tiles(both, integers, case):
+def test_convolution_of_several_tiles(both, integers, case, blocks, monkeypatch):
+    monkeypatch.setattr(conv, "_BLOCKS", blocks)
     geometry = geometry_of(case)
     x, w = integers(geometry.x_shape), integers(geometry.w_shape)
     y = cpu.conv_forward(x, w, None, geometry)
