@@ -16,9 +16,9 @@
 //                                           clip = min(1, max_norm / (norm + 1e-6))
 //
 // A network has dozens of parameters, most of them small: a launch for each would cost more than
-// the arithmetic. Here the parameters, gradients and states are tables of addresses in device memory,
-// and the blocks are dealt out over all of them. What changes from step to step (lr, t) is an array
-// in device memory, too, so that a recorded launch can be replayed.
+// the arithmetic. Here the parameters, gradients and states are tables of addresses in device
+// memory, and the blocks are dealt out over all of them. What changes from step to step (lr, t) is
+// an array in device memory, too, so that a recorded launch can be replayed.
 //
 // Index map. Block number blockIdx.x works on the CHUNK elements of array tensors[blockIdx.x] from
 // starts[blockIdx.x]; thread t does elements t, t + 256, ... of them. No element is anyone else's.
