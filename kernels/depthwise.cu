@@ -72,7 +72,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     grad_x[e] = sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block at a time may be resident: the compiler is to use what registers the sums need.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     depthwise_grad_weight(const scalar* __restrict__ x, const scalar* __restrict__ grad_y,
                           scalar* __restrict__ parts, unsigned features, unsigned positions,
                           unsigned chunk) {

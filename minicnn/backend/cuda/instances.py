@@ -42,5 +42,5 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
         yield "conv.cu", word, {**conv, **channels, "TILE_M": m, "TILE_N": n}
     yield "conv.cu", "3-d, ", {**volume, **channels, "TILE_M": 64, "TILE_N": 64}
     yield "depthwise.cu", "", {**conv, "MULTIPLIER": 1, "RELU": 1}
-    seven = windows(ConvGeometry.of((1, 64, 32, 32), (64, 64, 7, 7), padding=3))
-    yield "depthwise.cu", "7x7, ", {**seven, "MULTIPLIER": 2, "RELU": 0}
+    eight = windows(ConvGeometry.of((1, 64, 32, 32), (64, 64, 8, 8), padding=3))
+    yield "depthwise.cu", "8x8, ", {**eight, "MULTIPLIER": 2, "RELU": 0}
