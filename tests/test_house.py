@@ -28,9 +28,9 @@ MAY_IMPORT = {
     "datasets": {"backend", "autograd", "functional", "data", "transforms"},
     "transforms": {"backend", "autograd", "functional"},
     "utils": {"data"},
-    "cuda": set(),
+    "cuda": {"backend", "autograd"},
     "backends": set(),
-    "accelerator": set(),
+    "accelerator": {"autograd", "cuda"},
     "linalg": {"functional"},
 }
 ON_TOP = {"train", "interop", "explain", "catalog", "cli", "__main__", "__init__"}

@@ -42,7 +42,7 @@ class ArrayLike:
 
     def data_ptr(self) -> int:
         """The address of the first element: equal for tensors that begin at the same memory."""
-        return int(self.array.__array_interface__["data"][0])
+        return backend.address(self.array)
 
     @property
     def is_cuda(self) -> bool:
@@ -70,7 +70,7 @@ class ArrayLike:
         """A NumPy array counts as a tensor, a NumPy scalar as a Python number."""
         if isinstance(x, np.generic):
             return x.item()
-        return self._wrap(x) if isinstance(x, np.ndarray) else x
+        return self._wrap(x) if backend.is_array(x) else x
 
     def __len__(self) -> int:
         if self.array.ndim == 0:
@@ -116,7 +116,7 @@ class ArrayLike:
         evident = [np.int64, np.bool_] if self.array.size else []  # types that the numbers show
         if self.array.dtype not in [dtypes.get_default_dtype(), *evident]:
             notes.append(f"dtype={self.dtype}")
-        if type(self.array) is not np.ndarray and self.is_cuda:
+        if type(self.array) is not np.ndarray and self.device.type != "cpu":
             notes.append(f"device='{self.device}'")
         if self.grad_fn is not None:
             notes.append(f"grad_fn=<{self.grad_fn.name}>")

@@ -1,19 +1,26 @@
-"""Where a tensor's memory is: `minicnn.device("cpu")`, `minicnn.device("cuda", 1)`."""
+"""Where a tensor's memory is: `minicnn.device("cpu")`, `minicnn.device("cuda", 1)`.
+
+"emulator" is a GPU played by the CPU (backend/emulator): the same code path as "cuda", slowly.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from ..backend import arrays as backend
 
 
 class device:
-    """A place for tensors: its `type` ("cpu" or "cuda") and its `index` (None: the current one).
+    """A place for tensors: its `type` ("cpu", "cuda" or "emulator") and its `index` (None: the
+    current one).
 
     Raises RuntimeError for a type that does not exist. Naming "cuda" is always allowed; moving a
     tensor there is an error where no GPU can be used.
     """
 
     __slots__ = ("index", "type")
-    _TYPES = ("cpu", "cuda")
+    _TYPES = ("cpu", "cuda", "emulator")
 
     def __init__(self, type: Any, index: int | None = None):
         if isinstance(type, device):
@@ -48,3 +55,31 @@ class device:
 
 
 CPU = device("cpu")
+
+
+def on_one_device(function: str, inputs: Sequence[Any]) -> list[Any] | None:
+    """Inputs that an op could not take together, with those of the CPU that have no dimensions
+    moved to where the others are, as numbers would be. None if there is nothing to move.
+
+    Raises RuntimeError: other inputs are on different devices.
+    """
+    arrays = [getattr(x, "array", x) for x in inputs]
+    places = [backend.place(a) if backend.is_array(a) else None for a in arrays]
+    found = [p for p in dict.fromkeys(places) if p is not None]
+    if len(found) < 2:
+        return None
+    wide = {p for a, p in zip(arrays, places, strict=True) if p is not None and a.ndim}
+    on_gpu = [p for p in found if p[0] != "cpu"]
+    if len(on_gpu) > 1 or ("cpu", None) in wide:
+        names = " and ".join([str(device(*p)) for p in found])
+        raise RuntimeError(
+            f"{function}: expects all tensors on one device, got {names}; move them with .to(...)"
+        )
+    there = device(*on_gpu[0])
+    moved = []
+    for x, p in zip(inputs, places, strict=True):
+        if p != ("cpu", None):
+            moved.append(x)
+        else:
+            moved.append(x.to(there) if hasattr(x, "array") else backend.move(x, *on_gpu[0]))
+    return moved

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import arrays as backend
+from ..backend.arrays import devices
 from . import dtypes
 from .anomaly import first_bad
 from .function import AccumulateGrad, Function
@@ -136,7 +137,10 @@ def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any)
     """Calls one backward. Returns (edge, gradient) for every input that needs one."""
     if len(grads) > 1 and any(g is None for g in grads):
         grads = _fill_in_zeros(node, grads)
-    if needed is None and not create_graph:
+    if devices.several:
+        with backend.on_device_of(*[getattr(g, "array", g) for g in grads]):
+            result = _backward_with(node, grads, create_graph, needed)
+    elif needed is None and not create_graph:
         result = node.backward(*grads)
     else:
         result = _backward_with(node, grads, create_graph, needed)
@@ -209,7 +213,7 @@ def _is_fresh(g: Any, grads: Any, node: Function | None) -> bool:
 
     A backward may hand on what it got (add), a view of it (reshape), or what it saved.
     """
-    if isinstance(g, Tensor) or not g.flags.writeable:
+    if isinstance(g, Tensor) or not backend.is_writeable(g):
         return False
     root = _memory(g)
     return all(_memory(other) is not root for other in (*grads, *((node and node._saved) or ())))
@@ -277,7 +281,8 @@ def _fill_in_zeros(node: Function, grads: list[Any]) -> list[Any]:
 
 
 def _zeros(like: Any, shape: Any, dtype: Any) -> Any:
-    return backend.array_module(like).zeros(shape, dtype)
+    with backend.on_device_of(like):
+        return backend.array_module(like).zeros(shape, dtype)
 
 
 def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> list[Any]:
@@ -310,8 +315,10 @@ def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> l
                     f"{function}: for a tensor of shape {y.shape} the gradient must be given; "
                     "only for a single element it is 1 by itself"
                 )
-            g = Tensor._wrap(backend.array_module(y.array).ones(y.shape, y.dtype))
-        g = g if isinstance(g, Tensor) else Tensor(np.asarray(g))
+            with backend.on_device_of(y.array):
+                g = Tensor._wrap(backend.array_module(y.array).ones(y.shape, y.dtype))
+        if not isinstance(g, Tensor):
+            g = Tensor(backend.like(y.array, np.asarray(g)))
         if g.shape != y.shape:
             raise RuntimeError(f"{function}: gradient has shape {g.shape}, the tensor {y.shape}")
         g = g if g.dtype == y.dtype else g.to(y.dtype)

@@ -21,6 +21,7 @@ derivative of Cube needs no further line of code.
 from __future__ import annotations
 
 import itertools
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +29,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import arrays as backend
+from ..backend.arrays import devices
 from . import dtypes
 from .anomaly import check_forward
+from .device import on_one_device
 from .hooks import RemovableHandle
 from .mode import mode
 from .tensor import Tensor
@@ -75,6 +78,12 @@ class Function:
     def name(self) -> str:
         """The op's name in messages and in `repr(tensor)`: MulBackward for the Function Mul."""
         return f"{type(self).__name__}Backward"
+
+    @property
+    def op_name(self) -> str:
+        """The op's name as a function: conv_grad_weight for the Function ConvGradWeight."""
+        words = re.findall("[A-Z][^A-Z]*", type(self).__name__)
+        return "_".join(words).lower() or type(self).__name__
 
     @property
     def next_functions(self) -> tuple[tuple[Function | None, int], ...]:
@@ -141,7 +150,17 @@ class Function:
             arrays.append(x)
             edges.append(edge)
         node.needs_input_grad = needs = tuple([edge is not None for edge in edges])
-        result = node.forward(*arrays, **options)
+        try:
+            if devices.several:
+                with backend.on_device_of(*arrays):
+                    result = node.forward(*arrays, **options)
+            else:
+                result = node.forward(*arrays, **options)
+        except (TypeError, ValueError):
+            moved = on_one_device(node.op_name, inputs)  # raises if that is what is wrong
+            if moved is None:
+                raise
+            return cls.apply(*moved, **options)
         if not any_tensor:
             return result
         outs: tuple[Tensor, ...]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import arrays as backend
 from .function import Function
 from .mode import mode
 from .tensor import Tensor, recorded
@@ -60,7 +61,7 @@ def _check_fits(name: str, t: Tensor, new: Tensor) -> None:
     integers = new.dtype.kind in "iu" and t.dtype.kind in "iu"  # wrap around, as in PyTorch
     if not integers and not np.can_cast(new.dtype, t.dtype, "same_kind"):
         raise RuntimeError(f"{name}: the result has type {new.dtype}, which {t.dtype} cannot hold")
-    if not t.array.flags.writeable:
+    if not backend.is_writeable(t.array):
         raise RuntimeError(
             f"{name}: this tensor of shape {t.shape} is expanded or read-only; clone() it first"
         )
@@ -102,6 +103,6 @@ class WriteView(Function):
         return base  # the view shares its memory, which holds `value` already
 
     def backward(self, grad_y: Any) -> Any:
-        kept = np.ones(grad_y.shape, bool)
+        kept = np.ones_like(getattr(grad_y, "array", grad_y), bool)
         replay_view(kept, self.replay)[...] = False
         return grad_y * kept, replay_view(grad_y, self.replay)

@@ -200,7 +200,8 @@ class Tensor(ArrayLike):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self.array = (value.array if isinstance(value, Tensor) else np.asarray(value)).view()
+        array = getattr(value, "array", value)
+        self.array = (array if backend.is_array(array) else np.asarray(array)).view()
         if self._edge is not None and self.is_leaf:
             self._edge[0].outputs = ((self.array.shape, self.array.dtype),)
 
@@ -260,7 +261,7 @@ class Tensor(ArrayLike):
             return backend.to_numpy(self.array)
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy()")
-        if type(self.array) is not np.ndarray and self.is_cuda:
+        if type(self.array) is not np.ndarray and self.device.type != "cpu":
             raise TypeError(f"numpy: this tensor is on {self.device}; use .cpu().numpy()")
         return self.array
 

@@ -1,14 +1,16 @@
 """Arrays, and the primitives that need an inner loop.
 
 A primitive is a function on raw arrays, written once for each backend module under the same name:
-`reference` (plain loops, to read and to compare with) and `cpu` (fast NumPy). Which of them serves
-is decided by the type of the array, never by a global setting:
+`reference` (plain loops, to read and to compare with), `cpu` (fast NumPy) and `cuda` (kernels, for
+arrays of a GPU and of the emulator). Which of them serves is decided by the type of the array,
+never by a global setting:
 
     backend.of(x).conv_forward(x, w, b, geometry)
 """
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import cpu, geometry, random, reference
-from .arrays import array_module, is_array, place, to_numpy
+from .arrays import array_module, is_array, like, move, place, to_numpy
 from .geometry import ConvGeometry, PoolGeometry, ReceptiveField
 
 __all__ = [
@@ -30,21 +32,24 @@ __all__ = [
     "cpu",
     "geometry",
     "is_array",
+    "like",
+    "move",
     "of",
     "place",
     "random",
     "reference",
     "to_numpy",
     "use_backend",
+    "why_not",
 ]
 
-_MODULES = {"reference": reference, "cpu": cpu}
+_MODULES = ("reference", "cpu", "emulator", "cuda")
 
 
 class _Override(threading.local):
-    """What `use_backend` chose in this thread."""
+    """The name that `use_backend` was given in this thread."""
 
-    module: ModuleType | None = None
+    name: str | None = None
 
 
 _override = _Override()
@@ -52,35 +57,85 @@ _override = _Override()
 
 def available() -> tuple[str, ...]:
     """The names that `use_backend` takes on this machine."""
-    return tuple(_MODULES)
+    return tuple(name for name in _MODULES if why_not(name) is None)
 
 
-def of(x: Any) -> ModuleType:
+def why_not(name: str) -> str | None:
+    """Why the backend of that name cannot be used on this machine; None if it can."""
+    if name == "emulator":
+        from . import emulator
+
+        return emulator.unavailable()
+    if name == "cuda":
+        from .cuda import compiler
+
+        return compiler.unavailable()
+    return None
+
+
+def of(x: Any) -> Any:
     """The module whose primitives serve the array x: that of `use_backend`, or else of x's type.
 
     Raises:
         TypeError: x is no array of any backend.
     """
-    if not isinstance(x, (np.ndarray, np.generic)):
-        raise TypeError(f"backend.of: x expects a numpy.ndarray, got {type(x).__name__}")
-    return _override.module or cpu
+    kind = type(x)
+    if kind is np.ndarray and _override.name is None:
+        return cpu
+    if not is_array(x) and not isinstance(x, np.generic):
+        raise TypeError(f"backend.of: x expects an array, got {kind.__name__}")
+    own = "cpu" if isinstance(x, np.generic) else place(x)[0]
+    wanted = _override.name or own
+    if wanted == own or (wanted == "reference" and own == "cpu"):
+        return _module(wanted)
+    return Elsewhere(wanted, x)
+
+
+def _module(name: str) -> ModuleType:
+    if name in ("cuda", "emulator"):
+        return importlib.import_module(f"{__name__}.cuda")
+    return reference if name == "reference" else cpu
+
+
+class Elsewhere:
+    """The primitives of another backend than the arrays': moved there and back, call by call."""
+
+    def __init__(self, name: str, x: Any) -> None:
+        self._name, self._x = name, x
+
+    def __getattr__(self, function: str) -> Any:
+        primitive = getattr(_module(self._name), function)
+        kind = "cpu" if self._name == "reference" else self._name
+
+        def call(*args: Any, **options: Any) -> Any:
+            there = [move(a, kind) if is_array(a) else a for a in args]
+            result = primitive(*there, **options)
+            if isinstance(result, tuple):
+                return tuple(like(self._x, y) for y in result)
+            return like(self._x, result)
+
+        return call
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
     """In this thread, until the block ends, every primitive runs in the backend of that name.
 
-    To compare versions: `with minicnn.use_backend("reference"): loss.backward()`.
+    To compare versions: `with minicnn.use_backend("reference"): loss.backward()`. Arrays stay where
+    they are: a backend that computes elsewhere gets copies, and its results are copied back.
 
     Raises:
-        ValueError: there is no such backend on this machine.
+        ValueError: there is no backend of that name.
+        RuntimeError: it cannot be used on this machine; the text says why.
     """
     if name not in _MODULES:
         names = ", ".join(map(repr, _MODULES))
         raise ValueError(f"use_backend: name expects one of {names}, got {name!r}")
-    before = _override.module
-    _override.module = _MODULES[name]
+    if (reason := why_not(name)) is not None:
+        raise RuntimeError(f"use_backend: {name}: {reason}")
+    before = _override.name
+    _override.name = name
     try:
         yield
     finally:
-        _override.module = before
+        _override.name = before

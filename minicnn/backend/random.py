@@ -1,5 +1,8 @@
 """Random numbers: one generator a device, and one seed for all of them.
 
+All generators draw on the host, and what they draw is moved: the same seed gives the same numbers
+on every device. Masks of dropout are computed where they are needed, from one number of a stream.
+
 The bits come from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011), a counter-based generator: block number t of the stream is a pure function of t and of the
 key, which is the seed. So a device can compute any part of the same stream, and the same seed gives
@@ -38,6 +41,14 @@ def _checked_seed(function: str, seed: Any) -> int:
     return value % 2**64
 
 
+def _place(function: str, device: Any) -> str:
+    """The device's name: cpu, or another type with its number."""
+    kind, _, index = str(device).partition(":")
+    if kind not in ("cpu", "cuda", "emulator") or not (index or "0").isdigit():
+        raise ValueError(f"{function}: device expects 'cpu', 'cuda' or 'emulator', got {device!r}")
+    return kind if kind == "cpu" else f"{kind}:{index or 0}"
+
+
 class Generator:
     """A stream of random bits on one device, as torch.Generator.
 
@@ -46,9 +57,7 @@ class Generator:
     """
 
     def __init__(self, device: Any = "cpu") -> None:
-        if str(device) not in ("cpu", "cpu:0"):
-            raise ValueError(f"Generator: device expects 'cpu', got {str(device)!r}")
-        self.device = "cpu"
+        self.device = _place("Generator", device)
         self._seed = _DEFAULT_SEED
         self._numpy: NumpyGenerator | None = None
 
@@ -146,17 +155,23 @@ def _checked_state(new_state: Any) -> np.ndarray:
 
 _default = Generator()
 _default.seed()
+_of_device: dict[str, Generator] = {"cpu": _default}
 
 
 def default_generator(device: Any = "cpu") -> Generator:
-    """The generator that functions without a `generator` argument draw from.
+    """The generator that functions without a `generator` argument draw from on that device.
+
+    A device's generator begins where the last `manual_seed` put it, or with the CPU's seed.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: there is no such kind of device.
     """
-    if str(device) not in ("cpu", "cpu:0"):
-        raise ValueError(f"default_generator: device expects 'cpu', got {str(device)!r}")
-    return _default
+    name = _place("default_generator", device)
+    if name not in _of_device:
+        with _MAKING:
+            if name not in _of_device:
+                _of_device[name] = Generator(name).manual_seed(_default.initial_seed())
+    return _of_device[name]
 
 
 def manual_seed(seed: int) -> Generator:
@@ -166,7 +181,10 @@ def manual_seed(seed: int) -> Generator:
         TypeError: seed is not an integer.
         ValueError: seed is outside -2^63 .. 2^64-1.
     """
-    return _default.manual_seed(_checked_seed("manual_seed", seed))
+    value = _checked_seed("manual_seed", seed)
+    for generator in list(_of_device.values()):
+        generator.manual_seed(value)
+    return _default
 
 
 def initial_seed() -> int:

@@ -24,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function, dtypes
+from ..autograd import device as Device
 from .choice import where
 from .compare import eq, ge, logical_and
 from .exponential import log
@@ -63,7 +65,7 @@ __all__ = [
     "true_divide",
 ]
 
-# ---------------------------------------------------------------------- types
+# ---------------------------------------------------------------------- types and devices
 
 
 class Cast(Function):
@@ -80,6 +82,28 @@ class Cast(Function):
 def cast(input: Any, dtype: Any) -> Any:
     """`input` in another type; itself if it has that already. Differentiable between floats."""
     return input if input.dtype == dtype else Cast.apply(input, dtype=np.dtype(dtype))
+
+
+class Move(Function):
+    """y = x on another device;  grad_x = grad_y on the device of x."""
+
+    def forward(self, x: Any, *, to: tuple[str, int | None], non_blocking: bool = False) -> Any:
+        self.x_place = backend.place(x)
+        return backend.move(x, *to, non_blocking=non_blocking)
+
+    def backward(self, grad_y: Any) -> Any:
+        return Move.apply(grad_y, to=self.x_place)
+
+
+def move(input: Any, there: Device, non_blocking: bool = False) -> Any:
+    """The tensor on that device; itself if it is there. RuntimeError if that cannot be used."""
+    kind, index = backend.place(input.array)
+    if kind == there.type and (kind == "cpu" or there.index in (None, index)):
+        return input
+    try:
+        return Move.apply(input, to=(there.type, there.index), non_blocking=non_blocking)
+    except RuntimeError as error:
+        raise RuntimeError(f"to: device {str(there)!r}: {error}") from None
 
 
 # ---------------------------------------------------------------------- + - * / **

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Tensor, dtypes
 from ..autograd import device as Device
 from ..backend.random import default_generator
@@ -66,22 +67,16 @@ __all__ = [
 ]
 
 
-def on_device(function: str, device: Any) -> None:
-    """The one place that decides where tensors can be. RuntimeError for a device that is not."""
-    if device is None or device == "cpu":
-        return
-    wanted = Device(device)
-    if wanted.type != "cpu":
-        raise RuntimeError(
-            f"{function}: device {str(wanted)!r}: no GPU can be used: this version computes on the "
-            "CPU alone; choose with device('cuda' if minicnn.cuda.is_available() else 'cpu')"
-        )
-
-
-def _finish(
-    function: str, array: np.ndarray, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    on_device(function, device)
+def _finish(function: str, array: Any, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """The array as a tensor on that device, or where it is. RuntimeError if it cannot be used."""
+    if device is not None and device != "cpu":
+        wanted = Device(device)
+        try:
+            array = backend.move(array, wanted.type, wanted.index)
+        except RuntimeError as error:
+            raise RuntimeError(f"{function}: device {str(wanted)!r}: {error}") from None
+    elif device is not None:
+        array = backend.move(array, "cpu")
     out = Tensor._wrap(array)
     if requires_grad:
         out.requires_grad = True
@@ -109,10 +104,10 @@ def _array_from(function: str, data: Any, dtype: Any) -> np.ndarray:
     elif isinstance(data, (list, tuple)):
         data = _plain(data)
     try:
-        array = np.asarray(data)
+        array = data if backend.is_array(data) else np.asarray(data)
     except ValueError:
         raise ValueError(f"{function}: the nested lists differ in length") from None
-    if dtype is None and not isinstance(data, (np.ndarray, np.generic)):
+    if dtype is None and not hasattr(data, "dtype"):
         dtype = {"f": dtypes.get_default_dtype(), "i": np.int64, "u": np.int64}.get(
             array.dtype.kind
         )
@@ -126,7 +121,7 @@ def _array_from(function: str, data: Any, dtype: Any) -> np.ndarray:
 def _plain(data: Any) -> Any:
     """Nested lists with the tensors in them as plain values; a list of arrays as one array."""
     if isinstance(data, Tensor):
-        return data.array.item() if data.array.ndim == 0 else data.array
+        return data.array.item() if data.array.ndim == 0 else backend.to_numpy(data.array)
     if isinstance(data, (list, tuple)):
         parts = [_plain(x) for x in data] if _holds_tensors(data) else data
         arrays = len(parts) > 0 and all(isinstance(x, (np.ndarray, np.generic)) for x in parts)
@@ -151,15 +146,14 @@ def tensor(
     device that is not there.
     """
     array = _array_from("tensor", data, dtype)
-    return _finish("tensor", np.array(array), device, requires_grad)
+    return _finish("tensor", array.copy(), device, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """As `tensor`, but shares the memory of a tensor or an ndarray that has the right type."""
-    on_device("as_tensor", device)
     if isinstance(data, Tensor):
-        return data if dtype is None or data.dtype == dtype else data.to(dtype)
-    return Tensor._wrap(_array_from("as_tensor", data, dtype).view())
+        return data.to(device=device, dtype=dtype)
+    return _finish("as_tensor", _array_from("as_tensor", data, dtype).view(), device)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None,

@@ -75,6 +75,7 @@ from .. import backend
 from ..autograd import Function, Tensor
 from ..autograd import inplace as write_inplace
 from .checks import check_array, check_floating, with_batch, without_batch
+from .operands import raw
 
 __all__ = [
     "alpha_dropout",
@@ -101,7 +102,7 @@ def check_probability(function: str, p: Any) -> None:
 
 def draw_key(x: Any) -> int:
     """The next 64 bits from the default generator of x's device."""
-    generator = backend.random.default_generator(Tensor._wrap(x).device)
+    generator = backend.random.default_generator(Tensor._wrap(raw(x)).device)
     return generator.numpy.bit_generator.random_raw()
 
 

@@ -164,7 +164,8 @@ def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_bloc
        copy: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """This tensor in another type or on another device: to(dtype), to(device[, dtype]), to(other).
 
-    Itself if nothing changes and `copy` is False. RuntimeError for a device that is not there.
+    Itself if nothing changes and `copy` is False. non_blocking: a copy between a GPU and pinned
+    memory of the CPU need not have ended. RuntimeError for a device that cannot be used.
     """
     for arg in args:
         if isinstance(arg, Tensor):
@@ -175,10 +176,12 @@ def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_bloc
             device = arg
         elif arg is not None:
             dtype = arg
-    creation.on_device("to", device)
-    if dtype is not None and np.dtype(dtype) != self.array.dtype:
-        return arithmetic.Cast.apply(self, dtype=np.dtype(dtype))
-    return shape.clone(self) if copy else self
+    out = self
+    if device is not None:
+        out = arithmetic.move(out, Device(device), non_blocking)
+    if dtype is not None and np.dtype(dtype) != out.array.dtype:
+        return arithmetic.Cast.apply(out, dtype=np.dtype(dtype))
+    return shape.clone(out) if copy and out is self else out
 
 
 def _is_dtype_name(arg: Any) -> bool:
@@ -187,12 +190,12 @@ def _is_dtype_name(arg: Any) -> bool:
 
 def cpu(self: Tensor) -> Tensor:
     """This tensor in the CPU's memory: itself if it is there."""
-    return self
+    return to(self, Device("cpu"))
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """This tensor in a GPU's memory. RuntimeError where no GPU can be used."""
-    return to(self, Device("cuda" if device is None else device))
+    return to(self, Device("cuda" if device is None else device), non_blocking=non_blocking)
 
 
 def _convert(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
@@ -228,7 +231,7 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Writes `src`, broadcast and converted, into this tensor. Gradients flow to `src`."""
-    src = src if isinstance(src, Tensor) else np.asarray(src)
+    src = to(src if isinstance(src, Tensor) else creation.as_tensor(src), self.device)
     return inplace("copy_", self, index.Copy.apply, src)
 
 
@@ -315,16 +318,21 @@ def _reshape_in_place(name: str, function: Callable[..., Any]) -> Callable[..., 
 
 def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None,
                requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """`minicnn.tensor(data)` in this tensor's type."""
+    """`minicnn.tensor(data)` in this tensor's type, on its device."""
     dtype = self.dtype if dtype is None else dtype
+    device = self.device if device is None else device
     return creation.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def method(self: Tensor, *args: Any, dtype: Any = None, **options: Any) -> Tensor:
-        return function(*args, dtype=self.dtype if dtype is None else dtype, **options)
+    def method(
+        self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any
+    ) -> Tensor:
+        dtype = self.dtype if dtype is None else dtype
+        device = self.device if device is None else device
+        return function(*args, dtype=dtype, device=device, **options)
 
-    method.__doc__ = f"`{function.__name__}` in this tensor's type."
+    method.__doc__ = f"`{function.__name__}` in this tensor's type, on its device."
     return method
 
 

@@ -108,7 +108,8 @@ def as_type(x: Any, dtype: np.dtype) -> Any:
     """An operand as an array of that type; itself if it is one."""
     if hasattr(x, "dtype"):
         return x if x.dtype is dtype else x.astype(dtype)
-    return np.asarray(x).astype(dtype)  # an integer that dtype cannot hold wraps around
+    # A number, which goes with arrays of any device. One that dtype cannot hold wraps around.
+    return np.asarray(x).astype(dtype)[()]
 
 
 def floating_operand(name: str, x: Any) -> Any:

@@ -143,9 +143,13 @@ def test_the_default_generator_is_seeded_by_manual_seed():
 
 
 def test_devices_that_are_not_there():
-    with pytest.raises(ValueError, match="Generator: device expects 'cpu', got 'tpu'"):
+    with pytest.raises(
+        ValueError, match="Generator: device expects 'cpu', 'cuda' or 'emulator', got 'tpu'"
+    ):
         random.Generator("tpu")
-    with pytest.raises(ValueError, match="default_generator: device expects 'cpu', got 'tpu'"):
+    with pytest.raises(
+        ValueError, match="default_generator: device expects 'cpu', 'cuda' or 'emulator', got 'tpu'"
+    ):
         random.default_generator("tpu")
 
 

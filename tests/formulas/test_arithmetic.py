@@ -15,7 +15,7 @@ import pytest
 
 import minicnn
 from minicnn.autograd import Function
-from minicnn.functional.arithmetic import Abs, Add, Cast, Div, Lerp, Mul, Neg, Pow, Sub
+from minicnn.functional.arithmetic import Abs, Add, Cast, Div, Lerp, Move, Mul, Neg, Pow, Sub
 from minicnn.functional.choice import Clamp, Maximum, Minimum, Where
 from minicnn.functional.exponential import (
     Exp,
@@ -68,6 +68,7 @@ NAMES |= {"e": np.e, "max": np.maximum, "min": np.minimum}
 # Function: (inputs, options, what the words of a docstring mean)
 TABLE = {
     Cast: ([ANY], {"dtype": np.dtype("float64")}, {"y": "x", "grad_x": "grad_y"}),
+    Move: ([ANY], {"to": ("cpu", None)}, {"y": "x", "grad_x": "grad_y"}),
     Add: ([ANY, OTHER], {}, {}),
     Sub: ([ANY, OTHER], {}, {}),
     Mul: ([ANY, OTHER], {}, {}),

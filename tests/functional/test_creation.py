@@ -78,7 +78,7 @@ def test_default_dtype():
 def test_no_gpu(make):
     with pytest.raises(RuntimeError, match="'cuda:1': no GPU can be used"):
         make(2, device="cuda:1")
-    with pytest.raises(RuntimeError, match="expected one of cpu, cuda, got 'tpu'"):
+    with pytest.raises(RuntimeError, match="expected one of cpu, cuda, emulator, got 'tpu'"):
         make(2, device="tpu")
     assert make(2, device="cpu").device == minicnn.device("cpu")
     assert make(2, device=minicnn.device("cpu")).device.type == "cpu"

@@ -15,6 +15,15 @@ import numpy as np
 from . import sources
 
 
+def unavailable() -> str | None:
+    """Why no GPU can be used on this machine; None if one can."""
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed"
+    return None if cupy.is_available() else "CuPy finds no GPU"
+
+
 @cache
 def device(index: int) -> CudaDevice:
     """The GPU of that number, the same object each time."""

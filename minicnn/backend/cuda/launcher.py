@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import place
 from ..geometry import ConvGeometry, Ints, PoolGeometry
 from . import sources
 from .sources import Parameter
@@ -84,9 +85,10 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
         shape = arrays[name][1]
         if shape is not None and tuple(x.shape) != tuple(shape):
             raise ValueError(f"{function}: {name} expects shape {tuple(shape)}, got {x.shape}")
-    devices = {name: device_of(x) for name, x in given.items()}
-    if len({id(device) for device in devices.values()}) > 1:
-        raise ValueError(f"{function}: arrays on different devices: {devices}")
+    places = {name: place(x) for name, x in given.items()}
+    if len(set(places.values())) > 1:
+        where = ", ".join(f"{name} on {kind}:{i}" for name, (kind, i) in places.items())
+        raise ValueError(f"{function}: arrays on different devices: {where}")
     dtype = np.result_type(*[x.dtype for x in given.values()])
     dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
     if dtype.char not in _SCALARS:

@@ -32,12 +32,14 @@ access, `device.py` launches, `guard.py` keeps the arrays apart, `report.py` say
 Needs g++ or clang++ on Linux, on x86-64 or arm64 (elsewhere more slowly), and binutils for lines.
 """
 
-from .arrays import EmulatedArray, emulated, pointers
+from .arrays import EmulatedArray, emulated, on_index, pointers, xp
 from .build import CompileError, compiler
 from .device import ORDERS, Device, Kernel, current_device, emulation
+from .place import COUNT, at, unavailable
 from .report import KernelError, Report
 
 __all__ = [
+    "COUNT",
     "ORDERS",
     "CompileError",
     "Device",
@@ -45,9 +47,13 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Report",
+    "at",
     "compiler",
     "current_device",
     "emulated",
     "emulation",
+    "on_index",
     "pointers",
+    "unavailable",
+    "xp",
 ]

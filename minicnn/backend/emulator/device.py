@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import EmulatedArray, emulated, pointers
+from .arrays import EmulatedArray, emulated, pointers, xp
 from .build import DYNAMIC_BYTES, build, kernels_in, parameters
 from .guard import Guarded
 from .report import KernelError, translate
@@ -238,7 +238,7 @@ class Device:
         workers: how many blocks run at the same time; by default one on each core.
     """
 
-    xp = np
+    xp = xp
 
     def __init__(
         self,
