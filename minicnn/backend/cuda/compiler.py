@@ -33,7 +33,7 @@ def device(index: int) -> CudaDevice:
 def options(constants: Mapping[str, int | str]) -> tuple[str, ...]:
     """What a file is compiled with."""
     return (
-        "-std=c++17",
+        "--std=c++17",
         f"-I{sources.folder()}",
         f"-DSRC_HASH=0x{sources.source_hash()}",
         *[f"-D{name}={value}" for name, value in sorted(constants.items())],

@@ -1,6 +1,8 @@
 """For each kernel file constants that it is compiled with when nothing is to run: to check builds.
 
-They are those of ordinary layers, and of each branch that a constant chooses.
+They are those of ordinary layers, and of each branch that a constant chooses. And how many blocks
+of each a multiprocessor must hold at the same time: that is the budget of registers and of shared
+memory.
 """
 
 from __future__ import annotations
@@ -11,6 +13,36 @@ from ..geometry import ConvGeometry, PoolGeometry
 from .launcher import Constants, adaptive_windows, windows
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+# How many blocks the registers and the shared memory of a multiprocessor of any architecture must
+# be enough for. Of 256 threads, 8 blocks leave 32 registers to a thread, 6: 40, 5: 48, 4: 64,
+# 3: 80, 2: 128, 1: all 255.
+BLOCKS = {
+    "im2col.cu": 6,
+    "pool.cu": 4,
+    "batchnorm.cu": 4,
+    "softmax.cu": 4,
+    "dropout.cu": 4,
+    "optim.cu": 4,
+    "parts.cu": 6,
+    "resample.cu": 4,
+    "special.cu": 8,
+}
+# Convolution by the entries of its tile, whose sums a block keeps in registers: 256 to a thread
+# would be one block. The pair is for float and for double.
+TILE_BLOCKS = {16 * 16: (4, 4), 16 * 64: (4, 3), 64 * 64: (3, 1), 128 * 128: (1, 1)}
+# Depthwise convolution by the taps of its window, which the weight's gradient keeps in registers.
+TAP_BLOCKS = {3 * 3: (4, 4), 8 * 8: (2, 1)}
+
+
+def blocks(file: str, constants: Constants) -> int:
+    """How many blocks of an instance a multiprocessor must hold at the same time."""
+    is_double = constants["SCALAR"] == "double"
+    if file == "conv.cu":
+        return TILE_BLOCKS[int(constants["TILE_M"]) * int(constants["TILE_N"])][is_double]
+    if file == "depthwise.cu":
+        return TAP_BLOCKS[int(constants["KERNEL_H"]) * int(constants["KERNEL_W"])][is_double]
+    return BLOCKS[file]
 
 
 def instances() -> Iterator[tuple[str, str, Constants]]:
@@ -37,7 +69,7 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
     yield "special.cu", "", {}
     channels = {"GROUPS": 1, "GROUP_C": 64, "GROUP_F": 64, "RELU": 1}
     largest = 128 if number == "float" else 64
-    for m, n in ((16, 16), (16, 64), (64, 64), (largest, largest)):
+    for m, n in dict.fromkeys([(16, 16), (16, 64), (64, 64), (largest, largest)]):
         word = f"tile {m}x{n}, "
         yield "conv.cu", word, {**conv, **channels, "TILE_M": m, "TILE_N": n}
     yield "conv.cu", "3-d, ", {**volume, **channels, "TILE_M": 64, "TILE_N": 64}

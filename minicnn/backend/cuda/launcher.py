@@ -33,6 +33,7 @@ Constants = Mapping[str, int | str]
 LIMIT = 2**31  # indices are numbers of 32 bits
 _BLOCK_LIMITS, _GRID_LIMITS = (1024, 1024, 64), (2**31 - 1, 65535, 65535)
 _THREADS_LIMIT, _SHARED_LIMIT = 1024, 48 * 1024
+DEFAULT_THREADS = 256  # of a block, where the file has no constant THREADS
 
 TYPES: dict[str, np.dtype] = {
     "float": np.dtype(np.float32),
@@ -170,7 +171,7 @@ def launch(
         TypeError, ValueError: an argument is not what the kernel declares.
     """
     source = sources.read(file)
-    block = source.constants.get("THREADS", 256)
+    block = source.constants.get("THREADS", DEFAULT_THREADS)
     if grid is None:
         grid = (-(-_checked_count(name, threads) // block),)
     if 0 in grid:
