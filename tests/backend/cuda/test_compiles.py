@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +60,38 @@ def test_every_instance_compiles(builds, arch):
         assert not found, "\n".join([f"{file} ({word}) for {arch}:", *found])
 
 
-# What the test above must find: a kernel for each kind of problem.
+@pytest.fixture(scope="module")
+def script():
+    """scripts/kernel_table.py, which writes the tables in kernels/README.md."""
+    path = Path(__file__).parents[3] / "scripts" / "kernel_table.py"
+    spec = importlib.util.spec_from_file_location("kernel_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_nvrtc
+@pytest.mark.slow
+def test_the_tables_are_up_to_date(builds, script):
+    text = script.README.read_text(encoding="utf-8")
+    if script.written_with(text) != nvrtc.version():
+        pytest.skip(f"the tables are from NVRTC {script.written_with(text)}")
+    built = {arch: builds[arch].result() for arch in ARCHITECTURES}
+    assert script.updated(text, built) == text, "run python scripts/kernel_table.py"
+
+
+def test_the_tables_have_every_kernel_and_instance(script):
+    """The same without NVRTC, but for the numbers."""
+    text = script.README.read_text(encoding="utf-8")
+    for path in script.files():
+        assert f"| [{path.name}]({path.name}) | {script.summary(path)} |\n" in text
+    for file, word, _ in instances():
+        section = text.partition(f"### {file}\n")[2].partition("### ")[0]
+        for kernel in sources.read(file).kernels:
+            assert f"\n| {kernel} | {word} | " in section, "run python scripts/kernel_table.py"
+
+
+# What the tests above must find: a kernel for each kind of problem.
 
 
 def problems_of(body, parameters="float* x, int n", bounds=""):
