@@ -1,4 +1,4 @@
-"""The theoretical occupancy: by hand, and against NVIDIA's own calculation where it is installed."""
+"""Theoretical occupancy: by hand, and against NVIDIA's own calculation where it is installed."""
 
 from __future__ import annotations
 
