@@ -39,7 +39,7 @@ def test_kernels_of_the_package_come_first(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_FOLDERS", (inside, checkout))
     assert sources.folder.__wrapped__() == inside
     monkeypatch.setattr(sources, "_FOLDERS", (tmp_path / "nothing",))
-    with pytest.raises(FileNotFoundError, match="no kernels in .*nothing: reinstall minicnn"):
+    with pytest.raises(FileNotFoundError, match=r"no kernels in .*nothing: reinstall minicnn"):
         sources.folder.__wrapped__()
 
 

@@ -1,7 +1,8 @@
 """Compiles kernels for a GPU with CuPy, once for each set of constants, and runs them there.
 
 CuPy is imported when the first device is made. It keeps what it compiled in a cache on disk, under
-a key that does not cover included headers; so every build is given a hash of all sources.
+a key that does not cover included headers; so every build is given a hash of all sources. Within a
+process nothing is compiled twice, whatever happens to the files.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from . import sources
+from .diagnosis import unavailable
 
-
-def unavailable() -> str | None:
-    """Why no GPU can be used on this machine; None if one can."""
-    try:
-        import cupy
-    except ImportError:
-        return "CuPy is not installed"
-    return None if cupy.is_available() else "CuPy finds no GPU"
+__all__ = ["CudaDevice", "device", "options", "unavailable"]
 
 
 @cache
 def device(index: int) -> CudaDevice:
-    """The GPU of that number, the same object each time."""
+    """The GPU of that number, the same object each time.
+
+    Raises:
+        RuntimeError: no GPU can be used, or none has that number.
+    """
+    if (reason := unavailable()) is not None:
+        raise RuntimeError(f"cuda:{index} cannot be used: {reason}")
     return CudaDevice(index)
 
 
@@ -46,8 +47,12 @@ class CudaDevice:
     def __init__(self, index: int) -> None:
         import cupy
 
+        count = cupy.cuda.runtime.getDeviceCount()
+        if not 0 <= index < count:
+            raise RuntimeError(f"cuda:{index} does not exist: the driver lists {count} GPUs")
         self.xp = cupy
         self.index = index
+        self._gpu = cupy.cuda.Device(index)
         self._modules: dict[Any, Any] = {}
         self._kernels: dict[Any, Callable[..., None]] = {}
 
@@ -56,17 +61,17 @@ class CudaDevice:
 
     def empty(self, shape: Any, dtype: Any) -> Any:
         """A new array on this GPU, its values not set."""
-        with self.xp.cuda.Device(self.index):
+        with self._gpu:
             return self.xp.empty(shape, dtype)
 
     def zeros(self, shape: Any, dtype: Any) -> Any:
         """A new array of zeros on this GPU."""
-        with self.xp.cuda.Device(self.index):
+        with self._gpu:
             return self.xp.zeros(shape, dtype)
 
     def asarray(self, x: Any) -> Any:
         """A NumPy array's copy on this GPU."""
-        with self.xp.cuda.Device(self.index):
+        with self._gpu:
             return self.xp.asarray(x)
 
     def pointers(self, arrays: Sequence[Any]) -> Any:
@@ -76,26 +81,29 @@ class CudaDevice:
     def kernel(
         self, file: str, name: str, constants: Mapping[str, int | str]
     ) -> Callable[..., None]:
-        """The kernel `name` of kernels/`file`, to be called as kernel(grid, block, args)."""
-        key = (file, name, tuple(sorted(constants.items())))
+        """The kernel `name` of kernels/`file`, to be called as kernel(grid, block, args).
+
+        It runs on CuPy's current stream of this GPU, after what was launched there before.
+        """
+        key = (file, name, *constants.items())
         if key not in self._kernels:
-            self._kernels[key] = self._compiled(*key)
+            self._kernels[key] = self._compiled(file, name, constants)
         return self._kernels[key]
 
-    def _compiled(self, file: str, name: str, constants: tuple[Any, ...]) -> Callable[..., None]:
-        gpu = self.xp.cuda.Device(self.index)
-        if (file, constants) not in self._modules:
+    def _compiled(
+        self, file: str, name: str, constants: Mapping[str, int | str]
+    ) -> Callable[..., None]:
+        build = (file, options(constants))
+        if build not in self._modules:
             code = (sources.folder() / file).read_text(encoding="utf-8")
-            self._modules[file, constants] = self.xp.RawModule(
-                code=code, options=options(dict(constants))
-            )
-        with gpu:
-            function = self._modules[file, constants].get_function(name)
+            self._modules[build] = self.xp.RawModule(code=code, options=build[1])
+        with self._gpu:  # RawModule compiles now, for the current GPU
+            function = self._modules[build].get_function(name)
 
         def run(grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
-            # CuPy passes the address of what it is given: a null pointer is a number of 8 bytes.
+            # CuPy passes the bytes of what it is given: a null pointer is a number of 8 bytes.
             passed = tuple([np.uintp(0) if a is None else a for a in args])
-            with gpu:
-                function(grid, block, passed, shared_mem=shared_mem)
+            with self._gpu:
+                function(tuple(grid), tuple(block), passed, shared_mem=shared_mem)
 
         return run
