@@ -23,11 +23,10 @@ EMULATIONS: dict[str, dict[str, Any]] = {
 def device(request):
     """A device that runs kernels, as minicnn/backend/cuda/launcher.py describes it."""
     if request.param == "cuda":
-        cupy = pytest.importorskip("cupy")
-        if not cupy.is_available():
-            pytest.skip("no GPU")
         from minicnn.backend.cuda import compiler
 
+        if (reason := compiler.unavailable()) is not None:
+            pytest.skip(reason)
         yield compiler.device(0)
         return
     emulator = pytest.importorskip("minicnn.backend.emulator")

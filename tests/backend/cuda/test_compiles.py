@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from minicnn.backend import emulator
 from minicnn.backend.cuda import nvrtc, occupancy, sources
 from minicnn.backend.cuda.instances import ARCHITECTURES, blocks, instances
 from minicnn.backend.cuda.launcher import DEFAULT_THREADS
@@ -23,6 +25,16 @@ def builds():
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         yield {arch: pool.submit(nvrtc.build_all, arch) for arch in ARCHITECTURES}
         pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def script():
+    """scripts/kernel_table.py, which writes the tables in kernels/README.md."""
+    path = Path(__file__).parents[3] / "scripts" / "kernel_table.py"
+    spec = importlib.util.spec_from_file_location("kernel_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def problems(build, file, constants, arch):
@@ -51,23 +63,15 @@ def test_every_file_has_an_instance_and_a_budget():
 @needs_nvrtc
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_every_instance_compiles(builds, arch):
+def test_every_instance_compiles(builds, script, arch):
+    """Other versions of NVRTC than that of the tables allocate registers in their own ways."""
     built = builds[arch].result()
+    is_judged = script.written_with(script.README.read_text("utf-8")) == nvrtc.version()
     for file, word, constants in instances():
         build = built[file, word]
         assert set(build.kernels) == set(sources.read(file).kernels)
-        found = list(problems(build, file, constants, arch))
+        found = [*(problems(build, file, constants, arch) if is_judged else build.remarks)]
         assert not found, "\n".join([f"{file} ({word}) for {arch}:", *found])
-
-
-@pytest.fixture(scope="module")
-def script():
-    """scripts/kernel_table.py, which writes the tables in kernels/README.md."""
-    path = Path(__file__).parents[3] / "scripts" / "kernel_table.py"
-    spec = importlib.util.spec_from_file_location("kernel_table", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @needs_nvrtc
@@ -89,6 +93,14 @@ def test_the_tables_have_every_kernel_and_instance(script):
         section = text.partition(f"### {file}\n")[2].partition("### ")[0]
         for kernel in sources.read(file).kernels:
             assert f"\n| {kernel} | {word} | " in section, "run python scripts/kernel_table.py"
+
+
+@pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
+def test_the_example_of_a_launch(script, capsys):
+    text = script.README.read_text(encoding="utf-8")
+    exec(text.partition("```python\n")[2].partition("```")[0], {})
+    printed = [float(word) for word in capsys.readouterr().out.strip("[]\n").split()]
+    assert printed == pytest.approx([math.erf(x) for x in (-2, -1, 0, 1, 2)], rel=1e-6)
 
 
 # What the tests above must find: a kernel for each kind of problem.
