@@ -22,6 +22,10 @@ OLDEST_CUPY = 14
 DRIVERS = {13: 580, 12: 525}
 _PACKAGES = ("cupy", "cupy-cuda11x", *[f"cupy-cuda{major}x" for major in DRIVERS])
 _EMULATOR = 'Without a GPU, the device "emulator" runs the same kernels on the CPU.'
+_NO_DRIVER = (
+    "CuPy is installed, but no driver of an NVIDIA GPU is found. Where there is a GPU, nvidia-smi "
+    f"lists it; a container must be started with access to it. {_EMULATOR}"
+)
 
 
 class Machine:
@@ -70,7 +74,10 @@ class Machine:
 
 @cache
 def unavailable() -> str | None:
-    """Why no GPU can be used, and what to do; None if one can. Asked once; imports CuPy."""
+    """Why no GPU can be used, and what to do; None if one can.
+
+    Asked once. It imports CuPy if a driver is there to run it.
+    """
     return reason(Machine())
 
 
@@ -81,12 +88,16 @@ def reason(machine: Machine) -> str | None:
     packages, driver = machine.packages(), machine.driver()
     if (problem := _wrong_packages(packages, driver)) is not None:
         return problem
+    if driver is None and packages:
+        return _NO_DRIVER
     try:
         machine.cupy()
     except (ImportError, OSError, RuntimeError) as error:
         if not packages:
             return _not_installed(driver)
         return f"CuPy does not load: {_last_line(error)}. {_again(packages, driver)}"
+    if driver is None:
+        return _NO_DRIVER
     return _wrong_driver(machine, packages, driver) or _wrong_libraries(machine, packages, driver)
 
 
@@ -123,12 +134,7 @@ def _wrong_packages(packages: dict[str, str], driver: int | None) -> str | None:
     return None
 
 
-def _wrong_driver(machine: Machine, packages: dict[str, str], driver: int | None) -> str | None:
-    if driver is None:
-        return (
-            "CuPy is installed, but no driver of an NVIDIA GPU is found. Where there is a GPU, "
-            f"nvidia-smi lists it; a container must be started with access to it. {_EMULATOR}"
-        )
+def _wrong_driver(machine: Machine, packages: dict[str, str], driver: int) -> str | None:
     major = machine.runtime() // 1000
     if driver < major * 1000:
         newer = f"Install a driver from {DRIVERS[major]} on, or: " if major in DRIVERS else ""
@@ -149,7 +155,7 @@ def _wrong_driver(machine: Machine, packages: dict[str, str], driver: int | None
     return None
 
 
-def _wrong_libraries(machine: Machine, packages: dict[str, str], driver: int | None) -> str | None:
+def _wrong_libraries(machine: Machine, packages: dict[str, str], driver: int) -> str | None:
     major = machine.runtime() // 1000
     try:
         found = machine.nvrtc()

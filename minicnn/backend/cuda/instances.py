@@ -17,17 +17,8 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"
 # How many blocks the registers and the shared memory of a multiprocessor of any architecture must
 # be enough for. Of 256 threads, 8 blocks leave 32 registers to a thread, 6: 40, 5: 48, 4: 64,
 # 3: 80, 2: 128, 1: all 255.
-BLOCKS = {
-    "im2col.cu": 6,
-    "pool.cu": 4,
-    "batchnorm.cu": 4,
-    "softmax.cu": 4,
-    "dropout.cu": 4,
-    "optim.cu": 4,
-    "parts.cu": 6,
-    "resample.cu": 4,
-    "special.cu": 8,
-}
+BLOCKS = {"im2col.cu": 6, "parts.cu": 6, "special.cu": 8}
+BLOCKS_OF_OTHERS = 4
 # Convolution by the entries of its tile, whose sums a block keeps in registers: 256 to a thread
 # would be one block. The pair is for float and for double.
 TILE_BLOCKS = {16 * 16: (4, 4), 16 * 64: (4, 3), 64 * 64: (3, 1), 128 * 128: (1, 1)}
@@ -42,7 +33,7 @@ def blocks(file: str, constants: Constants) -> int:
         return TILE_BLOCKS[int(constants["TILE_M"]) * int(constants["TILE_N"])][is_double]
     if file == "depthwise.cu":
         return TAP_BLOCKS[int(constants["KERNEL_H"]) * int(constants["KERNEL_W"])][is_double]
-    return BLOCKS[file]
+    return BLOCKS.get(file, BLOCKS_OF_OTHERS)
 
 
 def instances() -> Iterator[tuple[str, str, Constants]]:

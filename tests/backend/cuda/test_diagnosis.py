@@ -171,3 +171,8 @@ def test_cupy_is_not_imported_where_the_packages_are_wrong(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # importing it fails
     assert "too old" in reason(Fake(packages={"cupy": "13.0.0"}))
     assert diagnosis.reason(Machine()) is not None
+
+
+def test_cupy_is_not_imported_without_a_driver():
+    assert "no driver" in reason(Fake(driver=None, cupy=AssertionError("imported")))
+    assert "no driver" in reason(Fake(driver=None, packages={}))  # one from a source tree
