@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from .. import kernel_source
+
 HOST = Path(__file__).parent / "host"
 DYNAMIC_BYTES = 227 << 10  # what a block may ask for on the largest of NVIDIA's processors
 
@@ -62,29 +64,6 @@ def cache_folder() -> Path:
     """Where built kernels stay: minicnn/emulator in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "minicnn" / "emulator"
-
-
-def _without_comments(text: str) -> str:
-    return re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
-
-
-def kernels_in(file: Path) -> dict[str, list[str]]:
-    """The extern "C" kernels of a .cu file, each with the names of its parameters."""
-    pattern = r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\('
-    text = _without_comments(file.read_text(encoding="utf-8"))
-    return {m[1]: _parameters(text[m.end() :]) for m in re.finditer(pattern, text)}
-
-
-def parameters(file: Path, name: str) -> list[str]:
-    """The names of the parameters of kernel `name`, which may be an instance of a template."""
-    text = _without_comments(file.read_text(encoding="utf-8"))
-    m = re.search(rf"\b{re.escape(name.partition('<')[0].split('::')[-1])}\s*\(", text)
-    return _parameters(text[m.end() :]) if m else []
-
-
-def _parameters(text: str) -> list[str]:
-    declarations = text[: text.find(")")].split(",")
-    return [(re.findall(r"\w+", declaration) or ["?"])[-1] for declaration in declarations]
 
 
 def _sources(file: Path) -> list[Path]:
@@ -132,7 +111,7 @@ def build(
         RuntimeError: this machine has no C++ compiler.
     """
     sources = _sources(file)
-    text = "\n".join(_without_comments(p.read_text(encoding="utf-8")) for p in sources)
+    text = "\n".join(kernel_source.without_comments(p.read_text(encoding="utf-8")) for p in sources)
     dynamic = sorted(set(re.findall(r"extern\s+__shared__[^;]*?(\w+)\s*\[\s*\]\s*;", text)))
     options = [*_ALWAYS, *_KERNEL, *(_CHECKED if checked else ["-O3"])]
     parts = {"kernel.cpp": _wrapper(file, names, constants or {}, dynamic)}

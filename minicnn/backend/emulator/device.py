@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernel_source
 from .arrays import EmulatedArray, emulated, pointers, xp
-from .build import DYNAMIC_BYTES, build, kernels_in, parameters
+from .build import DYNAMIC_BYTES, build
 from .guard import Guarded
 from .report import KernelError, translate
 
@@ -77,7 +78,8 @@ class _Library:
     """One kernel of a library that build.py made: its addresses, and what it takes."""
 
     def __init__(self, file: Path, name: str, constants: Mapping[str, Any], checked: bool) -> None:
-        names = list(kernels_in(file))
+        source = kernel_source.parse(file.read_text(encoding="utf-8"))
+        names = [*source.kernels]
         if name not in names:
             names = [name]  # an instance of a template: a library of its own
         self.path = build(file, names, constants, checked)
@@ -91,7 +93,7 @@ class _Library:
         has_dynamic = hasattr(library, "emu_dynamic")
         self.dynamic = _address(library, "emu_dynamic") if has_dynamic else None
         self.launch = library.emu_launch
-        self.parameters = parameters(file, name)
+        self.parameters = [p.name for p in source.parameters(name)]
 
 
 def _address(library: ctypes.CDLL, name: str) -> int | None:
@@ -259,7 +261,7 @@ class Device:
         file: a path, or a name in the folder `kernels`. name: that of an extern "C" function, or
         a template's with its arguments, "conv<16, 4>".
         """
-        return Kernel(self, find(file), name, constants or {})
+        return Kernel(self, kernel_source.find(file), name, constants or {})
 
     def asarray(self, x: Any) -> EmulatedArray:
         """x on this device; shares memory with a NumPy array."""
@@ -282,20 +284,6 @@ class Device:
     def pointers(self, arrays: Sequence[np.ndarray]) -> EmulatedArray:
         """A table of the arrays' addresses, for a kernel that takes pointers to pointers."""
         return pointers(arrays)
-
-
-@lru_cache
-def find(file: str | Path) -> Path:
-    """The path of a .cu file: itself, or in the folder `kernels` of the package or the checkout.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    package = Path(__file__).parents[2]
-    for path in (Path(file), package / "kernels" / file, package.parent / "kernels" / file):
-        if path.is_file():
-            return path.resolve()
-    raise FileNotFoundError(f"no kernel file {str(file)!r}, here or in the folder kernels")
 
 
 _devices = [Device()]

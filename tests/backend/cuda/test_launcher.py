@@ -49,7 +49,7 @@ def test_what_a_file_declares():
     ],
 )
 def test_declarations_that_are_not_understood(text):
-    with pytest.raises(ValueError, match=r"cannot read the parameter|is not written as"):
+    with pytest.raises(ValueError, match=r"cannot read the parameter|is not a plain __global__"):
         sources.parse(text)
 
 

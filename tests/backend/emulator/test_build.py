@@ -78,15 +78,6 @@ def test_without_a_compiler_the_error_says_what_to_install(monkeypatch, tmp_path
         kernel((1,), (1,), ())
 
 
-def test_kernels_and_their_parameters_are_read_from_the_file():
-    assert build.kernels_in(KERNELS / "saxpy.cu") == {
-        "saxpy": ["x", "y", "a", "n"],
-        "saxpy4": ["x", "y", "a", "n"],
-    }
-    assert list(build.kernels_in(KERNELS / "sums.cu")) == ["tree", "shuffles", "whole"]
-    assert build.parameters(KERNELS / "matmul.cu", "matmul<8, 2>") == ["a", "b", "c"]
-
-
 def test_a_file_that_is_nowhere_is_not_found():
     with pytest.raises(FileNotFoundError, match=r"nowhere\.cu"):
         emulator.Device().kernel("nowhere.cu", "f")
