@@ -28,13 +28,14 @@ PTX, asynchronous copies, tensor cores, more than one stream; and no timing of a
 
 How: `build.py` compiles the file as C++ (`host/cuda.h` explains the words), `host/` makes each CUDA
 thread a fiber and runs the blocks (`runtime.h` is the way in), `host/check.cpp` looks at every
-access, `device.py` launches, `guard.py` keeps the arrays apart, `report.py` says what was found.
+access. `cache.py` keeps what was built, `device.py` launches, `guard.py` keeps the arrays apart,
+`report.py` says what was found, `study.py` runs one launch in all orders (`minicnn emulate`).
 Needs g++ or clang++ on Linux, on x86-64 or arm64 (elsewhere more slowly), and binutils for lines.
 """
 
 from .arrays import EmulatedArray, emulated, on_index, pointers, xp
 from .build import CompileError, compiler
-from .device import ORDERS, Device, Kernel, current_device, emulation
+from .device import ORDERS, Device, Kernel, configure, current_device, emulation
 from .place import COUNT, at, unavailable
 from .report import KernelError, Report
 
@@ -49,6 +50,7 @@ __all__ = [
     "Report",
     "at",
     "compiler",
+    "configure",
     "current_device",
     "emulated",
     "emulation",

@@ -13,12 +13,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from .. import kernel_source
+from . import cache
 
 HOST = Path(__file__).parent / "host"
 DYNAMIC_BYTES = 227 << 10  # what a block may ask for on the largest of NVIDIA's processors
@@ -60,15 +60,14 @@ def version(command: str) -> str:
     return subprocess.run([command, "--version"], capture_output=True, text=True).stdout
 
 
-def cache_folder() -> Path:
-    """Where built kernels stay: minicnn/emulator in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "minicnn" / "emulator"
+def _headers(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix in (".cuh", ".h"))
 
 
 def _sources(file: Path) -> list[Path]:
-    """The .cu file and all headers that may stand in it."""
-    return [file, *sorted(p for p in file.parent.iterdir() if p.suffix in (".cuh", ".h"))]
+    """The .cu file and all headers that may stand in it: those beside it, and the project's own."""
+    folders = dict.fromkeys([file.parent, kernel_source.folder()])
+    return [file, *[header for folder in folders for header in _headers(folder)]]
 
 
 def _wrapper(
@@ -118,7 +117,8 @@ def build(
     if dynamic:
         parts["memory.s"] = _dynamic_memory(dynamic)
 
-    include = ["-include", str(HOST / "cuda.h"), f"-I{file.parent}"]
+    folders = [f"-I{file.parent}", f"-I{kernel_source.folder()}"]
+    include = ["-include", str(HOST / "cuda.h"), *folders]
     link = [*_ALWAYS, "-shared", "-Wl,-Bsymbolic", "-Wl,-rpath,$ORIGIN", "-Wl,--no-undefined"]
     steps = [
         ["-c", *options, *include, "kernel.cpp"],
@@ -158,16 +158,24 @@ def _cached(
     digest = hashlib.sha256(repr((version(command), parts, steps)).encode())
     for path in [*sources, *sorted(HOST.iterdir())]:
         digest.update(path.read_bytes())
-    library = cache_folder() / f"{stem}-{digest.hexdigest()[:24]}.so"
-    if library.exists():
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        for name, text in parts.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        for step in [*steps[:-1], [*steps[-1], "-o", "library.so", f"-Wl,-soname,{library.name}"]]:
-            run = subprocess.run(step, cwd=folder, capture_output=True, text=True)
-            if run.returncode:
-                raise CompileError(f"{stem} does not compile:\n{run.stderr}")
-        os.replace(Path(folder) / "library.so", library)  # whole or not at all
+    library = cache.folder() / f"{stem}-{digest.hexdigest()[:24]}.so"
+    if not cache.has(library):
+        with cache.building(library) as folder:
+            _run(stem, library, folder, parts, steps)
     return library
+
+
+def _run(
+    stem: str,
+    library: Path,
+    folder: Path,
+    parts: Mapping[str, str],
+    steps: Sequence[Sequence[str]],
+) -> None:
+    """Runs the steps in a folder, which then has library.so."""
+    for name, text in parts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for step in [*steps[:-1], [*steps[-1], "-o", "library.so", f"-Wl,-soname,{library.name}"]]:
+        run = subprocess.run(step, cwd=folder, capture_output=True, text=True)
+        if run.returncode:
+            raise CompileError(f"{stem} does not compile:\n{run.stderr}")

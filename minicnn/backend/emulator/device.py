@@ -107,6 +107,15 @@ def _library(
     return _Library(file, name, dict(constants), checked)
 
 
+def _times_of(folders: set[Path]) -> int:
+    """A number that changes with the time at which any file in the folders was changed."""
+    total = 0
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            total += sum(entry.stat().st_mtime_ns for entry in entries)
+    return total
+
+
 class Kernel:
     """A kernel of a .cu file on the emulated device, called as cupy.RawKernel is.
 
@@ -124,17 +133,27 @@ class Kernel:
 
     def __init__(self, device: Device, file: Path, name: str, constants: Mapping[str, Any]) -> None:
         self.device, self.file, self.name = device, file, name
-        self._constants = tuple(sorted(constants.items()))
-        with os.scandir(file.parent) as entries:  # an edited file or header is built anew
-            self._changed = max(entry.stat().st_mtime_ns for entry in entries)
+        self.constants = tuple(sorted(constants.items()))
+        self._changed = _times_of({file.parent, kernel_source.folder()})
 
-    def _built(self) -> _Library:
-        return _library(self.file, self.name, self._constants, self.device.checked, self._changed)
+    def build(self) -> _Library:
+        """The kernel compiled, now if it was not. An edited file or header is compiled anew."""
+        return _library(self.file, self.name, self.constants, self.device.checked, self._changed)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the kernel's parameters."""
+        return self.build().parameters
+
+    @property
+    def codes(self) -> list[str]:
+        """The types of the parameters, as host/cuda.h has them: "*f" for float*, "i" for int."""
+        return self.build().codes
 
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0
     ) -> None:
-        library = self._built()
+        library = self.build()
         self._check(library, args)
         grid, block = self._sizes("grid", grid), self._sizes("block", block)
         if block[0] * block[1] * block[2] > 1024:
@@ -255,7 +274,9 @@ class Device:
         if order not in ORDERS:
             raise ValueError(f"Device: order expects one of {', '.join(ORDERS)}, got {order!r}")
 
-    def kernel(self, file: str, name: str, constants: Mapping[str, Any] | None = None) -> Kernel:
+    def kernel(
+        self, file: str | Path, name: str, constants: Mapping[str, Any] | None = None
+    ) -> Kernel:
         """The kernel of that name in a .cu file, compiled with -DNAME=value for each constant.
 
         file: a path, or a name in the folder `kernels`. name: that of an extern "C" function, or
@@ -286,22 +307,47 @@ class Device:
         return pointers(arrays)
 
 
-_devices = [Device()]
+_default = Device()
+_own = threading.local()  # `devices`: those of the blocks that this thread is in
 
 
 def current_device() -> Device:
-    """The device that kernels on emulated arrays run on."""
-    return _devices[-1]
+    """The device that kernels on emulated arrays run on, if this thread launches them now.
+
+    That of the innermost `emulation` which the thread is in, or else the process's: see
+    `configure`.
+    """
+    devices = getattr(_own, "devices", None)
+    return devices[-1] if devices else _default
+
+
+def configure(
+    order: str = "forward", seed: int = 0, checked: bool = False, workers: int | None = None
+) -> None:
+    """From now on kernels run with these options of `Device`, in all threads of the process."""
+    global _default
+    _default = Device(order, seed, checked, workers)
 
 
 @contextmanager
 def emulation(
     order: str = "forward", seed: int = 0, checked: bool = False, workers: int | None = None
 ) -> Iterator[Device]:
-    """Until the block ends, kernels run with these options of `Device`."""
-    device = Device(order, seed, checked, workers)
-    _devices.append(device)
+    """Until the block ends, kernels that this thread launches run with these options of `Device`.
+
+    A backward pass runs in the thread that asks for it. Other threads, those of a data loader for
+    one, stay with what `configure` has set for the process.
+    """
+    with running_on(Device(order, seed, checked, workers)) as device:
+        yield device
+
+
+@contextmanager
+def running_on(device: Device) -> Iterator[Device]:
+    """The same with a device that there is already."""
+    devices = _own.__dict__.setdefault("devices", [])
+    devices.append(device)
     try:
         yield device
     finally:
-        _devices.remove(device)
+        devices.pop()

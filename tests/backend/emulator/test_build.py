@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import emulator
-from minicnn.backend.emulator import build, device
+from minicnn.backend.emulator import build, cache, device
 
 KERNELS = Path(__file__).parent / "kernels"
 needs_compiler = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
@@ -24,8 +24,8 @@ def fill(tmp_path, monkeypatch):
     """A folder with fill.cu and value.cuh, and a cache with nothing but the emulator's library."""
     runtime = build.runtime()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    build.cache_folder().mkdir(parents=True)
-    shutil.copy(runtime, build.cache_folder())
+    cache.folder().mkdir(parents=True)
+    shutil.copy(runtime, cache.folder())
     (tmp_path / "fill.cu").write_text(FILL)
     (tmp_path / "value.cuh").write_text("constexpr float VALUE = 2;\n")
     return tmp_path / "fill.cu"
@@ -46,7 +46,7 @@ def test_an_edited_file_header_or_constant_builds_anew(fill):
     assert filled(fill) == [5, 5, 5]
     fill.write_text(FILL.replace("VALUE *", "VALUE +"))
     assert filled(fill) == [6, 6, 6]
-    assert len([*build.cache_folder().glob("fill-*")]) == 4
+    assert len([*cache.folder().glob("fill-*")]) == 4
 
 
 @needs_compiler
@@ -63,7 +63,7 @@ def test_a_file_that_does_not_compile_shows_the_compilers_words(fill):
         emulator.CompileError, match=r"fill does not compile:\n(.*\n)*.*fill.cu:2:\d+: error"
     ):
         filled(fill)
-    assert len([*build.cache_folder().iterdir()]) == 1
+    assert len([*cache.folder().glob("*.so")]) == 1
     fill.write_text(FILL)
     with pytest.raises(emulator.CompileError, match="nothing"):
         emulator.Device().kernel(fill, "nothing", {"SCALE": 1})((1,), (1,), ())

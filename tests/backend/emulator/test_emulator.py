@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,30 @@ def test_arrays_keep_their_type_and_find_their_device():
         assert x.kernel_device is device and device.checked
     assert not x.kernel_device.checked
     assert type(device.asnumpy(x)) is np.ndarray and np.shares_memory(device.asnumpy(x), x)
+
+
+def test_other_threads_see_what_the_process_has_set():
+    def seen():
+        found = []
+        thread = threading.Thread(target=lambda: found.append(emulator.current_device()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before = emulator.current_device()
+    with emulator.emulation("reversed") as device:
+        assert emulator.current_device() is device and seen() is before
+        with emulator.emulation("shuffled") as inner:
+            assert emulator.current_device() is inner
+        assert emulator.current_device() is device
+        emulator.configure("shuffled", seed=5)
+        assert emulator.current_device() is device and (seen().order, seen().seed) == (
+            "shuffled",
+            5,
+        )
+    assert emulator.current_device() is seen()
+    emulator.configure()
+    assert seen().order == "forward" and not seen().checked
 
 
 def test_the_portable_switch_gives_the_same(monkeypatch):
