@@ -399,3 +399,68 @@ def gradcheck(
         typer.echo(f"\n{row.message}", err=True)
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command()
+@_one_line_errors
+def emulate(
+    file: Annotated[str, typer.Argument(help="A .cu file, or the name of one of minicnn's own.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at every access to memory, too.")
+    ] = False,
+    kernel: Annotated[
+        list[str] | None, typer.Option(help="Only this kernel; 'name<8, 2>' for a template's.")
+    ] = None,
+    grid: Annotated[str | None, typer.Option(help="Blocks along each axis: 8 or 8x4.")] = None,
+    block: Annotated[str, typer.Option(help="Threads of a block along each axis.")] = "256",
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An argument of the kernel: x=float32[1000] (random), y=float32[50,20]:0, n=1000, "
+            "p=none.",
+        ),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(help="Elements of arrays that no --arg describes.", min=1)
+    ] = 1000,
+    define: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A macro to compile with.")
+    ] = None,
+    shared: Annotated[int, typer.Option(help="Bytes of dynamic shared memory.", min=0)] = 0,
+) -> None:
+    """Run CUDA kernels without a GPU: `minicnn emulate pool.cu --check`.
+
+    Each kernel runs with its threads in order, in reverse and shuffled, which must give the same
+    results. --check also reports, with file, line, block and thread: accesses out of bounds, reads
+    of shared memory that nobody wrote, races, divergent barriers, misaligned vectors.
+
+    minicnn's own kernels are run on samples, an edited copy of such a file too: its results are
+    compared with those of the original. Other kernels get arrays of --size elements, and a lone
+    integer argument that number; --arg says what else they need. The command fails if it finds a
+    mistake. Without --check, a kernel that goes far astray may crash it.
+    """
+    from rich.console import Console
+
+    from . import kernels
+
+    console, path = Console(), kernels.path_of(file)
+    wishes = kernels.Wishes(
+        kernels=kernel or (),
+        defines=kernels.settings("--define", define or []),
+        arguments=kernels.settings("--arg", arg or []),
+        grid=kernels.sizes("--grid", grid) if grid else None,
+        block=kernels.sizes("--block", block),
+        shared=shared,
+        size=size,
+    )
+    outcomes = kernels.run_all(path, kernels.launches(path, wishes), check, console)
+    console.print(kernels.table(outcomes))
+    found = kernels.findings(outcomes)
+    count = sum(len(outcome.findings) for outcome in outcomes)
+    launched = f"{len(outcomes)} launch{'es' * (len(outcomes) != 1)}"
+    typer.echo(f"{launched}, {count} mistake{'s' * (count != 1)}")
+    for line in found:
+        typer.echo(line)
+    if count:
+        raise typer.Exit(1)
