@@ -72,7 +72,7 @@ def test_an_instance_of_a_template(device, instance):
     blocks = 5 if instance == "matmul<8, 1>" else 3
     kernel = device.kernel(KERNELS / "matmul.cu", instance, {"SIZE": 35})
     kernel((blocks, blocks), (8, 8), (device.asarray(a), device.asarray(b), c))
-    assert (c == a @ b).all()
+    assert (device.asnumpy(c) == a @ b).all()
 
 
 def test_a_table_of_pointers(device):
@@ -101,14 +101,14 @@ def test_warp_operations(device):
         np.repeat((lanes >= 0).all(1)[:, None], 32, 1),
         np.full((2, 32), (values > 10).sum()),
     ]
-    for row, right in zip(out, expected, strict=True):
+    for row, right in zip(device.asnumpy(out), expected, strict=True):
         assert (row == np.asarray(right).ravel()).all()
 
 
 def test_three_dimensions_of_blocks_and_threads(device):
     out = device.empty(2 * 3 * 2 * 2 * 4 * 3, np.int32)
     device.kernel(KERNELS / "warps.cu", "numbers")((2, 3, 2), (3, 4, 2), (out,))
-    assert (out == np.arange(out.size)).all()
+    assert (device.asnumpy(out) == np.arange(out.size)).all()
 
 
 def test_a_missing_barrier_shows_as_another_answer():
@@ -136,7 +136,8 @@ def test_arrays_keep_their_type_and_find_their_device():
     with emulator.emulation("reversed", checked=True) as device:
         assert x.kernel_device is device and device.checked
     assert not x.kernel_device.checked
-    assert type(device.asnumpy(x)) is np.ndarray and np.shares_memory(device.asnumpy(x), x)
+    assert type(device.asnumpy(x)) is np.ndarray
+    assert device.asnumpy(x).ctypes.data == x.ctypes.data
 
 
 def test_other_threads_see_what_the_process_has_set():
@@ -154,10 +155,8 @@ def test_other_threads_see_what_the_process_has_set():
             assert emulator.current_device() is inner
         assert emulator.current_device() is device
         emulator.configure("shuffled", seed=5)
-        assert emulator.current_device() is device and (seen().order, seen().seed) == (
-            "shuffled",
-            5,
-        )
+        assert emulator.current_device() is device
+        assert (seen().order, seen().seed) == ("shuffled", 5)
     assert emulator.current_device() is seen()
     emulator.configure()
     assert seen().order == "forward" and not seen().checked
