@@ -82,7 +82,9 @@ def _wrapper(
         lines += [
             f"WAY_IN void emu_describe_{i}(char* out) {{ EmuKernel<&{name}>::describe(out); }}"
         ]
-    lines += ["WAY_IN char* emu_anchor() { static __thread char anchor; return &anchor; }"]
+    # As large as any alignment that counts: an array of bytes in shared memory begins at one.
+    anchor = "alignas(16) static __thread char anchor[16]"
+    lines += [f"WAY_IN char* emu_anchor() {{ {anchor}; return anchor; }}"]
     if dynamic:
         lines += [f'extern __thread char emu_dynamic_memory[] __asm__("{dynamic[0]}");']
         lines += ["WAY_IN char* emu_dynamic() { return emu_dynamic_memory; }"]

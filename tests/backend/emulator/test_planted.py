@@ -1,0 +1,266 @@
+"""Mistakes planted in copies of the project's own kernels: every one of them is found.
+
+Each is an edit that a tired programmer might make. The checked mode must report it, of the right
+kind and on the right line, or the results must differ from those of the file as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from minicnn.backend import emulator, kernel_source
+from minicnn.backend.cuda.samples import SAMPLES, Numbers
+from minicnn.backend.emulator import build, cache
+from minicnn.backend.emulator.study import check, record
+
+pytestmark = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
+
+
+class Planted(NamedTuple):
+    """In `file`, `old` becomes `new`, and `kernel` of `run` shows it.
+
+    kind: what is reported; or "result", other numbers than those of the file as it is. place:
+    words on the line that is reported.
+    """
+
+    run: str
+    kernel: str
+    file: str
+    old: str
+    new: str
+    kind: str
+    place: str = ""
+
+
+BOUNDS, SHARED, RACE = "out of bounds", "out of index", "race"
+BARRIER = "__syncthreads();"
+
+MISTAKES = {
+    # Beside an array
+    "one thread too many": Planted(
+        *("pool.cu", "max_pool_forward", "pool.cu"),
+        *("if (e >= count) return;", "if (e > count) return;", BOUNDS, "values[number]"),
+    ),
+    "one thread too many, <": Planted(
+        *("special.cu", "erf_of", "special.cu"),
+        *("if (e < count) y[e] = erf(", "if (e <= count) y[e] = erf(", BOUNDS, "erf(x[e])"),
+    ),
+    "left padding not left out": Planted(
+        *("im2col.cu", "im2col", "im2col.cu"),
+        *("Height::inside(i, p) && Width::inside(j, q))", "Height::inside(i, p))"),
+        *(BOUNDS, "x[plane * INPUTS +"),
+    ),
+    "channel of the batch": Planted(
+        *("batchnorm.cu", "batch_norm_apply", "batchnorm.cu"),
+        *("e / PLACES % channels;\n    scalar scale", "e / PLACES;\n    scalar scale"),
+        *(BOUNDS, "sqrt(var[c]"),
+    ),
+    "last chunk not cut": Planted(
+        *("optim.cu", "gradient_squares", "optim.cu"),
+        *("stop = min(sizes[tensor], start + CHUNK);", "stop = start + CHUNK;"),
+        *(BOUNDS, "sum += grad[e] * grad[e];"),
+    ),
+    "rows of a tile not bounded": Planted(
+        *("conv.cu", "conv_forward", "conv.cu"),
+        *("row < from.rows && s < stop", "s < stop", BOUNDS, "return w["),
+    ),
+    "entry of the next row": Planted(
+        *("resample.cu", "resample", "resample.cu"),
+        *("entry < starts[j + 1]", "entry <= starts[j + 1]", BOUNDS, "line[columns[entry]"),
+    ),
+    "plane of the outputs": Planted(
+        *("depthwise.cu", "depthwise_forward", "depthwise.cu"),
+        *("x + plane / MULTIPLIER * INPUTS", "x + plane * INPUTS", BOUNDS, "Width::input(j, q))];"),
+    ),
+    # Beside shared memory
+    "warps counted from one": Planted(
+        *("softmax.cu", "softmax_forward", "common.cuh"),
+        *("of_warp[threadIdx.x / WARP] = value", "of_warp[threadIdx.x / WARP + 1] = value"),
+        *(SHARED, "of_warp[threadIdx.x / WARP + 1]"),
+    ),
+    "a byte for each element": Planted(
+        *("dropout.cu", "dropout", "dropout.cu"),
+        *("kept[threadIdx.x] = (", "kept[threadIdx.x * WORDS] = (", BOUNDS, "kept[threadIdx.x *"),
+    ),
+    # Shared memory that nobody wrote
+    "a number left out": Planted(
+        *("optim.cu", "adam", "optim.cu"),
+        *("corrected[1] = scalar(sqrt(", "scalar unused = scalar(sqrt("),
+        *("uninitialised", "root = corrected[1]"),
+    ),
+    "first slice not put": Planted(
+        *("conv.cu", "conv_grad_weight", "conv.cu"),
+        *("slice.put(a_slices[0], b_slices[0]);", "", "uninitialised", "_slices[now][s]["),
+    ),
+    "only the first warp writes": Planted(
+        *("batchnorm.cu", "batch_norm_sums", "common.cuh"),
+        *("if (threadIdx.x % WARP == 0) of_warp", "if (threadIdx.x == 0) of_warp"),
+        *("uninitialised", "over_lanes<Op, WARPS>(of_warp["),
+    ),
+    # Races in a block
+    "no barrier before the warps' moments are read": Planted(
+        *("batchnorm.cu", "batch_norm_moments", "batchnorm.cu"),
+        *(BARRIER, "", RACE, "merged_over_lanes<WARPS>({n[from]"),
+    ),
+    "no barrier after a block's sum": Planted(
+        *("depthwise.cu", "depthwise_grad_weight", "common.cuh"),
+        *("__syncthreads();  // nobody", "// nobody", RACE, "of_warp[threadIdx.x / WARP] = value"),
+    ),
+    "one buffer instead of two": Planted(
+        *("conv.cu", "conv_grad_input", "conv.cu"),
+        *("slice.put(a_slices[1 - now], b_slices[1 - now])", "slice.put(a_slices[0], b_slices[0])"),
+        *(RACE, "_slice["),
+    ),
+    "no barrier between slices": Planted(
+        *("conv.cu", "conv_forward", "conv.cu"),
+        *("__syncthreads();\n        now =", "now =", RACE, "_slice"),
+    ),
+    "no barrier after the mask": Planted(
+        *("dropout.cu", "dropout_mask", "dropout.cu"),
+        *(BARRIER, "", RACE, "kept[e / WORDS]"),
+    ),
+    "no barrier after the first thread": Planted(
+        *("optim.cu", "adam", "optim.cu"),
+        *(BARRIER, "", RACE, "rate = corrected[0]"),
+    ),
+    # Races between blocks
+    "number in the block": Planted(
+        *("pool.cu", "max_pool_backward", "pool.cu"),
+        *("grad_x[e] = sum;", "grad_x[threadIdx.x] = sum;", RACE, "grad_x[threadIdx.x]"),
+    ),
+    "parts of a channel in one place": Planted(
+        *("batchnorm.cu", "batch_norm_moments", "batchnorm.cu"),
+        *("means[c * gridDim.y + split]", "means[c]", RACE, "means[c] = mine.mean;"),
+    ),
+    "blocks add without atomics": Planted(
+        *("optim.cu", "gradient_squares", "optim.cu"),
+        *("partial[blockIdx.x] = sum", "partial[0] += sum", RACE, "partial[0] += sum"),
+    ),
+    "two features in one place": Planted(
+        *("depthwise.cu", "depthwise_grad_weight", "depthwise.cu"),
+        *("(part * features + f) *", "(part * features + f / 2) *", RACE, "parts[(part"),
+    ),
+    # Barriers and warps
+    "barrier in a branch": Planted(
+        *("batchnorm.cu", "batch_norm_moments", "batchnorm.cu"),
+        *(BARRIER, f"if (threadIdx.x < WARP) {BARRIER}", "divergence", "if (threadIdx.x < WARP)"),
+    ),
+    "threads that return before a sum": Planted(
+        *("optim.cu", "gradient_squares", "optim.cu"),
+        *("scalar sum = 0;", "scalar sum = 0; if (part.start + threadIdx.x >= part.stop) return;"),
+        *("divergence", "__shfl_xor_sync(ALL_LANES, value"),
+    ),
+    "a mask without the last lane": Planted(
+        *("softmax.cu", "log_softmax_backward", "common.cuh"),
+        *("0xffffffffu", "0x7fffffffu", "divergence", "__shfl_xor_sync(ALL_LANES, value"),
+    ),
+    "lanes of half a warp": Planted(
+        *("batchnorm.cu", "batch_norm_moments", "batchnorm.cu"),
+        *("__shfl_xor_sync(ALL_LANES, mine.n", "__shfl_xor_sync(0xffffu, mine.n"),
+        *("divergence", "mine.n, offset)"),
+    ),
+    # Alignment and arithmetic
+    "two at an odd place": Planted(
+        *("special.cu", "erfc_of", "special.cu"),
+        *("erfc(x[e])", "erfc(reinterpret_cast<const float2*>(x + e)->x)", "misaligned", "float2"),
+    ),
+    "a short at an odd byte": Planted(
+        *("dropout.cu", "dropout", "dropout.cu"),
+        *("kept[e / WORDS] >>", "*reinterpret_cast<const short*>(kept + e / WORDS) >>"),
+        *("misaligned", "const short*"),
+    ),
+    "a product that does not fit": Planted(
+        *("im2col.cu", "col2im", "im2col.cu"),
+        *("int tap = (r * Height::taps + p) * Width::taps", "int tap = (r * 3 + p) * (1 << 30)"),
+        *("arithmetic", "entries[tap * OUTPUTS"),
+    ),
+    # Other numbers
+    "a tree without its last step": Planted(
+        *("softmax.cu", "softmax_backward", "common.cuh"),
+        *("offset = LANES / 2; offset > 0;", "offset = LANES / 2; offset > 1;", "result"),
+    ),
+    "deviations of the parts' means forgotten": Planted(
+        *("batchnorm.cu", "batch_norm_moments", "batchnorm.cu"),
+        *(" + delta * delta * a.n * part}", "}", "result"),
+    ),
+    "the last part forgotten": Planted(
+        *("parts.cu", "add_parts", "parts.cu"),
+        *("part < splits", "part + 1 < splits", "result"),
+    ),
+    "momentum forgotten": Planted(
+        *("optim.cu", "sgd", "optim.cu"),
+        *("g + momentum * velocity", "g + velocity", "result"),
+    ),
+    "a tap of the wrong row": Planted(
+        *("im2col.cu", "col2im", "im2col.cu"),
+        *("Height::output(h, p)", "Height::output(h, 0)", "result"),
+    ),
+    "entries left out": Planted(
+        *("softmax.cu", "log_softmax_forward", "softmax.cu"),
+        *("a += PER_LINE) sum += exp", "a += PER_LINE + 1) sum += exp", "result"),
+    ),
+    "the smallest wins": Planted(
+        *("pool.cu", "max_pool_forward", "pool.cu"),
+        *("value > best ||", "value < best ||", "result"),
+    ),
+}
+
+
+@functools.cache
+def launch_of(file, kernel):
+    """The last recorded launch of the kernel: softmax's with a block for each line."""
+    for word, calls in reversed(SAMPLES[file].items()):
+        for launch in record(lambda device, calls=calls: calls(Numbers(device)), word):
+            if launch.kernel == kernel:
+                return launch
+    raise LookupError(f"no sample of {file} launches {kernel}")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_planted_mistake_is_found(name, tmp_path, monkeypatch):
+    planted = MISTAKES[name]
+    launch = launch_of(planted.run, planted.kernel)
+    built_in(tmp_path, monkeypatch)
+    for source in [kernel_source.folder() / planted.run, *kernel_source.folder().glob("*.cuh")]:
+        shutil.copy(source, tmp_path)
+    file = tmp_path / planted.file
+    text = file.read_text(encoding="utf-8")
+    assert planted.old in text, f"{planted.file} has changed: plant this mistake anew"
+    file.write_text(text.replace(planted.old, planted.new, 1), encoding="utf-8")
+
+    found = check(launch, tmp_path / planted.run).findings
+    of_kind = [finding for finding in found if finding.kind == planted.kind]
+    assert of_kind, found
+    if planted.place:
+        assert any(planted.place in line_of(finding) for finding in of_kind), of_kind
+
+
+def built_in(folder, monkeypatch):
+    """What is built from now on stays in the folder and not in the user's cache."""
+    runtime = build.runtime()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    cache.folder().mkdir(parents=True)
+    shutil.copy(runtime, cache.folder())
+
+
+def line_of(finding):
+    """The line of the source that the finding is about."""
+    return Path(finding.file).read_text(encoding="utf-8").splitlines()[finding.line - 1]
+
+
+@pytest.mark.parametrize("run, kernel", sorted({(p.run, p.kernel) for p in MISTAKES.values()}))
+def test_nothing_is_found_where_nothing_was_planted(run, kernel):
+    assert check(launch_of(run, kernel)).findings == []
+
+
+def test_there_is_a_mistake_of_each_kind_in_many_files():
+    kinds = {planted.kind for planted in MISTAKES.values()}
+    assert kinds == {BOUNDS, SHARED, "uninitialised", RACE, "divergence", "misaligned"} | {
+        *("arithmetic", "result")
+    }
+    assert len(MISTAKES) >= 24 and len({planted.file for planted in MISTAKES.values()}) >= 6
