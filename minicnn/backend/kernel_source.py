@@ -84,9 +84,11 @@ def find(file: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    for path in (*[place / file for place in _FOLDERS], Path(file)):
-        if path.is_file():
-            return path.resolve()
+    own = folder() / file  # a path that begins at the root is that path
+    if own.is_file():
+        return own
+    if Path(file).is_file():
+        return Path(file).resolve()
     raise FileNotFoundError(f"no kernel file {str(file)!r}, in the folder kernels or here")
 
 

@@ -60,14 +60,15 @@ def version(command: str) -> str:
     return subprocess.run([command, "--version"], capture_output=True, text=True).stdout
 
 
-def _headers(folder: Path) -> list[Path]:
+def headers(folder: Path) -> list[Path]:
+    """The headers in a folder."""
     return sorted(p for p in folder.iterdir() if p.suffix in (".cuh", ".h"))
 
 
 def _sources(file: Path) -> list[Path]:
     """The .cu file and all headers that may stand in it: those beside it, and the project's own."""
     folders = dict.fromkeys([file.parent, kernel_source.folder()])
-    return [file, *[header for folder in folders for header in _headers(folder)]]
+    return [file, *[header for folder in folders for header in headers(folder)]]
 
 
 def _wrapper(

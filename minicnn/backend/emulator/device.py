@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import kernel_source
 from .arrays import EmulatedArray, emulated, pointers, xp
-from .build import DYNAMIC_BYTES, build
+from .build import DYNAMIC_BYTES, build, headers
 from .guard import Guarded
 from .report import KernelError, translate
 
@@ -107,13 +107,20 @@ def _library(
     return _Library(file, name, dict(constants), checked)
 
 
-def _times_of(folders: set[Path]) -> int:
-    """A number that changes with the time at which any file in the folders was changed."""
-    total = 0
-    for folder in folders:
-        with os.scandir(folder) as entries:
-            total += sum(entry.stat().st_mtime_ns for entry in entries)
-    return total
+def _time_of(file: str | Path) -> int:
+    """When the file was changed last; of a folder, when a file came there or went."""
+    return os.stat(file).st_mtime_ns
+
+
+def _headers_for(folder: Path) -> list[str]:
+    """The headers that a file in the folder may include, and their folders."""
+    folders = {folder, kernel_source.folder()}
+    return [name for place in folders for name in _headers_in(place, _time_of(place))]
+
+
+@lru_cache(maxsize=256)
+def _headers_in(folder: Path, changed: int) -> list[str]:
+    return [str(folder), *map(str, headers(folder))]
 
 
 class Kernel:
@@ -134,7 +141,7 @@ class Kernel:
     def __init__(self, device: Device, file: Path, name: str, constants: Mapping[str, Any]) -> None:
         self.device, self.file, self.name = device, file, name
         self.constants = tuple(sorted(constants.items()))
-        self._changed = _times_of({file.parent, kernel_source.folder()})
+        self._changed = _time_of(file) + sum(map(_time_of, _headers_for(file.parent)))
 
     def build(self) -> _Library:
         """The kernel compiled, now if it was not. An edited file or header is compiled anew."""
