@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,26 +56,27 @@ def test_nothing_is_found_in_the_projects_own_kernels(file):
     assert lines[-1] == f"{len(rows)} launch{'es' * (len(rows) > 1)}, 0 mistakes"
 
 
-BARRIER = """\
-6 launches, 6 mistakes
-batch_norm_moments:
-  batchnorm.cu:74: uninitialised: thread (17, 0, 0) of block (0, 0, 0) reads 4 bytes at byte 4 of \
-n, which nobody has written
-  batchnorm.cu:69: race: thread (0, 0, 0) of block (0, 0, 0) writes 4 bytes at byte 0 of n; thread \
-(24, 0, 0) read it at batchnorm.cu:74, and nothing orders them
-"""
-
-
 @needs_compiler
 def test_a_barrier_that_a_learner_removed(edited):
-    """As the README shows it."""
+    """The README shows some of the lines; they are what the command prints."""
     path = edited("batchnorm.cu", "    __syncthreads();\n", "")
-    output = call(path, "--check", code=1)
-    assert BARRIER in output
-    assert "run reversed, the threads give another result: means[0] is 0.002" in output
-    output = call(path, code=1)
-    assert "6 launches, 2 mistakes\n" in output
-    assert "the result is not that of the project's own file: means[0] is nan" in output
+    lines = path.read_text(encoding="utf-8").splitlines()
+    written = 1 + next(i for i, line in enumerate(lines) if "n[warp] = mine.n;" in line)
+    read = 1 + next(i for i, line in enumerate(lines) if "{n[from]" in line)
+    block = "of block (0, 0, 0)"
+    output = call(path, "--check", code=1).splitlines()
+    assert "6 launches, 6 mistakes" in output and "batch_norm_moments:" in output
+    assert {
+        f"  batchnorm.cu:{read}: uninitialised: thread (17, 0, 0) {block} reads 4 bytes at byte 4 "
+        "of n, which nobody has written",
+        f"  batchnorm.cu:{written}: race: thread (0, 0, 0) {block} writes 4 bytes at byte 0 of n; "
+        f"thread (24, 0, 0) read it at batchnorm.cu:{read}, and nothing orders them",
+    } <= {*output}
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert {*re.findall(r"^  batchnorm\.cu:.*$", readme, re.MULTILINE)} <= {*output}
+    unchecked = call(path, code=1)
+    assert "run reversed, the threads give another result: means[0] is 0.002" in unchecked
+    assert "the result is not that of the project's own file: means[0] is nan" in unchecked
 
 
 @needs_compiler
@@ -106,11 +108,29 @@ def test_a_header_beside_the_copy_goes_before_the_projects_own(edited):
 
 
 @needs_compiler
-def test_a_learners_own_kernels():
+def test_a_header_beside_the_copy_is_found_by_the_projects_own(edited):
+    """im2col.cu includes windows.cuh, which is not here, and that includes common.cuh."""
+    edited("common.cuh", "blockIdx.x * blockDim.x + threadIdx.x", "blockIdx.x + threadIdx.x")
+    path = edited("im2col.cu", "return;", "return ;")
+    assert "race: thread (" in call(path, "--check", "--kernel", "im2col", code=1)
+
+
+@needs_compiler
+def test_a_learners_own_kernels(tmp_path):
     given = ("--arg", "a=2", "--arg", "x=float32[40,25]:1.5", "--block", 128)
     lines = call(KERNELS / "saxpy.cu", "--check", *given).splitlines()
     assert lines[1].split()[:4] == ["saxpy", "8", "128", "8,000"]
     assert lines[-1] == "2 launches, 0 mistakes"
+    own = tmp_path / "own.cu"
+    own.write_text(
+        "#include <cuda_runtime.h>\n"
+        "__global__ void twice(float *x, const int n) {\n"
+        "    int i = blockIdx.x * blockDim.x + threadIdx.x;\n"
+        "    if (i <= n) x[i] = 2 * x[i];\n"
+        "}\n"
+    )
+    output = call(own, "--check", code=1)
+    assert "own.cu:4: out of bounds: thread (232, 0, 0) of block (3, 0, 0) reads 4" in output
     given = ("--kernel", "tree", "--define", "SCALAR=double", "--shared", 2048)
     lines = call(KERNELS / "sums.cu", "--check", *given).splitlines()
     assert lines[1].split()[:3] == ["tree", "4", "256"]

@@ -71,6 +71,18 @@ def _sources(file: Path) -> list[Path]:
     return [file, *[header for folder in folders for header in headers(folder)]]
 
 
+def _borrowed(folder: Path) -> dict[str, str]:
+    """Copies of the project's headers that the folder does not have: {name: text}.
+
+    An edited header in the folder is so found by those too that are included from elsewhere.
+    """
+    return {
+        header.name: f'#line 1 "{header}"\n{header.read_text(encoding="utf-8")}'
+        for header in headers(kernel_source.folder())
+        if not (folder / header.name).exists()
+    }
+
+
 def _wrapper(
     file: Path, names: Sequence[str], constants: Mapping[str, object], dynamic: Sequence[str]
 ) -> str:
@@ -119,14 +131,15 @@ def build(
     parts = {"kernel.cpp": _wrapper(file, names, constants or {}, dynamic)}
     if dynamic:
         parts["memory.s"] = _dynamic_memory(dynamic)
+    objects = [f"{Path(part).stem}.o" for part in parts]
+    parts |= _borrowed(file.parent)
 
-    folders = [f"-I{file.parent}", f"-I{kernel_source.folder()}"]
-    include = ["-include", str(HOST / "cuda.h"), *folders]
+    include = ["-include", str(HOST / "cuda.h"), f"-I{file.parent}", "-I.", f"-I{HOST}"]
     link = [*_ALWAYS, "-shared", "-Wl,-Bsymbolic", "-Wl,-rpath,$ORIGIN", "-Wl,--no-undefined"]
     steps = [
         ["-c", *options, *include, "kernel.cpp"],
         *([["-c", "memory.s"]] if dynamic else []),
-        [*link, *[f"{Path(part).stem}.o" for part in parts], str(runtime()), "-lm"],
+        [*link, *objects, str(runtime()), "-lm"],
     ]
     return _cached(file.stem, sources, parts, steps)
 

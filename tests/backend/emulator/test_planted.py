@@ -226,8 +226,8 @@ def test_every_planted_mistake_is_found(name, tmp_path, monkeypatch):
     planted = MISTAKES[name]
     launch = launch_of(planted.run, planted.kernel)
     built_in(tmp_path, monkeypatch)
-    for source in [kernel_source.folder() / planted.run, *kernel_source.folder().glob("*.cuh")]:
-        shutil.copy(source, tmp_path)
+    for source in {planted.run, planted.file}:
+        shutil.copy(kernel_source.folder() / source, tmp_path)
     file = tmp_path / planted.file
     text = file.read_text(encoding="utf-8")
     assert planted.old in text, f"{planted.file} has changed: plant this mistake anew"

@@ -1,0 +1,1 @@
+// For a file that includes CUDA's own header: cuda.h, which says all, comes before everything.
