@@ -456,11 +456,11 @@ def emulate(
     )
     outcomes = kernels.run_all(path, kernels.launches(path, wishes), check, console)
     console.print(kernels.table(outcomes))
-    found = kernels.findings(outcomes)
-    count = sum(len(outcome.findings) for outcome in outcomes)
+    found = kernels.mistakes(outcomes)
+    count = sum(map(len, found.values()))
     launched = f"{len(outcomes)} launch{'es' * (len(outcomes) != 1)}"
     typer.echo(f"{launched}, {count} mistake{'s' * (count != 1)}")
-    for line in found:
-        typer.echo(line)
+    for title, sentences in found.items():
+        typer.echo("\n  ".join([f"{title}:", *sentences]))
     if count:
         raise typer.Exit(1)

@@ -214,12 +214,16 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:.2f}"
 
 
-def findings(outcomes: Sequence[Outcome]) -> list[str]:
-    """What was found, a line each, under the kernel's name; the same line stands there once."""
-    lines: list[str] = []
+def mistakes(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """{kernel: what was found in it}; a mistake that several launches show stands there once."""
+    found: dict[str, list[str]] = {}
+    seen = set()
     for outcome in outcomes:
-        fresh = [str(found) for found in outcome.findings if f"  {found}" not in lines]
-        if fresh:
-            title = ", ".join(filter(None, [outcome.launch.kernel, outcome.launch.word]))
-            lines += [f"{title}:", *[f"  {text}" for text in fresh]]
-    return lines
+        kernel, word = outcome.launch.kernel, outcome.launch.word
+        for finding in outcome.findings:
+            place = (kernel, finding.kind, finding.file, finding.line or finding.text)
+            if place not in seen:
+                seen.add(place)
+                title = f"{kernel}, {word}" if word else kernel
+                found.setdefault(title, []).append(str(finding))
+    return found

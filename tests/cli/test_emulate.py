@@ -59,31 +59,34 @@ def test_nothing_is_found_in_the_projects_own_kernels(file):
 @needs_compiler
 def test_a_barrier_that_a_learner_removed(edited):
     """The README shows some of the lines; they are what the command prints."""
-    path = edited("batchnorm.cu", "    __syncthreads();\n", "")
+    path = edited("dropout.cu", "    __syncthreads();\n", "")
     lines = path.read_text(encoding="utf-8").splitlines()
-    written = 1 + next(i for i, line in enumerate(lines) if "n[warp] = mine.n;" in line)
-    read = 1 + next(i for i, line in enumerate(lines) if "{n[from]" in line)
+    written = 1 + next(i for i, line in enumerate(lines) if "    kept[threadIdx.x] = " in line)
+    read = 1 + next(i for i, line in enumerate(lines) if "kept[e / WORDS]" in line)
     block = "of block (0, 0, 0)"
     output = call(path, "--check", code=1).splitlines()
-    assert "6 launches, 6 mistakes" in output and "batch_norm_moments:" in output
-    assert {
-        f"  batchnorm.cu:{read}: uninitialised: thread (17, 0, 0) {block} reads 4 bytes at byte 4 "
-        "of n, which nobody has written",
-        f"  batchnorm.cu:{written}: race: thread (0, 0, 0) {block} writes 4 bytes at byte 0 of n; "
-        f"thread (24, 0, 0) read it at batchnorm.cu:{read}, and nothing orders them",
-    } <= {*output}
+    assert output[3:5] == ["2 launches, 8 mistakes", "dropout:"] and "dropout_mask:" in output
+    assert output[5:8] == [
+        f"  dropout.cu:{read}: uninitialised: thread (0, 0, 0) {block} reads 1 byte at byte 32 of "
+        "kept, which nobody has written",
+        f"  dropout.cu:{read}: race: thread (24, 0, 0) {block} reads 1 byte at byte 3 of kept; "
+        f"thread (3, 0, 0) wrote it at dropout.cu:{written}, and nothing orders them",
+        f"  dropout.cu:{written}: race: thread (32, 0, 0) {block} writes 1 byte at byte 32 of "
+        f"kept; thread (0, 0, 0) read it at dropout.cu:{read}, and nothing orders them",
+    ]
+    assert "run reversed, the threads give another result: y[1] is" in output[8]
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert {*re.findall(r"^  batchnorm\.cu:.*$", readme, re.MULTILINE)} <= {*output}
+    assert {*re.findall(r"^  dropout\.cu:.*$", readme, re.MULTILINE)} <= {*output}
     unchecked = call(path, code=1)
-    assert "run reversed, the threads give another result: means[0] is 0.002" in unchecked
-    assert "the result is not that of the project's own file: means[0] is nan" in unchecked
+    assert "run reversed, the threads give another result: y[1] is" in unchecked
+    assert "the result is not that of the project's own file: y[" in unchecked
 
 
 @needs_compiler
 def test_a_bound_that_is_off_by_one(edited):
     path = edited("pool.cu", "if (e >= count) return;", "if (e > count) return;")
     output = call(path, "--check", code=1)
-    assert "11 launches, 2 mistakes" in output
+    assert "11 launches, 1 mistake\n" in output
     assert "pool.cu:63: out of bounds: thread (122, 0, 0) of block (1, 0, 0) reads 4" in output
     [line] = [line for line in call(path, code=1).splitlines() if "pool.cu:" in line]
     assert line == "  pool.cu: out of bounds: max_pool_forward writes beside indices"
