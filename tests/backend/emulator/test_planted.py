@@ -7,6 +7,7 @@ kind and on the right line, or the results must differ from those of the file as
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ comp
 class Planted(NamedTuple):
     """In `file`, or a header, `old` becomes `new`, and `kernel` of the file shows it.
 
-    kind: what is reported; or "result", other numbers than those of the file as it is. place:
+    Spaces in `old` stand for any. kind: what is reported; or "result", other numbers than those of the file as it is. place:
     words on the line that is reported.
     """
 
@@ -104,7 +105,7 @@ MISTAKES = {
     # Races in a block
     "no barrier before the warps' moments are read": Planted(
         *("batchnorm.cu", "batch_norm_moments"),
-        *(BARRIER, "", RACE, "merged_over_lanes<WARPS>({n[from]"),
+        *(f"{BARRIER} int from", "int from", RACE, "merged_over_lanes<WARPS>({n[from]"),
     ),
     "no barrier after a block's sum": Planted(
         *("depthwise.cu", "depthwise_grad_weight"),
@@ -134,7 +135,7 @@ MISTAKES = {
     ),
     "parts of a channel in one place": Planted(
         *("batchnorm.cu", "batch_norm_moments"),
-        *("means[c * gridDim.y + split]", "means[c]", RACE, "means[c] = mine.mean;"),
+        *("means[c * gridDim.y + split]", "means[c]", RACE, "means[c] ="),
     ),
     "blocks add without atomics": Planted(
         *("optim.cu", "gradient_squares"),
@@ -147,7 +148,8 @@ MISTAKES = {
     # Barriers and warps
     "barrier in a branch": Planted(
         *("batchnorm.cu", "batch_norm_moments"),
-        *(BARRIER, f"if (threadIdx.x < WARP) {BARRIER}", "divergence", "if (threadIdx.x < WARP)"),
+        *(f"{BARRIER} int from", f"if (threadIdx.x < WARP) {BARRIER} int from"),
+        *("divergence", "if (threadIdx.x < WARP)"),
     ),
     "threads that return before a sum": Planted(
         *("optim.cu", "gradient_squares"),
@@ -226,8 +228,7 @@ def test_every_planted_mistake_is_found(name, tmp_path, monkeypatch):
     launch = launch_of(planted.file, planted.kernel)
     built_in(tmp_path, monkeypatch)
     shutil.copy(kernel_source.folder() / planted.file, tmp_path)
-    source = source_with(planted.old, planted.file)
-    text = source.read_text(encoding="utf-8").replace(planted.old, planted.new, 1)
+    source, text = edited(planted)
     (tmp_path / source.name).write_text(text, encoding="utf-8")
 
     found = check(launch, tmp_path / planted.file).findings
@@ -237,13 +238,15 @@ def test_every_planted_mistake_is_found(name, tmp_path, monkeypatch):
         assert any(planted.place in line_of(finding) for finding in of_kind), of_kind
 
 
-def source_with(text, file):
-    """The file, or the first of the project's headers, that has the text."""
+def edited(planted):
+    """(path, text) of the file, or the first of the project's headers, that has what is edited."""
     folder = kernel_source.folder()
-    for path in [folder / file, *sorted(folder.glob("*.cuh"))]:
-        if text in path.read_text(encoding="utf-8"):
-            return path
-    raise LookupError(f"{file} has changed, {text!r} is not there: plant this mistake anew")
+    old = re.compile(r"\s+".join(map(re.escape, planted.old.split())))
+    for path in [folder / planted.file, *sorted(folder.glob("*.cuh"))]:
+        text, found = old.subn(lambda _: planted.new, path.read_text(encoding="utf-8"), count=1)
+        if found:
+            return path, text
+    raise LookupError(f"{planted.file} has changed: plant this mistake anew: {planted.old!r}")
 
 
 def built_in(folder, monkeypatch):
