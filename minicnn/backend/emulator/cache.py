@@ -13,12 +13,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MOST_BYTES = 1 << 30
 DAY = 24 * 3600.0
 MOST_DAYS = 30
+_LOCK = "lock"
 
 
 def folder() -> Path:
@@ -51,8 +52,8 @@ def building(library: Path) -> Iterator[Path]:
 
 def prune() -> None:
     """Removes what was forgotten."""
-    with _locked(alone=True), os.scandir(folder()) as entries:
-        found = [(entry.stat(), Path(entry.path)) for entry in entries]
+    with _locked(alone=True):
+        found = list(_entries())
         total = sum(status.st_size for status, _ in found)
         loaded: set[Path] | None = None
         for status, path in sorted(found, key=lambda entry: entry[0].st_mtime):
@@ -69,7 +70,10 @@ def prune() -> None:
                 path.unlink(missing_ok=True)
 
 
-_LOCK = "lock"
+def _entries() -> Iterator[tuple[os.stat_result, Path]]:
+    for path in folder().iterdir():
+        with suppress(FileNotFoundError):  # another process has done with its folder
+            yield path.stat(), path
 
 
 @contextmanager

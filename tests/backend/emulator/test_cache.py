@@ -89,6 +89,13 @@ def test_what_a_killed_build_left_goes(put):
     assert left() == []
 
 
+def test_what_another_process_removes_meanwhile_does_not_matter(put):
+    put("b.so", 40)
+    (cache.folder() / "gone").symlink_to("nowhere")
+    cache.prune()
+    assert left() == ["gone"]
+
+
 def test_a_build_that_fails_leaves_nothing(put):
     with pytest.raises(KeyError), cache.building(cache.folder() / "a.so") as folder:
         (folder / "library.so").write_bytes(b"half")

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ comp
 class Planted(NamedTuple):
     """In `file`, or a header, `old` becomes `new`, and `kernel` of the file shows it.
 
-    Spaces in `old` stand for any. kind: what is reported; or "result", other numbers than those of the file as it is. place:
-    words on the line that is reported.
+    Spaces in `old` stand for any. kind: what is reported; or "result", other numbers than those of
+    the file as it is. place: words on the line that is reported.
     """
 
     file: str
