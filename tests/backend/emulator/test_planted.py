@@ -225,6 +225,8 @@ def launch_of(file, kernel):
 @pytest.mark.parametrize("name", MISTAKES)
 def test_every_planted_mistake_is_found(name, tmp_path, monkeypatch):
     planted = MISTAKES[name]
+    if planted.kind == "misaligned" and "clang" in build.version(emulator.compiler()):
+        pytest.skip("clang++ does not check the alignment of every access")
     launch = launch_of(planted.file, planted.kernel)
     built_in(tmp_path, monkeypatch)
     shutil.copy(kernel_source.folder() / planted.file, tmp_path)
