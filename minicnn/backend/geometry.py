@@ -704,6 +704,13 @@ def adaptive_out_size(
     return sizes
 
 
+class AdaptiveGeometry(_Frozen):
+    """Windows that follow from the two sizes along each axis: see `adaptive_windows`."""
+
+    size: Ints
+    out_size: Ints
+
+
 @lru_cache(maxsize=1024)
 def adaptive_windows(size: int, out_size: int) -> Pairs:
     """The (start, stop) of each window along one axis: floor(i*H/OH) to ceil((i+1)*H/OH).

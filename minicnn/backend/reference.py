@@ -20,7 +20,7 @@ from math import prod
 import numpy as np
 from numpy import ndarray
 
-from .geometry import ConvGeometry, Ints, PoolGeometry, adaptive_windows
+from .geometry import AdaptiveGeometry, ConvGeometry, Ints, PoolGeometry, adaptive_windows
 from .taps import Taps
 
 
@@ -214,11 +214,17 @@ def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarr
     return _maxima(x, geometry.out_size, _pool_taps(geometry))
 
 
-def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: Ints) -> ndarray:
+def max_pool_backward(
+    grad_y: ndarray,
+    indices: ndarray,
+    x_shape: Ints,
+    geometry: PoolGeometry | AdaptiveGeometry | None = None,
+) -> ndarray:
     """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
 
     Only the winner of a window moves its maximum; one pixel may win several overlapping windows.
-    grad_y and indices (N,C,OH,OW); result (N,C,H,W).
+    grad_y and indices (N,C,OH,OW); result (N,C,H,W). The geometry says that each index lies in its
+    window, for those who look for the windows over a pixel; these loops do not need it.
     """
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)

@@ -55,7 +55,7 @@ from typing import Any
 
 from .. import backend
 from ..autograd.function import Function
-from ..backend.geometry import adaptive_out_size
+from ..backend.geometry import AdaptiveGeometry, adaptive_out_size
 from .checks import check_floating, with_batch, without_batch
 from .pool import MaxPoolScatter
 
@@ -98,14 +98,15 @@ class AdaptiveMaxPool(Function):
     """y, indices: formula (4), with a(n,c,i,j) = h*W + k as one number.  grad_x: (5)."""
 
     def forward(self, x: Any, *, out_size: tuple[int, ...]) -> Any:
-        self.x_shape = x.shape
+        self.x_shape, self.geometry = x.shape, AdaptiveGeometry(x.shape[2:], out_size)
         y, indices = backend.of(x).adaptive_max_pool_forward(x, out_size)
         self.save(indices)
         return y, indices
 
     def backward(self, grad_y: Any, _: Any) -> Any:
         (indices,) = self.saved
-        return MaxPoolScatter.apply(grad_y, indices, x_shape=self.x_shape)
+        where = {"x_shape": self.x_shape, "geometry": self.geometry}
+        return MaxPoolScatter.apply(grad_y, indices, **where)
 
 
 # ---------------------------------------------------------------------- public functions

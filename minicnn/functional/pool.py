@@ -72,7 +72,7 @@ from typing import Any
 
 from .. import backend
 from ..autograd.function import Function
-from ..backend.geometry import PoolGeometry
+from ..backend.geometry import AdaptiveGeometry, Ints, PoolGeometry
 from .checks import check_floating, with_batch, without_batch
 
 __all__ = [
@@ -87,6 +87,8 @@ __all__ = [
     "max_pool3d_with_indices",
 ]
 
+Geometry = PoolGeometry | AdaptiveGeometry | None
+
 
 # ---------------------------------------------------------------------- the maximum
 
@@ -95,39 +97,47 @@ class MaxPool(Function):
     """y, indices: formula (2), with a(n,c,i,j) = h*W + k as one number.  grad_x: (3)."""
 
     def forward(self, x: Any, *, geometry: PoolGeometry) -> Any:
-        self.x_shape = x.shape
+        self.x_shape, self.geometry = x.shape, geometry
         y, indices = backend.of(x).max_pool_forward(x, geometry)
         self.save(indices)  # not x: who won is all that the gradient depends on
         return y, indices
 
     def backward(self, grad_y: Any, _: Any) -> Any:
         (indices,) = self.saved
-        return MaxPoolScatter.apply(grad_y, indices, x_shape=self.x_shape)
+        where = {"x_shape": self.x_shape, "geometry": self.geometry}
+        return MaxPoolScatter.apply(grad_y, indices, **where)
 
 
 class MaxPoolScatter(Function):
-    """grad_x of max pooling: formula (3). Its own gradient is the gather (4)."""
+    """grad_x of max pooling: formula (3). Its own gradient is the gather (4).
 
-    def forward(self, grad_y: Any, indices: Any, *, x_shape: tuple[int, ...]) -> Any:
+    `geometry` is that of the windows in which the indices lie.
+    """
+
+    def forward(
+        self, grad_y: Any, indices: Any, *, x_shape: Ints, geometry: Geometry = None
+    ) -> Any:
+        self.geometry = geometry
         self.save(indices)
-        return backend.of(grad_y).max_pool_backward(grad_y, indices, x_shape)
+        return backend.of(grad_y).max_pool_backward(grad_y, indices, x_shape, geometry)
 
     def backward(self, v: Any) -> Any:
         (indices,) = self.saved
-        return MaxPoolGather.apply(v, indices), None
+        return MaxPoolGather.apply(v, indices, geometry=self.geometry), None
 
 
 class MaxPoolGather(Function):
     """Each window's value at its winner: formula (4). Its own gradient is the scatter (3)."""
 
-    def forward(self, v: Any, indices: Any) -> Any:
-        self.x_shape = v.shape
+    def forward(self, v: Any, indices: Any, *, geometry: Geometry = None) -> Any:
+        self.x_shape, self.geometry = v.shape, geometry
         self.save(indices)
         return backend.of(v).max_pool_gather(v, indices)
 
     def backward(self, grad_y: Any) -> Any:
         (indices,) = self.saved
-        return MaxPoolScatter.apply(grad_y, indices, x_shape=self.x_shape), None
+        where = {"x_shape": self.x_shape, "geometry": self.geometry}
+        return MaxPoolScatter.apply(grad_y, indices, **where), None
 
 
 # ---------------------------------------------------------------------- the average

@@ -83,14 +83,15 @@ class StochasticPool(Function):
     """y, indices: formulas (3) and (4), with a(n,c,i,j) = h*W + k as one number.  grad_x: (5)."""
 
     def forward(self, x: Any, *, u: Any, geometry: PoolGeometry) -> Any:
-        self.x_shape = x.shape
+        self.x_shape, self.geometry = x.shape, geometry
         y, indices = backend.of(x).stochastic_pool_forward(x, u, geometry)
         self.save(indices, y > 0)  # 0: a window of zeros
         return y, indices
 
     def backward(self, grad_y: Any, _: Any) -> Any:
         indices, drawn = self.saved
-        return MaxPoolScatter.apply(grad_y * drawn, indices, x_shape=self.x_shape)
+        where = {"x_shape": self.x_shape, "geometry": self.geometry}
+        return MaxPoolScatter.apply(grad_y * drawn, indices, **where)
 
 
 class StochasticPoolMean(Function):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import minicnn
 from minicnn import functional
 from minicnn.autograd import GradcheckError, Tensor, gradcheck, gradgradcheck
+from minicnn.backend import cpu
 from minicnn.functional import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -189,6 +190,34 @@ def test_separable():
     y = max_pool2d(x.reshape(2, 10, 6, 4), (3, 2), 1).reshape(2, 2, 5, 4, 3)
     y = max_pool1d(np.moveaxis(y, 2, -1).reshape(2, -1, 5), 2, 1)
     assert np.array_equal(max_pool3d(x, (2, 3, 2), 1), np.moveaxis(y.reshape(2, 2, 4, 3, 4), -1, 2))
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        lambda x: max_pool2d(x, 3, 2, 1),
+        lambda x: adaptive_max_pool2d(x, (3, 4)),
+        lambda x: functional.lp_pool2d(x, math.inf, 2),
+        lambda x: functional.stochastic_pool2d(x, 2),
+    ],
+)
+def test_the_backward_knows_the_windows(pooling, monkeypatch):
+    """Without them a GPU could not look from a pixel into the windows over it."""
+    plain, seen = cpu.max_pool_backward, []
+
+    def noted(grad_y, indices, x_shape, geometry=None):
+        seen.append((geometry.size, geometry.out_size))
+        return plain(grad_y, indices, x_shape, geometry)
+
+    monkeypatch.setattr(cpu, "max_pool_backward", noted)
+    x = leaf(distinct(0, (1, 2, 5, 6)))
+    y = pooling(x)
+    v = Tensor(np.ones(y.shape), requires_grad=True)
+    [grad_x] = minicnn.autograd.grad(y, x, v, create_graph=True)
+    [grad_v] = minicnn.autograd.grad(grad_x, v, grad_x, create_graph=True)
+    minicnn.autograd.grad(grad_v, v, v, allow_unused=True)
+    assert len(seen) > 1
+    assert set(seen) == {((5, 6), y.shape[2:])}
 
 
 def test_the_input_is_not_kept_for_max_pooling():

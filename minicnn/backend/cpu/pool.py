@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..geometry import Ints, PoolGeometry, adaptive_windows
+from ..geometry import AdaptiveGeometry, Ints, PoolGeometry, adaptive_windows
 from . import layout
 from .layout import Order
 from .precision import working, working_dtype
@@ -212,10 +212,16 @@ def window_origins(geometry: PoolGeometry) -> ndarray:
     return _flat([np.arange(OH) * S - P for OH, S, P in axes], geometry.size)
 
 
-def max_pool_backward(grad_y: ndarray, indices: ndarray, x_shape: Ints) -> ndarray:
+def max_pool_backward(
+    grad_y: ndarray,
+    indices: ndarray,
+    x_shape: Ints,
+    geometry: PoolGeometry | AdaptiveGeometry | None = None,
+) -> ndarray:
     """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
 
-    grad_y and indices (N,C,OH,OW); result (N,C,H,W) in the indices' memory order.
+    grad_y and indices (N,C,OH,OW); result (N,C,H,W) in the indices' memory order. The geometry is
+    not needed here.
     """
     order = layout.order_of(indices)
     grad_x = layout.empty(x_shape, order, working_dtype(grad_y.dtype))

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import place
-from ..geometry import ConvGeometry, Ints, PoolGeometry
+from ..geometry import AdaptiveGeometry, ConvGeometry, Ints, PoolGeometry
 from . import sources
 from .sources import Parameter
 
@@ -113,8 +113,10 @@ def scalar(dtype: Any) -> dict[str, int | str]:
 
 
 @lru_cache(maxsize=4096)
-def windows(geometry: ConvGeometry | PoolGeometry) -> dict[str, int | str]:
+def windows(geometry: ConvGeometry | PoolGeometry | AdaptiveGeometry) -> dict[str, int | str]:
     """The constants of kernels/windows.cuh for a geometry of one to three spatial axes."""
+    if isinstance(geometry, AdaptiveGeometry):
+        return adaptive_windows(geometry.size, geometry.out_size)
     lows = [p if isinstance(p, int) else p[0] for p in geometry.padding]
     columns = {
         "SIZE": (geometry.size, 1),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import Ints, PoolGeometry
+from ..geometry import AdaptiveGeometry, Ints, PoolGeometry
 from .launcher import (
     Constants,
     adaptive_windows,
@@ -83,7 +83,10 @@ def _max_pool(
 
 
 def max_pool_backward(
-    grad_y: Any, indices: Any, x_shape: Ints, geometry: PoolGeometry | None = None
+    grad_y: Any,
+    indices: Any,
+    x_shape: Ints,
+    geometry: PoolGeometry | AdaptiveGeometry | None = None,
 ) -> Any:
     """grad_x[n,c,h,k] = sum of grad_y[n,c,i,j] over the (i,j) with indices[n,c,i,j] = h*W + k.
 
@@ -99,7 +102,7 @@ def max_pool_backward(
     if geometry is None:
         _walk(device, "max_pool_scatter", tuple(x_shape), grad_y.shape, **arrays)
         return grad_x.astype(dtype, copy=False)
-    if _y_shape(grad_x, geometry) != grad_y.shape or _x_shape(grad_x, geometry) != grad_x.shape:
+    if (geometry.size, geometry.out_size) != (grad_x.shape[2:], grad_y.shape[2:]):
         raise ValueError(f"{function}: x {x_shape} and grad_y {grad_y.shape} are not of {geometry}")
     constants = {**scalar(grad_y.dtype), **windows(geometry)}
     count = grad_x.size
