@@ -7,52 +7,17 @@
 //
 // The greatest exponent is 0, so nothing overflows. A line of -inf, or one with inf, is NaN.
 //
-// Index map. x is (outer, length, inner): entry a of line (o, t) is element number
-// (o*length + a)*inner + t. PER_LINE neighbouring threads share a line, and each takes every
-// PER_LINE-th entry of it:
-//
-//     1      a thread for each line. For inner > 1: neighbouring threads do neighbouring lines,
-//            whose entries lie side by side
-//     32     a warp for each line: for lines that are contiguous
-//     256    a block for each line: for the long ones
-//
-// Maxima and sums over these threads go by a tree of fixed order. Threads beyond the last line go
-// along with it, so that no shuffle misses a lane, and write nothing.
+// Index map. PER_LINE threads share a line of x, as lines.cuh says, and each writes every
+// PER_LINE-th entry of it.
 //
 // Bytes moved, in elements: forward reads x and writes y, 2, the minimum, as long as what a
 // multiprocessor works on stays in its cache: a line is read three times. Backward reads grad_y and
 // y, twice, and writes grad_x: 3.
 
-#include "common.cuh"
+#include "lines.cuh"
 
-// PER_LINE comes from the command line.
 constexpr int THREADS = 256;
 constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, sm_100 would spill
-
-template <class Op>
-__device__ inline scalar over_line(scalar value) {
-    if constexpr (PER_LINE <= WARP)
-        return over_lanes<Op, PER_LINE>(value);
-    else
-        return over_block<Op, PER_LINE>(value);
-}
-
-// The line of this thread, and which of its entries the thread takes.
-struct Line {
-    unsigned first;  // the number of entry 0
-    unsigned inner;  // the step from one entry to the next
-    int lane;
-    bool exists;
-
-    __device__ Line(unsigned lines, unsigned length, unsigned inner_size) : inner(inner_size) {
-        unsigned line = thread_number() / PER_LINE;
-        exists = line < lines;
-        if (!exists) line = lines - 1;
-        first = line / inner * length * inner + line % inner;
-        lane = int(threadIdx.x % PER_LINE);
-    }
-    __device__ unsigned operator[](int a) const { return first + a * inner; }
-};
 
 __device__ inline scalar largest(const scalar* x, const Line& line, int length) {
     scalar m = x[line[0]];

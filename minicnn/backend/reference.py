@@ -635,6 +635,84 @@ def log_softmax_backward(grad_y: ndarray, y: ndarray, axis: int) -> ndarray:
     return grad_x.astype(y.dtype)
 
 
+# Cross-entropy. The labels' distributions q and what they weigh, for s = label_smoothing:
+#
+#     q[n,c] = (1 - s) * (c = t[n]) + s / C
+#     Q[n,c] = weight[c] * q[n,c]
+#
+# A sample is an n together with a place in the axes after C. One with t[n] = ignore_index, if that
+# is not None, has loss and gradient 0.
+
+
+def _target(t: int, C: int, weight: ndarray | None, s: float) -> list[float]:
+    """Q[n,c] of one sample, for c = 0 .. C-1."""
+    W = [1.0] * C if weight is None else [float(w) for w in weight]
+    return [W[c] * ((1 - s) * (c == t) + s / C) for c in range(C)]
+
+
+@np.errstate(all="ignore")
+def cross_entropy_forward(
+    x: ndarray,
+    target: ndarray,
+    weight: ndarray | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[ndarray, ndarray, ndarray]:
+    """The loss of each sample, and what the backward takes besides x:
+
+        m[n] = max over c of x[n,c]        total[n] = sum over c of exp(x[n,c] - m[n])
+        log p[n,c] = x[n,c] - m[n] - log total[n]
+        loss[n] = -sum over c of Q[n,c] * log p[n,c]
+
+    x (N,C,*), target (N,*) labels 0 .. C-1 or ignore_index, weight (C,) or None for 1; results
+    (N,*), the loss of x's type, m and total in float32 at least.
+    """
+    [X] = _wide(x)
+    C = x.shape[1]
+    loss, m, total = [np.zeros(target.shape, X.dtype) for _ in range(3)]
+    for n, *ij in np.ndindex(*target.shape):
+        scores = [X[n, c, *ij] for c in range(C)]
+        m[n, *ij] = np.max(scores)
+        for c in range(C):
+            total[n, *ij] += np.exp(scores[c] - m[n, *ij])
+        t = target[n, *ij]
+        Q = _target(t, C, weight, label_smoothing)
+        for c in range(C):
+            if t != ignore_index and (c == t or label_smoothing != 0):  # the others may be infinite
+                loss[n, *ij] -= Q[c] * (scores[c] - m[n, *ij] - np.log(total[n, *ij]))
+    wide = np.result_type(x.dtype, np.float32)
+    return loss.astype(x.dtype), m.astype(wide), total.astype(wide)
+
+
+@np.errstate(all="ignore")
+def cross_entropy_backward(
+    g: ndarray,
+    x: ndarray,
+    target: ndarray,
+    weight: ndarray | None,
+    m: ndarray,
+    total: ndarray,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> ndarray:
+    """grad_x[n,c] = g[n] * (p[n,c] * (sum over d of Q[n,d]) - Q[n,c]).
+
+    Because d log p[n,d] / d x[n,c] = (d == c) - p[n,c]. p[n,c] = exp(x[n,c] - m[n]) / total[n], and
+    g[n] is the gradient that reaches loss[n]: (N,*), or () for one number that reaches all. An
+    ignored sample has gradient 0, whatever reaches it. The others as in the forward; result like x.
+    """
+    GY, X = _wide(np.broadcast_to(g, target.shape), x)
+    C = x.shape[1]
+    grad_x = np.zeros_like(X)
+    for n, *ij in np.ndindex(*target.shape):
+        ignored = target[n, *ij] == ignore_index
+        Q = _target(target[n, *ij], C, weight, label_smoothing)
+        for c in range(C):
+            p = np.exp(X[n, c, *ij] - m[n, *ij]) / total[n, *ij]
+            grad_x[n, c, *ij] = (0 if ignored else GY[n, *ij]) * (p * sum(Q) - Q[c])
+    return grad_x.astype(x.dtype)
+
+
 # The error function. Python's own, number by number.
 
 

@@ -39,7 +39,8 @@ d log p[n,c] / d x[n,a] = (a = c) - p[n,a], so
 
 For plain labels sum Q = 1: grad_x = (p - onehot(t)) / N with 'mean'. One pass over p in place of
 the two of log_softmax and nll_loss, and no division by p, so it is exact also where p underflows
-to 0.
+to 0. And p[n,c] = exp(x[n,c] - m[n]) / total[n], with m[n] the largest x[n,c] and total[n] the sum
+over c of exp(x[n,c] - m[n]): the forward keeps these two numbers for each sample, not p.
 
 Targets may also be distributions q (N, C): then (4) with q <- (1 - s) * q + s / C and M = N.
 These are ordinary differentiable inputs, and the code composes (4) from log_softmax, product and
@@ -68,6 +69,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,50 +97,69 @@ class _Labels:
     """
 
     def __init__(self, function: str, x: Any, target: Any, weight: Any, ignore: int, smooth: float):
-        xp = backend.array_module(x)
-        shape = (-1,) + (1,) * (x.ndim - 2)  # (C,) among the axes (C, d1, ...)
-        C = self.classes = x.shape[1]
-        kept = target != ignore
-        t = xp.where(kept, target, 0)
-        if t.size and (t.min() < 0 or t.max() >= C):
-            _bad_label(function, t, C, ignore)
-        self.kept = kept.astype(x.dtype)
-        W = self.W = xp.ones(C, x.dtype) if weight is None else weight.astype(x.dtype)
-        self.v = W[t] * self.kept
-        samples = xp.indices(t.shape, sparse=True)
-        self.at = (samples[0], t, *samples[1:])  # x[self.at][n, ...] = x[n, t[n, ...], ...]
+        # Copies: the caller may fill its buffers anew before the backward.
+        self.target = t = target.astype(np.int64)
+        self.weight = None if weight is None else weight.astype(x.dtype)
+        self.smooth, self.dtype, self.classes = smooth, x.dtype, x.shape[1]
         self.wide = np.result_type(x.dtype, np.float32)  # float16 cannot count beyond 65504
-        self.M = self.v.sum(dtype=self.wide)
-        self.smooth, self.W_by_class = smooth, W.reshape(shape)
-        self.sum_q = self.v  # sum over c of Q[n,c]
-        if smooth:
-            self.sum_q = (1 - smooth) * self.v + smooth / C * W.sum() * self.kept
+        self.counts = target != ignore
+        self.ignore = None if self.counts.all() else ignore
+        if self.ignore is not None:
+            t = backend.array_module(x).where(self.counts, t, 0)
+        if t.size and (t.min() < 0 or t.max() >= self.classes):
+            _bad_label(function, t, self.classes, ignore)
+        self.t = t
+
+    @cached_property
+    def at(self) -> tuple[Any, ...]:
+        """x[at][n, ...] = x[n, t[n, ...], ...]"""
+        n, *places = backend.array_module(self.t).indices(self.t.shape, sparse=True)
+        return (n, self.t, *places)
+
+    @cached_property
+    def v(self) -> Any:
+        """v[n] of formulas (1) and (2)."""
+        kept = self.counts.astype(self.dtype)
+        return kept if self.weight is None else self.weight[self.t] * kept
+
+    @cached_property
+    def M(self) -> Any:
+        """M of formula (2)."""
+        if self.weight is None and self.ignore is None:
+            return self.wide.type(self.t.size)
+        return (self.counts if self.weight is None else self.v).sum().astype(self.wide)
 
     def reduced(self, loss: Any, reduction: str) -> Any:
         """Formula (2)."""
-        loss[self.kept == 0] = 0  # also where log_p is infinite
         if reduction == "none":
             return loss
         total = loss.sum(dtype=self.wide)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return (total / self.M if reduction == "mean" else total).astype(loss.dtype)
 
+    def reaching(self, grad_y: Any, reduction: str) -> Any:
+        """g of (3) and (5), from grad_y, as it is for the samples that are not ignored."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad_y / self.M if reduction == "mean" else grad_y
+
     def spread(self, grad_y: Any, reduction: str) -> Any:
         """g[n] of (3) and (5), from grad_y; a sample that is ignored has gradient 0, not NaN."""
+        kept = self.counts.astype(self.dtype)
         if reduction != "mean":
-            return grad_y * self.kept
+            return grad_y * kept
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = self.kept / self.M
-        share[self.kept == 0] = 0
+            share = kept / self.M
+        share[~self.counts] = 0
         return grad_y * share
 
     def distribution(self) -> Any:
         """Q of formula (4), as an array (N, C, ...)."""
-        xp = backend.array_module(self.kept)
-        shape = (self.kept.shape[0], self.classes, *self.kept.shape[1:])
-        Q = xp.zeros(shape, self.kept.dtype)
+        xp = backend.array_module(self.t)
+        Q = xp.zeros((self.t.shape[0], self.classes, *self.t.shape[1:]), self.dtype)
         if self.smooth:
-            Q += self.smooth / self.classes * self.W_by_class * self.kept[:, None]
+            by_class = (-1,) + (1,) * (self.t.ndim - 1)
+            W = xp.ones(self.classes, self.dtype) if self.weight is None else self.weight
+            Q += self.smooth / self.classes * W.reshape(by_class) * self.counts[:, None]
         Q[self.at] += (1 - self.smooth) * self.v
         return Q
 
@@ -160,7 +181,9 @@ class NLLLoss(Function):
     def forward(self, log_p: Any, *, labels: _Labels, reduction: str) -> Any:
         self.labels, self.reduction, self.shape = labels, reduction, log_p.shape
         with np.errstate(invalid="ignore"):
-            return labels.reduced(-log_p[labels.at] * labels.v, reduction)
+            loss = -log_p[labels.at] * labels.v
+        loss[~labels.counts] = 0  # also where log_p is infinite
+        return labels.reduced(loss, reduction)
 
     def backward(self, grad_y: Any) -> Any:
         labels = self.labels
@@ -177,31 +200,26 @@ class CrossEntropy(Function):
 
     def forward(self, x: Any, *, labels: _Labels, reduction: str) -> Any:
         self.labels, self.reduction = labels, reduction
-        log_p = backend.of(x).log_softmax_forward(x, 1)
-        self.save(x, log_p)  # x for second derivatives alone
-        with np.errstate(invalid="ignore"):
-            loss = -log_p[labels.at] * ((1 - labels.smooth) * labels.v)
-            if labels.smooth:
-                share = labels.smooth / labels.classes
-                loss -= share * (log_p * labels.W_by_class).sum(axis=1)
-            return labels.reduced(loss, reduction)
+        self.options = (labels.ignore, labels.smooth)
+        loss, m, total = backend.of(x).cross_entropy_forward(
+            x, labels.target, labels.weight, *self.options
+        )
+        self.save(x, m, total)
+        return labels.reduced(loss, reduction)
 
     def backward(self, grad_y: Any) -> Any:
-        x, log_p = self.saved
+        x, m, total = self.saved
         labels = self.labels
-        g = labels.spread(grad_y, self.reduction)
         if self.create_graph:  # (5) as it stands, with p computed again from x
-            by_sample = (g.shape[0], 1, *g.shape[1:])
-            sum_q = Tensor._wrap(labels.sum_q.reshape(by_sample))
-            Q = Tensor._wrap(labels.distribution())
-            return reshape(g, by_sample) * (softmax(x, 1) * sum_q - Q)
-        grad_x = backend.array_module(log_p).exp(log_p)
-        grad_x *= (g * labels.sum_q)[:, None]
-        if labels.smooth:
-            share = labels.smooth / labels.classes
-            grad_x -= share * g[:, None] * labels.W_by_class
-        grad_x[labels.at] -= (1 - labels.smooth) * g * labels.v
-        return grad_x
+            g = labels.spread(grad_y, self.reduction)
+            Q = labels.distribution()
+            sum_q = Tensor._wrap(Q.sum(axis=1, keepdims=True))
+            g = reshape(g, (g.shape[0], 1, *g.shape[1:]))
+            return g * (softmax(x, 1) * sum_q - Tensor._wrap(Q))
+        g = labels.reaching(grad_y, self.reduction)
+        return backend.of(x).cross_entropy_backward(
+            g, x, labels.target, labels.weight, m, total, *self.options
+        )
 
 
 class SquaredError(Function):

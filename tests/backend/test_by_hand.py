@@ -206,3 +206,23 @@ def test_softmax(primitives):
     assert np.allclose(grad_x, [[7 / 8, -2 / 8, -5 / 8]], rtol=1e-14)
     grad_x = primitives.log_softmax_backward(np.array([[8.0, 0, 0]]), log_y, 1)
     assert np.allclose(grad_x, [[7, -2, -5]], rtol=1e-14)
+
+
+def test_cross_entropy(primitives):
+    """p = [1/4, 3/4] and label 0; smoothed by a half, q = [3/4, 1/4]."""
+    x, target, g = np.log([[1.0, 3.0]]), np.array([0]), np.array([10.0])
+    for s, wanted, slope in ((0.0, np.log(4), 3 / 4), (0.5, np.log(4) - np.log(3) / 4, 1 / 2)):
+        loss, m, total = primitives.cross_entropy_forward(x, target, None, None, s)
+        assert np.allclose([loss, m, total], [[wanted], [np.log(3)], [4 / 3]], rtol=1e-14)
+        for reaching in (g, np.array(10.0)):
+            grad_x = primitives.cross_entropy_backward(reaching, x, target, None, m, total, None, s)
+            assert np.allclose(grad_x, [[-10 * slope, 10 * slope]], rtol=1e-14)
+    weight = np.array([2.0, 5])
+    loss, m, total = primitives.cross_entropy_forward(x, target, weight)
+    assert np.allclose(loss, 2 * np.log(4), rtol=1e-14)
+    grad_x = primitives.cross_entropy_backward(g, x, target, weight, m, total)
+    assert np.allclose(grad_x, [[-15, 15]], rtol=1e-14)
+    loss, m, total = primitives.cross_entropy_forward(x, target, weight, 0, 0.5)
+    assert loss.tolist() == [0]
+    grad_x = primitives.cross_entropy_backward(g * INF, x, target, weight, m, total, 0, 0.5)
+    assert grad_x.tolist() == [[0, 0]]

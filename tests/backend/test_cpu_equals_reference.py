@@ -332,6 +332,36 @@ def test_softmax(shape, axis, seed):
         assert np.allclose(grad_x, wanted, rtol=1e-11, atol=1e-11)
 
 
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    st.booleans(),
+    st.sampled_from([None, 0, -100]),
+    st.sampled_from([0.0, 0.2, 1.0]),
+    st.booleans(),
+    orders,
+    seeds,
+)
+def test_cross_entropy(laid_out, shape, weighted, ignored, smooth, one, order, seed):
+    rng = np.random.default_rng(seed)
+    x = 20 * rng.standard_normal(shape)
+    target = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    if ignored is not None:
+        target[rng.random(target.shape) < 0.3] = ignored
+    weight = rng.random(shape[1]) if weighted else None
+    options = (ignored, smooth)
+    wanted = reference.cross_entropy_forward(x, target, weight, *options)
+    x2 = laid_out(x, order) if x.ndim > 2 else x
+    for result, want in zip(
+        cpu.cross_entropy_forward(x2, target, weight, *options), wanted, strict=True
+    ):
+        assert np.allclose(result, want, rtol=1e-12, atol=1e-12)
+    g = np.asarray(rng.standard_normal(() if one else target.shape))
+    arguments = (target, weight, *wanted[1:], *options)
+    result = cpu.cross_entropy_backward(g, x2, *arguments)
+    want = reference.cross_entropy_backward(g, x, *arguments)
+    assert np.allclose(result, want, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("position_major", [False, True])
 @pytest.mark.parametrize("shape", [(1, 2, 3, 700), (2, 3, 4, 101), (1, 4, 40, 90), (1, 1, 1, 2000)])
 def test_products_in_pieces(shape, position_major):

@@ -288,6 +288,18 @@ def calls(p, dtype, n=2):
         forward, backward = getattr(p, f"{name}_forward"), getattr(p, f"{name}_backward")
         yield f"{name}_forward", lambda x, f=forward: f(x, 1), (x,)
         yield f"{name}_backward", lambda d, y, f=backward: f(d, y, 1), (grad_y, -np.abs(x))
+    target = rng.integers(0, 3, (n, 4, 5))
+    _, m, total = p.cross_entropy_forward(x, target, None, 2)
+    yield (
+        "cross_entropy_forward",
+        lambda x, w: p.cross_entropy_forward(x, target, w, 2, 0.1)[0],
+        (x, var),
+    )
+    yield (
+        "cross_entropy_backward",
+        lambda g, x, w: p.cross_entropy_backward(g, x, target, w, m, total, 2, 0.1),
+        (grad_y[:, 0], x, var),
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

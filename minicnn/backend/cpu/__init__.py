@@ -1,6 +1,7 @@
 """The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
 
 from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .matmul import matmul
 from .norm import (
@@ -46,6 +47,8 @@ __all__ = [
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
     "dropout",
     "erf",
     "erfc",

@@ -4,6 +4,7 @@ They work on CuPy's arrays, and on those of any other device that runs the kerne
 """
 
 from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .matmul import matmul
 from .norm import (
@@ -50,6 +51,8 @@ __all__ = [
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
     "dropout",
     "erf",
     "erfc",

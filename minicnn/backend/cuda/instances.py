@@ -53,6 +53,8 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
     yield "batchnorm.cu", "", {"PLACES": 32 * 32}
     for lanes in (1, 32, 256):
         yield "softmax.cu", f"{lanes} a line, ", {"PER_LINE": lanes}
+        yield "cross_entropy.cu", f"{lanes} a line, ", {"PER_LINE": lanes, "SMOOTHED": 0}
+        yield "cross_entropy.cu", f"{lanes} a line, smoothed, ", {"PER_LINE": lanes, "SMOOTHED": 1}
     yield "dropout.cu", "", {}
     yield "optim.cu", "", {}
     yield "parts.cu", "", {}

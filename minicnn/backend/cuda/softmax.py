@@ -7,7 +7,7 @@ from typing import Any
 
 from .launcher import device_of, launch, prepared, scalar
 
-_BLOCK = 256  # THREADS in the kernels' file
+BLOCK = 256  # THREADS in the kernels' file
 _LONG = 2048  # entries of a contiguous line from which a whole block works on it
 
 
@@ -38,20 +38,25 @@ def _launch(kernel: str, out: str, axis: int, **arrays: Any) -> Any:
     wanted = {name: (array, shape) for name, array in arrays.items()}
     values = dict(zip(arrays, prepared(kernel, **wanted), strict=True))
     values[out] = device.empty(shape, values[next(iter(arrays))].dtype)
-    axis %= max(len(shape), 1)
-    length = shape[axis] if shape else 1
-    lines, inner = prod(shape) // max(length, 1), prod(shape[axis + 1 :])
-    per_line = 1 if inner > 1 or length < 4 else 32 if length < _LONG else _BLOCK
+    lines, length, inner, per_line = lines_along(shape, axis)
     if lines * length > 0:
         launch(
             device,
             "softmax.cu",
             kernel,
             {**scalar(values[out].dtype), "PER_LINE": per_line},
-            grid=(-(-lines * per_line // _BLOCK),),
+            grid=(-(-lines * per_line // BLOCK),),
             lines=lines,
             length=length,
             inner=inner,
             **values,
         )
     return values[out].astype(dtype, copy=False)
+
+
+def lines_along(shape: tuple[int, ...], axis: int) -> tuple[int, int, int, int]:
+    """How many lines there are, their length, the step in them, and how many threads share one."""
+    axis %= max(len(shape), 1)
+    length = shape[axis] if shape else 1
+    lines, inner = prod(shape) // max(length, 1), prod(shape[axis + 1 :])
+    return lines, length, inner, 1 if inner > 1 or length < 4 else 32 if length < _LONG else BLOCK
