@@ -8,17 +8,8 @@
 //     grad_b[c] = sum over c of grad_y           grad_w[c] = sum over c of grad_y * x_hat
 //     grad_x = weight[c] * inv_std[c] * (grad_y - grad_b[c]/M - x_hat * grad_w[c]/M)
 //
-// Never by E[x^2] - E[x]^2, which is the difference of two large numbers where the mean is large
-// against the deviation. Instead each set of values is described by its moments (n, mean, m2), m2
-// being the sum of squared deviations from the set's own mean. A thread takes a few values into
-// registers, and their moments in two passes there; two sets are merged by (Chan, Golub and
-// LeVeque 1979)
-//
-//     delta = mean_b - mean_a       mean = mean_a + delta * n_b / n
-//     n = n_a + n_b                 m2 = m2_a + m2_b + delta^2 * n_a * n_b / n
-//
-// in a tree of fixed order: over the thread's runs, the lanes of a warp, the warps of a block, and
-// in a second kernel over the blocks of a channel. No atomics: the same input, the same bits.
+// The statistics come as moments.cuh says, and those of a channel's chunks are merged by a second
+// kernel. No atomics: the same input, the same bits.
 //
 // Index map. Block (s, c) = (blockIdx.y, blockIdx.x) of the reducing kernels takes the values
 // s*chunk .. (s+1)*chunk - 1 of channel c, value m being x[n,c,place] with n = m / S and
@@ -30,50 +21,10 @@
 // channel fits in a multiprocessor); backward reads grad_y and x twice and writes grad_x, 5;
 // inference 2.
 
-#include "common.cuh"
+#include "moments.cuh"
 
 // PLACES, from the command line, is S.
 constexpr int THREADS = 256;
-constexpr int RUN = 8;  // values that a thread holds in registers
-
-struct Moments {
-    scalar n, mean, m2;
-};
-
-__device__ inline Moments merged(Moments a, Moments b) {
-    scalar n = a.n + b.n;
-    if (n == 0) return a;
-    scalar delta = b.mean - a.mean, part = b.n / n;
-    return {n, a.mean + delta * part, a.m2 + b.m2 + delta * delta * a.n * part};
-}
-
-template <int LANES>
-__device__ inline Moments merged_over_lanes(Moments mine) {
-    int lane = threadIdx.x % WARP;
-    for (int offset = 1; offset < LANES; offset *= 2) {
-        Moments other = {__shfl_xor_sync(ALL_LANES, mine.n, offset),
-                         __shfl_xor_sync(ALL_LANES, mine.mean, offset),
-                         __shfl_xor_sync(ALL_LANES, mine.m2, offset)};
-        // The lower lane first, in both: merging is not symmetric to the last bit.
-        mine = lane & offset ? merged(other, mine) : merged(mine, other);
-    }
-    return mine;
-}
-
-__device__ inline Moments merged_over_block(Moments mine) {
-    constexpr int WARPS = THREADS / WARP;
-    __shared__ scalar n[WARPS], mean[WARPS], m2[WARPS];
-    mine = merged_over_lanes<WARP>(mine);
-    int warp = threadIdx.x / WARP;
-    if (threadIdx.x % WARP == 0) {
-        n[warp] = mine.n;
-        mean[warp] = mine.mean;
-        m2[warp] = mine.m2;
-    }
-    __syncthreads();
-    int from = threadIdx.x % WARPS;
-    return merged_over_lanes<WARPS>({n[from], mean[from], m2[from]});
-}
 
 // Where value m of channel c lies.
 __device__ inline unsigned place_of(unsigned m, unsigned c, unsigned channels) {
@@ -86,27 +37,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                        unsigned chunk) {
     unsigned c = blockIdx.x, split = blockIdx.y;
     unsigned stop = min(values, (split + 1) * chunk);
-    Moments mine = {0, 0, 0};
-    for (unsigned start = split * chunk; start < stop; start += THREADS * RUN) {
-        scalar value[RUN];
-        scalar sum = 0, m2 = 0;
-        int n = 0;
-        for (int r = 0; r < RUN; ++r) {
-            unsigned m = start + r * THREADS + threadIdx.x;
-            value[r] = m < stop ? x[place_of(m, c, channels)] : scalar(0);
-            sum += value[r];
-            n += m < stop;
-        }
-        if (n == 0) continue;
-        scalar mean = sum / scalar(n);
-        for (int r = 0; r < RUN; ++r)
-            if (r < n) m2 += (value[r] - mean) * (value[r] - mean);
-        mine = merged(mine, {scalar(n), mean, m2});
-    }
-    mine = merged_over_block(mine);
+    auto value = [=](unsigned m) { return x[place_of(m, c, channels)]; };
+    unsigned first = split * chunk + threadIdx.x;
+    Moments all = merged_over<THREADS>(moments_of(value, first, THREADS, stop));
     if (threadIdx.x == 0) {
-        means[c * gridDim.y + split] = mine.mean;
-        m2s[c * gridDim.y + split] = mine.m2;
+        means[c * gridDim.y + split] = all.mean;
+        m2s[c * gridDim.y + split] = all.m2;
     }
 }
 

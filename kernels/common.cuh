@@ -59,3 +59,12 @@ __device__ inline scalar over_block(scalar value) {
     __syncthreads();  // nobody may write of_warp for the next call while a warp still reads it
     return value;
 }
+
+// Over COUNT neighbouring threads: at most a warp's, or a whole block.
+template <class Op, int COUNT>
+__device__ inline scalar over(scalar value) {
+    if constexpr (COUNT <= WARP)
+        return over_lanes<Op, COUNT>(value);
+    else
+        return over_block<Op, COUNT>(value);
+}

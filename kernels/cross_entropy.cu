@@ -97,8 +97,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     all.m += all.total - all.total;  // NaN if there is one, which fmax passes over
     all.total += all.m - all.m;      // NaN for inf
     if (SMOOTHED) {
-        weights = over_line<Sum>(weights);
-        weighted = over_line<Sum>(weighted);
+        weights = over<Sum, PER_LINE>(weights);
+        weighted = over<Sum, PER_LINE>(weighted);
     }
     if (!line.exists || line.lane != 0) return;
     long long label = target[line.number];

@@ -16,14 +16,6 @@
 
 #include "common.cuh"
 
-template <class Op>
-__device__ inline scalar over_line(scalar value) {
-    if constexpr (PER_LINE <= WARP)
-        return over_lanes<Op, PER_LINE>(value);
-    else
-        return over_block<Op, PER_LINE>(value);
-}
-
 // The line of this thread, and which of its entries the thread takes.
 struct Line {
     unsigned number;  // o*inner + t

@@ -22,13 +22,13 @@ constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, 
 __device__ inline scalar largest(const scalar* x, const Line& line, int length) {
     scalar m = x[line[0]];
     for (int a = line.lane; a < length; a += PER_LINE) m = fmax(m, x[line[a]]);
-    return over_line<Max>(m);
+    return over<Max, PER_LINE>(m);
 }
 
 __device__ inline scalar sum_of_exp(const scalar* x, const Line& line, int length, scalar m) {
     scalar sum = 0;
     for (int a = line.lane; a < length; a += PER_LINE) sum += exp(x[line[a]] - m);
-    return over_line<Sum>(sum);
+    return over<Sum, PER_LINE>(sum);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     Line line(lines, length, inner);
     scalar sum = 0;
     for (int a = line.lane; a < length; a += PER_LINE) sum += grad_y[line[a]] * y[line[a]];
-    sum = over_line<Sum>(sum);
+    sum = over<Sum, PER_LINE>(sum);
     if (!line.exists) return;
     for (int a = line.lane; a < length; a += PER_LINE)
         grad_x[line[a]] = y[line[a]] * (grad_y[line[a]] - sum);
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     Line line(lines, length, inner);
     scalar sum = 0;
     for (int a = line.lane; a < length; a += PER_LINE) sum += grad_y[line[a]];
-    sum = over_line<Sum>(sum);
+    sum = over<Sum, PER_LINE>(sum);
     if (!line.exists) return;
     for (int a = line.lane; a < length; a += PER_LINE)
         grad_x[line[a]] = grad_y[line[a]] - exp(y[line[a]]) * sum;

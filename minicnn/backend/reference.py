@@ -512,6 +512,98 @@ def batch_norm_backward(
     return grad_x.astype(x.dtype), grad_w.astype(statistics), grad_b.astype(statistics)
 
 
+# Group normalisation, and with it layer and instance normalisation. Each sample's C channels are
+# cut into G groups of neighbours, and the M = C/G*H*W values of one group are a set, normalised by
+# itself; "over the set" means over all of them. Layer norm is G = 1 of rows (N,C): each column a
+# channel of one value. Instance norm is G = C.
+
+
+@np.errstate(all="ignore")
+def group_norm_forward(
+    x: ndarray, weight: ndarray | None, bias: ndarray | None, groups: int, eps: float
+) -> tuple[ndarray, ndarray, ndarray]:
+    """Normalises each group of each sample, then scales and shifts each channel.
+
+        mean[n,g] = (sum over the set of x) / M
+        var[n,g]  = (sum over the set of (x - mean[n,g])^2) / M        (biased)
+        y = (x - mean[n,g]) / sqrt(var[n,g] + eps) * weight[c] + bias[c]
+
+    x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean and var (N,G). An
+    empty set has mean 0 and variance 0. (Wu and He 2018.)
+    """
+    [X] = _wide(x)
+    N, C = x.shape[:2]
+    mean, var = np.zeros((N, groups), X.dtype), np.zeros((N, groups), X.dtype)
+    y = np.empty_like(X)
+    for n, g in np.ndindex(N, groups):
+        channels = range(g * C // groups, (g + 1) * C // groups)
+        values = np.array([X[n, c] for c in channels]).ravel()
+        M = max(values.size, 1)
+        for value in values:
+            mean[n, g] += value / M
+        for value in values:
+            var[n, g] += (value - mean[n, g]) ** 2 / M
+        for c in channels:
+            x_hat = (X[n, c] - mean[n, g]) / np.sqrt(var[n, g] + eps)
+            w, b = 1 if weight is None else weight[c], 0 if bias is None else bias[c]
+            y[n, c] = x_hat * w + b
+    statistics = np.result_type(x.dtype, np.float32)
+    return y.astype(x.dtype), mean.astype(statistics), var.astype(statistics)
+
+
+@np.errstate(all="ignore")
+def group_norm_grad_input(
+    grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
+) -> ndarray:
+    """The gradient by x, which reaches y on three paths: itself, mean, var.
+
+        x_hat = (x - mean[n,g]) * inv_std[n,g]        u = weight[c] * grad_y
+        grad_x = inv_std[n,g] * (u - (sum over the set of u) / M
+                                   - x_hat * (sum over the set of u * x_hat) / M)
+
+    grad_y and x (N,C,*), mean and inv_std = 1 / sqrt(var + eps) (N,G); result like x.
+    """
+    GY, X = _wide(grad_y, x)
+    N, C = x.shape[:2]
+    groups = mean.shape[1]
+    grad_x = np.empty_like(GY)
+    for n, g in np.ndindex(N, groups):
+        first, stop = g * C // groups, (g + 1) * C // groups
+        x_hat = (X[n, first:stop] - mean[n, g]) * inv_std[n, g]
+        u = np.empty_like(x_hat)
+        for c in range(first, stop):
+            u[c - first] = GY[n, c] * (1 if weight is None else weight[c])
+        sum_u = sum_u_x_hat = 0.0
+        for a, b in zip(u.ravel(), x_hat.ravel(), strict=True):
+            sum_u += a
+            sum_u_x_hat += a * b
+        M = max(u.size, 1)
+        grad_x[n, first:stop] = inv_std[n, g] * (u - sum_u / M - x_hat * sum_u_x_hat / M)
+    return grad_x.astype(x.dtype)
+
+
+@np.errstate(all="ignore")
+def group_norm_grad_affine(
+    grad_y: ndarray, x: ndarray, mean: ndarray, inv_std: ndarray
+) -> tuple[ndarray, ndarray]:
+    """grad_w[c] = sum over n,h,k of grad_y * x_hat, grad_b[c] = sum over n,h,k of grad_y.
+
+    x_hat = (x - mean[n,g]) * inv_std[n,g]. Arguments as in `group_norm_grad_input`; results (C,).
+    """
+    GY, X = _wide(grad_y, x)
+    N, C = x.shape[:2]
+    groups = mean.shape[1]
+    grad_w, grad_b = np.zeros(C, GY.dtype), np.zeros(C, GY.dtype)
+    for n, c in np.ndindex(N, C):
+        g = c // (C // groups)
+        x_hat = (X[n, c] - mean[n, g]) * inv_std[n, g]
+        for a, b in zip(GY[n, c].ravel(), x_hat.ravel(), strict=True):
+            grad_w[c] += a * b
+            grad_b[c] += a
+    statistics = np.result_type(x.dtype, np.float32)
+    return grad_w.astype(statistics), grad_b.astype(statistics)
+
+
 # Root mean square and local response normalisation.
 
 

@@ -50,8 +50,9 @@ That is batch norm's gradient for weight 1 and g in place of grad_y. w could be 
 sums there, being one number for a channel; here it changes within a set and stays in g. The common
 mistake is to put grad_b and grad_w in their place, which sum over other indices.
 
-So there is no primitive for these norms: x is laid out as (1, R, M), where the sets are what the
-channels are in batch norm, and batch norm's primitives compute x_hat, mean and var, and (10).
+One family of primitives serves all of these norms, that of group norm: instance norm has G = C, and
+layer norm is group norm of x laid out as (R, M), where each p is a channel of its own and all of
+them are one group.
 
 Under create_graph (1) to (4) are computed again from x, as r depends on it.
 
@@ -97,79 +98,58 @@ __all__ = ["group_norm", "instance_norm", "layer_norm"]
 class SampleNorm(Function):
     """y, mean, var: formulas (1) to (5).  grad_x: (10), grad_w: (7), grad_b: (6).
 
-    `rows` is the shape (1, R, M) in which the sets are what channels are in batch norm. w and b
-    come with the axes of x, of length 1 where they repeat.
+    `shape` is (N, C, ...), as which x is taken, with `groups` sets in each of the N samples; w and
+    b have C numbers.
     """
 
-    def forward(self, x: Any, w: Any, b: Any, *, rows: tuple[int, ...], eps: float) -> Any:
-        self.rows, self.eps = rows, eps
-        # In float32 at least, and rounded to x's type once, at the end.
-        values = cast(x, np.result_type(x.dtype, np.float32)).reshape(rows)
-        x_hat, mean, var = backend.of(x).batch_norm_forward(values, None, None, eps)
+    def forward(
+        self, x: Any, w: Any, b: Any, *, shape: tuple[int, ...], groups: int, eps: float
+    ) -> Any:
+        self.shape, self.groups, self.eps = shape, groups, eps
+        by_channel = [None if t is None else t.reshape(-1) for t in (w, b)]
+        y, mean, var = backend.of(x).group_norm_forward(x.reshape(shape), *by_channel, groups, eps)
         self.save(x, w, mean, var)
+        self.b_shape = None if b is None else b.shape
         self.non_differentiable = (mean, var)
-        y = x_hat.reshape(x.shape)
-        with np.errstate(invalid="ignore", over="ignore"):
-            if w is not None:
-                y = y * w
-            if b is not None:
-                y = y + b
-        self.repeated = [_repeated_axes(t) for t in (w, b)]
-        return y.astype(x.dtype, copy=False), mean, var
+        return y.reshape(x.shape), mean, var
 
     def backward(self, grad_y: Any, *_: Any) -> Any:
         x, w, mean, var = self.saved
         need_x, need_w, need_b = self.needs_input_grad
-        over_w, over_b = self.repeated
-        grad_y = cast(grad_y, np.result_type(x.dtype, np.float32))
-        values = reshape(x, self.rows)
-        mean, r = self._statistics(values, mean, var)
-        grad_x = grad_w = None
-        if need_x:
-            g = reshape(grad_y if w is None else grad_y * w, self.rows)
-            grad_x = reshape(self._grad_values(g, values, mean, r), x.shape)
-        if need_w:
-            x_hat = (values - reshape(mean, (1, -1, 1))) * reshape(r, (1, -1, 1))
-            grad_w = _sum_over(grad_y * reshape(x_hat, x.shape), over_w)
-        return grad_x, grad_w, _sum_over(grad_y, over_b) if need_b else None
-
-    def _statistics(self, values: Any, mean: Any, var: Any) -> tuple[Any, Any]:
-        """mean and r of each set: formulas (1) to (3); from x itself under create_graph."""
         if self.create_graph:
-            M = self.rows[2]
-            mean = sum(values, 2) / M
-            u = values - reshape(mean, (1, -1, 1))
-            return mean, (sum(u * u, 2) / M + self.eps) ** -0.5
-        # (3), in float64 as in the forward.
-        wide = var.astype(np.result_type(var.dtype, np.float64))
-        return mean, ((wide + self.eps) ** -0.5).astype(var.dtype)
+            grad_x, grad_w, grad_b = self._from_x(grad_y, x, w)
+        else:
+            primitives, grad_x, grad_w = backend.of(x), None, None
+            grad_y, values = grad_y.reshape(self.shape), x.reshape(self.shape)
+            # (3), in float64 as in the forward.
+            wide = var.astype(np.result_type(var.dtype, np.float64))
+            r = ((wide + self.eps) ** -0.5).astype(var.dtype)
+            if need_x:
+                by_channel = None if w is None else w.reshape(-1)
+                grad_x = primitives.group_norm_grad_input(grad_y, values, by_channel, mean, r)
+            if need_w:
+                grad_w, grad_b = primitives.group_norm_grad_affine(grad_y, values, mean, r)
+            elif need_b:
+                grad_b = sum(cast(grad_y, mean.dtype), (0, *range(2, grad_y.ndim)))
+        return (
+            reshape(grad_x, x.shape) if need_x else None,
+            reshape(grad_w, w.shape) if need_w else None,
+            reshape(grad_b, self.b_shape) if need_b else None,
+        )
 
-    def _grad_values(self, g: Any, values: Any, mean: Any, r: Any) -> Any:
-        """Formula (10), g and values in rows: batch norm's backward with weight 1."""
-        if not self.create_graph:
-            return backend.of(values).batch_norm_backward(g, values, None, mean, r)[0]
-        M = self.rows[2]
-        mean, r = reshape(mean, (1, -1, 1)), reshape(r, (1, -1, 1))
-        x_hat = (values - mean) * r
-        along = sum(g * x_hat, 2, keepdim=True)
-        return r * (g - sum(g, 2, keepdim=True) / M - x_hat * along / M)
-
-
-def _repeated_axes(t: Any) -> tuple[int, ...]:
-    return () if t is None else tuple([axis for axis, n in enumerate(t.shape) if n == 1])
-
-
-def _sum_over(values: Any, axes: tuple[int, ...]) -> Any:
-    # `sum` takes no axes at all for all of them.
-    return sum(values, axes, keepdim=True) if axes else values
-
-
-def _normalise(x: Any, w: Any, b: Any, lying: tuple[int, ...], R: int, M: int, eps: float) -> Any:
-    """y, mean (R,), var (R,) of the R sets; w and b get the shape `lying`."""
-    w, b = [None if t is None else reshape(t, lying) for t in (w, b)]
-    # Sets without values: as many without rows, which batch norm's primitives know.
-    rows = (1, R, M) if M else (0, R, 1)
-    return SampleNorm.apply(x, w, b, rows=rows, eps=float(eps))
+    def _from_x(self, grad_y: Any, x: Any, w: Any) -> tuple[Any, Any, Any]:
+        """Formulas (6) to (8) and (10) on Tensors, with (1) to (4) computed again from x."""
+        (N, C), G, places = self.shape[:2], self.groups, math.prod(self.shape[2:])
+        sets = (N, G, C // G, places)
+        grad_y = reshape(cast(grad_y, np.result_type(x.dtype, np.float32)), sets)
+        values, axes, M = reshape(x, sets), (2, 3), max(C // G * places, 1)
+        u = values - sum(values, axes, keepdim=True) / M
+        r = (sum(u * u, axes, keepdim=True) / M + self.eps) ** -0.5
+        x_hat = u * r
+        g = grad_y if w is None else grad_y * reshape(w, (1, G, C // G, 1))
+        along = sum(g * x_hat, axes, keepdim=True)
+        grad_x = r * (g - sum(g, axes, keepdim=True) / M - x_hat * along / M)
+        return grad_x, sum(grad_y * x_hat, (0, 3)), sum(grad_y, (0, 3))
 
 
 def layer_norm(
@@ -197,8 +177,8 @@ def layer_norm(
         "layer_norm", input, normalized_shape, {"weight": weight, "bias": bias}
     )
     before = input.ndim - len(trailing)
-    R, M = math.prod(input.shape[:before]), math.prod(trailing)
-    return _normalise(input, weight, bias, (1,) * before + trailing, R, M, eps)[0]
+    shape = (math.prod(input.shape[:before]), math.prod(trailing))
+    return SampleNorm.apply(input, weight, bias, shape=shape, groups=1, eps=float(eps))[0]
 
 
 def group_norm(
@@ -220,7 +200,7 @@ def group_norm(
             other than (C,), a single value per group where there is one sample.
         TypeError: types that are not floating or that differ, a num_groups that is no integer.
     """
-    C, lying = _per_channel("group_norm", input, {"weight": weight, "bias": bias})
+    C = _per_channel("group_norm", input, {"weight": weight, "bias": bias})
     try:
         G = index(num_groups)
     except TypeError:
@@ -231,13 +211,14 @@ def group_norm(
         raise ValueError(
             f"group_norm: num_groups expects a divisor of the {C} channels of x {shape}, got {G}"
         )
-    M = C // G * math.prod(shape[2:])
-    if shape[0] * M == 1:
+    places = math.prod(shape[2:])
+    if shape[0] * (C // G) * places == 1:
         raise ValueError(
             f"group_norm: Expected more than 1 value per channel when training, got input size "
             f"{shape} in {G} groups"
         )
-    return _normalise(input, weight, bias, lying, shape[0] * G, M, eps)[0]
+    options = {"shape": (shape[0], C, places), "groups": G, "eps": float(eps)}
+    return SampleNorm.apply(input, weight, bias, **options)[0]
 
 
 def instance_norm(
@@ -273,28 +254,29 @@ def instance_norm(
     """
     function, shape = "instance_norm", tuple(getattr(input, "shape", ()))
     running = {"running_mean": running_mean, "running_var": running_var}
-    C, lying = _per_channel(function, input, {**running, "weight": weight, "bias": bias})
+    C = _per_channel(function, input, {**running, "weight": weight, "bias": bias})
     M = math.prod(shape[2:])
     _check_statistics(function, running, use_input_stats, M, shape)
     if not use_input_stats:
         mean, var = [getattr(t, "array", t) for t in running.values()]
         return BatchNormInference.apply(input, weight, bias, mean=mean, var=var, eps=float(eps))
-    y, mean, var = _normalise(input, weight, bias, lying, shape[0] * C, M, eps)
+    options = {"shape": (shape[0], C, M), "groups": C, "eps": float(eps)}
+    y, mean, var = SampleNorm.apply(input, weight, bias, **options)
     if running_mean is not None and shape[0] * M:
-        mean, var = [getattr(t, "array", t).reshape(-1, C).mean(axis=0) for t in (mean, var)]
+        mean, var = [getattr(t, "array", t).mean(axis=0) for t in (mean, var)]
         remember(function, running_mean, mean, momentum)
         remember(function, running_var, var * (M / (M - 1)), momentum)
     return y
 
 
-def _per_channel(function: str, x: Any, named: dict[str, Any]) -> tuple[int, tuple[int, ...]]:
-    """C, and the shape (1, C, 1, ...) in which what there is for each channel lies along x."""
+def _per_channel(function: str, x: Any, named: dict[str, Any]) -> int:
+    """C, of an x that has channels and fits what there is for each of them."""
     check_floating(function, "x", x)
     if x.ndim < 2 or x.shape[1] == 0:
         got = tuple(x.shape)
         raise ValueError(f"{function}: x expects (N, C) or (N, C, ...) with channels, got {got}")
     check_per_channel(function, x, named)
-    return x.shape[1], (1, x.shape[1]) + (1,) * (x.ndim - 2)
+    return x.shape[1]
 
 
 def _check_statistics(

@@ -226,3 +226,28 @@ def test_cross_entropy(primitives):
     assert loss.tolist() == [0]
     grad_x = primitives.cross_entropy_backward(g * INF, x, target, weight, m, total, 0, 0.5)
     assert grad_x.tolist() == [[0, 0]]
+
+
+def test_group_norm(primitives):
+    """Rows of three columns (layer norm), and two groups of one channel of two places."""
+    x, w, grad_y = np.array([[1.0, 2, 3]]), np.array([3.0, 2, 1]), np.array([[1.0, 0, 0]])
+    y, mean, var = primitives.group_norm_forward(x, w, np.array([0.0, 10, 20]), 1, 1 / 3)
+    assert np.allclose(y, [[-3, 10, 21]], rtol=1e-14)
+    assert np.allclose([mean, var], [[[2]], [[2 / 3]]], rtol=1e-14)
+    one = np.ones((1, 1))  # 1 / sqrt(var + eps)
+    # u = [3, 0, 0], x_hat = [-1, 0, 1]: sum of u = 3, of u * x_hat = -3
+    grad_x = primitives.group_norm_grad_input(grad_y, x, w, mean, one)
+    assert np.allclose(grad_x, [[1, -1, 0]], atol=1e-14)
+    grad_w, grad_b = primitives.group_norm_grad_affine(grad_y, x, mean, one)
+    assert np.allclose([grad_w, grad_b], [[-1, 0, 0], [1, 0, 0]], atol=1e-14)
+
+    x = np.array([[[1.0, 3], [10, 20]]])
+    y, mean, var = primitives.group_norm_forward(x, np.array([1.0, 2]), None, 2, 0.0)
+    assert np.allclose(y, [[[-1, 1], [-2, 2]]], rtol=1e-14)
+    assert np.allclose([mean, var], [[[2, 15]], [[1, 25]]], rtol=1e-14)
+    grad_y = np.array([[[1.0, 0], [1, 2]]])
+    # Two values always become -1 and 1, whatever they are: no gradient.
+    grad_x = primitives.group_norm_grad_input(grad_y, x, None, mean, var**-0.5)
+    assert np.allclose(grad_x, np.zeros((1, 2, 2)), atol=1e-14)
+    grad_w, grad_b = primitives.group_norm_grad_affine(grad_y, x, mean, var**-0.5)
+    assert np.allclose([grad_w, grad_b], [[-1, 1], [1, 3]], rtol=1e-14)

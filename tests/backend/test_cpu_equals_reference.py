@@ -318,6 +318,36 @@ def test_batch_norm(shape, with_weight, with_bias, axes, size, seed):
         assert np.allclose(result, wanted, rtol=1e-12, atol=1e-12)
 
 
+@given(
+    st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 2)),
+    st.lists(st.integers(0, 4), max_size=3),
+    st.booleans(),
+    st.booleans(),
+    orders,
+    orders,
+    seeds,
+)
+def test_group_norm(laid_out, sizes, size, with_weight, with_bias, order_x, order_y, seed):
+    N, groups, channels = sizes
+    C = groups * channels
+    rng = np.random.default_rng(seed)
+    x, grad_y = rng.standard_normal((2, N, C, *size))
+    x2, grad_y2 = (laid_out(x, order_x), laid_out(grad_y, order_y)) if size else (x, grad_y)
+    w = rng.standard_normal(C) if with_weight else None
+    b = rng.standard_normal(C) if with_bias else None
+    wanted = reference.group_norm_forward(x, w, b, groups, 0.1)
+    _, mean, var = wanted
+    inv_std = 1 / np.sqrt(var + 0.1)
+    results = cpu.group_norm_forward(x2, w, b, groups, 0.1)
+    results += (cpu.group_norm_grad_input(grad_y2, x2, w, mean, inv_std),)
+    wanted += (reference.group_norm_grad_input(grad_y, x, w, mean, inv_std),)
+    results += cpu.group_norm_grad_affine(grad_y2, x2, mean, inv_std)
+    wanted += reference.group_norm_grad_affine(grad_y, x, mean, inv_std)
+    for result, want in zip(results, wanted, strict=True):
+        assert (result.dtype, result.shape) == (want.dtype, want.shape)
+        assert np.allclose(result, want, rtol=1e-12, atol=1e-12)
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 3), seeds)
 def test_softmax(shape, axis, seed):
     axis %= len(shape)

@@ -96,7 +96,7 @@ def by_loops(x, sets, eps):
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_layer_group_and_instance_norm_beside_plain_loops(backend):
-    """They run on batch norm's primitives; their sets are cut out here place by place."""
+    """They run on group norm's primitives; their sets are cut out here place by place."""
     N, C, H, W, G = 2, 4, 3, 2, 2
     x = np.random.default_rng(0).normal(1, 2, (N, C, H, W))
     layer, group, instance = {}, {}, {}

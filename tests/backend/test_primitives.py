@@ -284,6 +284,13 @@ def calls(p, dtype, n=2):
         lambda d, x, w, m, s: p.batch_norm_backward(d, x, w, m, s)[0],
         (grad_y, x, w, b, var),
     )
+    yield "group_norm_forward", lambda x, w, b: p.group_norm_forward(x, w, b, 2, 0.1)[0], (x, w, b)
+    m, s = make((n, 2), (n, 2))
+    yield (
+        "group_norm_grad_input",
+        lambda d, x, w: p.group_norm_grad_input(d, x, w, m, s),
+        (grad_y, x, w),
+    )
     for name in ("softmax", "log_softmax"):
         forward, backward = getattr(p, f"{name}_forward"), getattr(p, f"{name}_backward")
         yield f"{name}_forward", lambda x, f=forward: f(x, 1), (x,)

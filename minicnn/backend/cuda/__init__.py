@@ -6,6 +6,7 @@ They work on CuPy's arrays, and on those of any other device that runs the kerne
 from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
+from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
 from .matmul import matmul
 from .norm import (
     batch_norm_backward,
@@ -56,6 +57,9 @@ __all__ = [
     "dropout",
     "erf",
     "erfc",
+    "group_norm_forward",
+    "group_norm_grad_affine",
+    "group_norm_grad_input",
     "im2col",
     "log_softmax_backward",
     "log_softmax_forward",

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..geometry import ConvGeometry
 from .launcher import Constants, device_of, launch, prepared, scalar, windows
+from .parts import total
 
 _FILE = "conv.cu"
 _DEPTHWISE = "depthwise.cu"
@@ -132,7 +133,7 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
         sizes = {"batch": geometry.batch, "splits": splits, "chunk": chunk}
         file, kernel, grid = _FILE, "conv_grad_weight", _grid(rows, columns, tiles, G * splits)
     launch(device, file, kernel, constants, grid=grid, x=x, grad_y=grad_y, parts=parts, **sizes)
-    return _sum(device, parts).astype(dtype, copy=False)
+    return total(device, parts).astype(dtype, copy=False)
 
 
 def _cut(positions: int, blocks: int) -> tuple[int, int]:
@@ -140,19 +141,6 @@ def _cut(positions: int, blocks: int) -> tuple[int, int]:
     splits = max(1, min(-(-positions // _CHUNK), _BLOCKS // blocks))
     chunk = -(-positions // splits)
     return -(-positions // chunk), chunk
-
-
-def _sum(device: Any, parts: Any) -> Any:
-    """The sum over the first axis."""
-    if parts.shape[0] == 1:
-        return parts[0]
-    total = device.empty(parts.shape[1:], parts.dtype)
-    sizes = {"splits": parts.shape[0], "count": total.size}
-    constants, count = scalar(parts.dtype), total.size
-    launch(
-        device, "parts.cu", "add_parts", constants, threads=count, parts=parts, sum=total, **sizes
-    )
-    return total
 
 
 def im2col(x: Any, geometry: ConvGeometry) -> Any:

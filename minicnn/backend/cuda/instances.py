@@ -51,6 +51,10 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
     yield "pool.cu", "", windows(PoolGeometry.of((1, 64, 32, 32), 3, 2, 1))
     yield "pool.cu", "adaptive, ", adaptive_windows((10, 10), (7, 7))
     yield "batchnorm.cu", "", {"PLACES": 32 * 32}
+    norm = {"PLACES": 32 * 32, "GROUPS": 8, "GROUP_C": 8, "PER_SET": 256, "COLUMNS": 1}
+    rows = {"PLACES": 1, "GROUPS": 1, "GROUP_C": 768, "PER_SET": 32, "COLUMNS": 32}
+    yield "groupnorm.cu", "", norm
+    yield "groupnorm.cu", "rows, ", rows
     for lanes in (1, 32, 256):
         yield "softmax.cu", f"{lanes} a line, ", {"PER_LINE": lanes}
         yield "cross_entropy.cu", f"{lanes} a line, ", {"PER_LINE": lanes, "SMOOTHED": 0}
