@@ -113,7 +113,11 @@ class _Labels:
     @cached_property
     def at(self) -> tuple[Any, ...]:
         """x[at][n, ...] = x[n, t[n, ...], ...]"""
-        n, *places = backend.array_module(self.t).indices(self.t.shape, sparse=True)
+        xp, dims = backend.array_module(self.t), self.t.ndim
+        n, *places = [
+            xp.arange(size).reshape((-1,) + (1,) * (dims - axis - 1))
+            for axis, size in enumerate(self.t.shape)
+        ]
         return (n, self.t, *places)
 
     @cached_property
