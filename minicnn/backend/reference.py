@@ -88,8 +88,10 @@ def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
     return x.astype(cols.dtype)
 
 
-def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry) -> ndarray:
-    """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k].
+def conv_forward(
+    x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry, relu: bool = False
+) -> ndarray:
+    """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k]; max(0, that) with `relu`.
 
     x (N,C,H,W), w (F,C/G,KH,KW), b (F,) or None; result (N,F,OH,OW).
     """
@@ -104,6 +106,8 @@ def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeomet
         for n, f, c in np.ndindex(N, F, C // G):
             g = f // (F // G)
             y[n, f, *ij] += Wt[f, c, *pq] * X[n, g * (C // G) + c, *hk]
+    if relu:
+        y = np.maximum(y, 0)  # NaN stays
     return y.astype(np.result_type(x, w))
 
 

@@ -25,6 +25,18 @@ def test_conv_forward(primitives):
     assert np.array_equal(y, plane([21, 24], [30, 33]))
 
 
+def test_conv_forward_with_relu(primitives):
+    geometry = ConvGeometry.of(X.shape, W.shape, (1,))
+    y = primitives.conv_forward(X, W, np.array([-18.0]), geometry, relu=True)
+    # 11 - 18, 14 - 18, 20 - 18, 23 - 18
+    assert np.array_equal(y, plane([0, 0], [2, 5]))
+    y = primitives.conv_forward(X * NAN, W, None, geometry, relu=True)
+    assert np.isnan(y).all()
+    line = ConvGeometry.of((1, 1, 3), (1, 1, 2), function="conv1d")
+    y = primitives.conv_forward(X[0, :1, :1], np.array([[[1.0, -1]]]), None, line, relu=True)
+    assert np.array_equal(y, [[[0, 0]]])
+
+
 def test_conv_with_stride_padding_and_a_left_over_row(primitives):
     geometry = ConvGeometry.of(X.shape, W.shape, None, 2, ((0, 0), (1, 0)))
     y = primitives.conv_forward(X, W, None, geometry)

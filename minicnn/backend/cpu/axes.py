@@ -187,17 +187,21 @@ def _volume_col2im(cols: ndarray, g: ConvGeometry) -> ndarray:
 # The primitives
 
 
-def conv_forward(x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry) -> ndarray:
-    """y = x * w + b (see `reference.conv_forward`).
+def conv_forward(
+    x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry, relu: bool = False
+) -> ndarray:
+    """y = x * w + b, or max(0, that) with `relu` (see `reference.conv_forward`).
 
     x (N,C,*size), w (F,C/G,*kernel), b (F,) or None; result (N,F,*out) in any memory order.
     """
     dims = len(geometry.size)
     if dims == 2:
-        return conv.conv_forward(x, w, b, geometry)
-    if dims == 1:
-        return conv.conv_forward(x[:, :, None], w[:, :, None], b, _flat(geometry))[:, :, 0]
-    return _volume_forward(x, w, b, geometry)
+        y = conv.conv_forward(x, w, b, geometry)
+    elif dims == 1:
+        y = conv.conv_forward(x[:, :, None], w[:, :, None], b, _flat(geometry))[:, :, 0]
+    else:
+        y = _volume_forward(x, w, b, geometry)
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndarray:

@@ -3,9 +3,10 @@
 They work on CuPy's arrays, and on those of any other device that runs the kernels (launcher.py).
 """
 
-from .conv import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .conv import conv_algorithm, conv_forward, conv_grad_input, conv_grad_weight
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
+from .gemm import col2im, im2col
 from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
 from .matmul import matmul
 from .norm import (
@@ -49,6 +50,7 @@ __all__ = [
     "batch_norm_inference",
     "channel_sums",
     "col2im",
+    "conv_algorithm",
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",

@@ -1,13 +1,31 @@
-"""Convolution: kernels/conv.cu, kernels/depthwise.cu and kernels/im2col.cu."""
+"""Convolution: kernels/conv.cu and kernels/depthwise.cu, or gemm.py.
+
+There are two ways to the same sums. `implicit` is the kernels of this folder, which read x where
+a product with the columns of im2col would read these. `im2col` writes the columns out and leaves
+the product to cuBLAS. By default, `auto` takes
+
+    the product          for windows of one pixel with stride 1 and no padding (1x1 convolutions),
+                         where x itself is the columns and nothing has to be written out
+    the implicit kernels everywhere else
+
+This rule follows from the memory that it saves; no GPU has measured it yet. To compare:
+
+    with cuda.conv_algorithm("im2col"):
+        y = cuda.conv_forward(x, w, b, geometry)
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..geometry import ConvGeometry
+from . import gemm
 from .launcher import Constants, device_of, launch, prepared, scalar, windows
 from .parts import total
 
@@ -17,6 +35,41 @@ _DEPTHWISE = "depthwise.cu"
 _BLOCKS = 512  # enough for every multiprocessor of a large GPU to have several
 _CHUNK = 1024  # positions, at least, of a part of the weight gradient
 _TAPS = 64  # a depthwise weight gradient keeps its sums in registers, up to so many
+
+ALGORITHMS = ("auto", "implicit", "im2col")
+
+
+class _Choice(threading.local):
+    """What `conv_algorithm` chose in this thread."""
+
+    algorithm = "auto"
+
+
+_choice = _Choice()
+
+
+@contextmanager
+def conv_algorithm(name: str) -> Iterator[None]:
+    """In this thread, until the block ends, convolution and its gradients are computed so.
+
+    `name` is 'auto', 'implicit' or 'im2col', as the head of this file says.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in ALGORITHMS:
+        names = ", ".join(map(repr, ALGORITHMS))
+        raise ValueError(f"conv_algorithm: name expects one of {names}, got {name!r}")
+    before, _choice.algorithm = _choice.algorithm, name
+    try:
+        yield
+    finally:
+        _choice.algorithm = before
+
+
+def _by_columns(geometry: ConvGeometry) -> bool:
+    chosen = _choice.algorithm
+    return chosen == "im2col" or (chosen == "auto" and gemm.is_pointwise(geometry))
 
 
 def _constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | str]:
@@ -54,17 +107,18 @@ def _depthwise_constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | 
     return {**scalar(dtype), **windows(geometry), "MULTIPLIER": multiplier, "RELU": 0}
 
 
-def conv_forward(
-    x: Any, w: Any, b: Any | None, geometry: ConvGeometry, *, relu: bool = False
-) -> Any:
+def conv_forward(x: Any, w: Any, b: Any | None, geometry: ConvGeometry, relu: bool = False) -> Any:
     """y[n,f,i,j] = b[f] + sum over c,p,q of w[f,c,p,q] * x[n,c,h,k]; max(0, that) with `relu`.
 
-    x (N,C,H,W), w (F,C/G,KH,KW), b (F,) or None; result (N,F,OH,OW).
+    x (N,C,H,W), w (F,C/G,KH,KW), b (F,) or None; result (N,F,OH,OW). The kernels add b and cut
+    below 0 while the sums are still in registers, so neither costs a pass over y.
     """
     device, dtype = device_of(x), np.result_type(x.dtype, w.dtype)
     F, G = geometry.out_channels, geometry.groups
     shapes = {"x": (x, geometry.x_shape), "w": (w, geometry.w_shape), "bias": (b, (F,))}
     x, w, bias = prepared("conv_forward", **shapes)
+    if _by_columns(geometry):
+        return gemm.forward(device, x, w, bias, geometry, relu).astype(dtype, copy=False)
     y = device.empty(geometry.y_shape, x.dtype)
     arrays = {"x": x, "w": w, "bias": bias, "y": y}
     if _is_depthwise(geometry):
@@ -90,6 +144,8 @@ def conv_grad_input(grad_y: Any, w: Any, geometry: ConvGeometry) -> Any:
     device, dtype = device_of(grad_y), np.result_type(grad_y.dtype, w.dtype)
     shapes = {"grad_y": (grad_y, geometry.y_shape), "w": (w, geometry.w_shape)}
     grad_y, w = prepared("conv_grad_input", **shapes)
+    if _by_columns(geometry):
+        return gemm.grad_input(device, grad_y, w, geometry).astype(dtype, copy=False)
     grad_x = device.empty(geometry.x_shape, grad_y.dtype)
     arrays = {"grad_y": grad_y, "w": w, "grad_x": grad_x}
     if _is_depthwise(geometry):
@@ -117,6 +173,8 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
     positions = geometry.batch * prod(geometry.out_size)
     if positions == 0:
         return device.zeros(geometry.w_shape, dtype)
+    if _by_columns(geometry):
+        return gemm.grad_weight(device, x, grad_y, geometry).astype(dtype, copy=False)
     F, G = geometry.out_channels, geometry.groups
     if _is_depthwise(geometry) and prod(geometry.kernel) <= _TAPS:
         splits, chunk = _cut(positions, F)
@@ -141,34 +199,3 @@ def _cut(positions: int, blocks: int) -> tuple[int, int]:
     splits = max(1, min(-(-positions // _CHUNK), _BLOCKS // blocks))
     chunk = -(-positions // splits)
     return -(-positions // chunk), chunk
-
-
-def im2col(x: Any, geometry: ConvGeometry) -> Any:
-    """cols[n, (c,p,q), (i,j)] = x[n,c,h,k], zero in the padding.
-
-    x (N,C,H,W); result (N, C*KH*KW, OH*OW).
-    """
-    device, dtype = device_of(x), x.dtype
-    [x] = prepared("im2col", x=(x, geometry.x_shape))
-    N, C = geometry.x_shape[:2]
-    cols = device.empty((N, C * prod(geometry.kernel), prod(geometry.out_size)), x.dtype)
-    constants = {**scalar(x.dtype), **windows(geometry)}
-    count = cols.size
-    launch(device, "im2col.cu", "im2col", constants, threads=count, x=x, cols=cols, count=count)
-    return cols.astype(dtype, copy=False)
-
-
-def col2im(cols: Any, geometry: ConvGeometry) -> Any:
-    """x[n,c,h,k] = sum of cols[n, (c,p,q), (i,j)] over every (p,q,i,j) that reads (h,k).
-
-    cols (N, C*KH*KW, OH*OW); result (N,C,H,W).
-    """
-    device, dtype = device_of(cols), cols.dtype
-    N, C = geometry.x_shape[:2]
-    shape = (N, C * prod(geometry.kernel), prod(geometry.out_size))
-    [cols] = prepared("col2im", cols=(cols, shape))
-    x = device.empty(geometry.x_shape, cols.dtype)
-    constants = {**scalar(x.dtype), **windows(geometry)}
-    count = x.size
-    launch(device, "im2col.cu", "col2im", constants, threads=count, cols=cols, x=x, count=count)
-    return x.astype(dtype, copy=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn.backend import cpu, cuda, reference
-from minicnn.backend.cuda import conv
+from minicnn.backend import cpu, cuda
+from minicnn.backend.cuda import conv, gemm
 from minicnn.backend.geometry import ConvGeometry
 
 # x, weight, stride, padding, dilation, groups
@@ -41,16 +41,28 @@ def test_columns_and_back(both, integers, case):
     both.equal("col2im", integers(cols.shape), geometry)
 
 
-@pytest.mark.parametrize("case", [*CASES.values(), *DEPTHWISE.values()], ids=[*CASES, *DEPTHWISE])
-def test_convolution(both, integers, case):
-    geometry = geometry_of(case)
-    x, w = integers(geometry.x_shape), integers(geometry.w_shape)
-    [y] = both.equal("conv_forward", x, w, integers(geometry.out_channels), geometry)
-    grad_y = integers(y.shape)
+def check(both, integers, geometry, dtype=np.float32):
+    x, w = integers(geometry.x_shape, dtype), integers(geometry.w_shape, dtype)
+    [y] = both.equal("conv_forward", x, w, integers(geometry.out_channels, dtype), geometry)
+    grad_y = integers(y.shape, dtype)
     both.equal("conv_grad_input", grad_y, w, geometry)
     both.equal("conv_grad_weight", x, grad_y, geometry)
 
 
+@pytest.fixture
+def implicit():
+    """The kernels of convolution also where the default would be a plain product."""
+    with cuda.conv_algorithm("implicit"):
+        yield
+
+
+@pytest.mark.usefixtures("implicit")
+@pytest.mark.parametrize("case", [*CASES.values(), *DEPTHWISE.values()], ids=[*CASES, *DEPTHWISE])
+def test_convolution(both, integers, case):
+    check(both, integers, geometry_of(case))
+
+
+@pytest.mark.usefixtures("implicit")
 @pytest.mark.parametrize("blocks", [512, 1])  # with 1, the largest tiles
 @pytest.mark.parametrize("case", PRODUCTS.values(), ids=PRODUCTS)
 def test_convolution_of_several_tiles(both, integers, case, blocks, monkeypatch):
@@ -79,18 +91,87 @@ def test_relu_with_the_convolution(both, integers, case):
     geometry = geometry_of(case)
     x, w = integers(geometry.x_shape), integers(geometry.w_shape)
     x[0, 0, 0, 0] = np.nan
-    [y] = both.on_device(cuda.conv_forward, x, w, None, geometry, relu=True)
-    wanted = np.maximum(reference.conv_forward(x, w, None, geometry), 0)
-    np.testing.assert_array_equal(y, wanted)
+    [y] = both.equal("conv_forward", x, w, integers(geometry.out_channels), geometry, True)
     assert np.isnan(y).any()
+    assert (y == 0).any()
+    with cuda.conv_algorithm("im2col"):
+        both.equal("conv_forward", x, w, integers(geometry.out_channels), geometry, True)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16])
 def test_other_dtypes(both, integers, dtype):
     geometry = geometry_of(CASES["rectangular"])
-    x, w = integers(geometry.x_shape, dtype), integers(geometry.w_shape, dtype)
-    [y] = both.equal("conv_forward", x, w, None, geometry)
-    both.equal("conv_grad_input", y, w, geometry)
-    both.equal("conv_grad_weight", x, integers(y.shape, dtype), geometry)
-    [cols] = both.equal("im2col", x, geometry)
+    check(both, integers, geometry, dtype)
+    [cols] = both.equal("im2col", integers(geometry.x_shape, dtype), geometry)
     both.equal("col2im", cols, geometry)
+
+
+POINTWISE = {
+    "image": ((3, 4, 3, 5), (6, 4, 1, 1), 1, 0, 1, 1),
+    "groups, dilation": ((2, 6, 4), (4, 3, 1), 1, 0, 5, 2),
+    "of each channel": ((2, 3, 4, 2), (6, 1, 1, 1), 1, 0, 1, 3),
+    "empty batch": ((0, 4, 3, 5), (6, 4, 1, 1), 1, 0, 1, 1),
+}
+PADDED = ((2, 3, 4, 3), (2, 3, 1, 1), 1, 1, 1, 1)
+STRIDED = ((2, 3, 4, 3), (2, 3, 1, 1), 2, 0, 1, 1)
+
+
+@pytest.mark.parametrize("entries", [2**28, 1])  # with 1, an image at a time
+@pytest.mark.parametrize(
+    "case", [*CASES.values(), *DEPTHWISE.values(), PADDED], ids=[*CASES, *DEPTHWISE, "padded"]
+)
+def test_convolution_by_columns(both, integers, case, entries, monkeypatch):
+    monkeypatch.setattr(gemm, "_ENTRIES", entries)
+    monkeypatch.setattr(conv, "launch", None)  # the kernels of the implicit product
+    with cuda.conv_algorithm("im2col"):
+        check(both, integers, geometry_of(case))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("case", POINTWISE.values(), ids=POINTWISE)
+def test_windows_of_one_pixel_are_plain_products(both, integers, case, dtype, monkeypatch):
+    geometry = geometry_of(case)
+    assert gemm.is_pointwise(geometry)
+    with cuda.conv_algorithm("implicit"):
+        check(both, integers, geometry, dtype)
+    monkeypatch.setattr(conv, "launch", None)
+    monkeypatch.setattr(gemm, "launch", None)
+    check(both, integers, geometry, dtype)
+
+
+def test_the_choice_of_algorithm():
+    assert not gemm.is_pointwise(geometry_of(PADDED))
+    assert not gemm.is_pointwise(geometry_of(STRIDED))
+    image, square = geometry_of(POINTWISE["image"]), geometry_of(CASES["rectangular"])
+    assert [conv._by_columns(g) for g in (image, square)] == [True, False]
+    with cuda.conv_algorithm("im2col"):
+        assert [conv._by_columns(g) for g in (image, square)] == [True, True]
+        with cuda.conv_algorithm("implicit"):
+            assert [conv._by_columns(g) for g in (image, square)] == [False, False]
+        assert conv._by_columns(square)
+    with (
+        pytest.raises(ValueError, match=r"conv_algorithm: name expects .*winograd"),
+        cuda.conv_algorithm("winograd"),
+    ):
+        raise AssertionError
+
+
+# x, weight, stride, padding, output_padding, groups, dilation
+TRANSPOSED = {
+    "plain": ((2, 4, 3, 2), (4, 3, 3, 3), 1, 0, 0, 1, 1),
+    "strided, groups": ((2, 4, 3, 2), (4, 2, 3, 2), 2, 1, 1, 2, 1),
+    "behind the windows": ((1, 2, 3), (2, 3, 2), 1, 1, 2, 1, 3),
+    "volume": ((1, 2, 2, 3, 2), (2, 1, 2, 2, 3), 2, 1, 1, 2, 1),
+    "depthwise": ((2, 3, 3, 4), (3, 1, 3, 3), 2, 1, 1, 3, 1),
+    "one pixel": ((2, 3, 2, 2), (3, 4, 1, 1), 1, 0, 0, 1, 1),
+}
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+@pytest.mark.parametrize("case", TRANSPOSED.values(), ids=TRANSPOSED)
+def test_transposed_convolution_runs_through_the_same_kernels(both, integers, case, algorithm):
+    x, w, *options = case
+    function = f"conv_transpose{len(x) - 2}d"
+    geometry = ConvGeometry.of_transposed(x, w, None, *options, function)
+    with cuda.conv_algorithm(algorithm):
+        check(both, integers, geometry)
