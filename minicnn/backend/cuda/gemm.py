@@ -79,12 +79,16 @@ def _sizes(geometry: ConvGeometry) -> tuple[int, int, int, int]:
 
 
 def _pieces(geometry: ConvGeometry) -> Iterator[slice]:
-    """The images whose columns are made at a time."""
+    """The images whose columns are made at a time; one piece at least."""
     G, _, K, places = _sizes(geometry)
     images = geometry.batch if is_pointwise(geometry) else _ENTRIES // (G * K * places)
     images = max(images, 1)
-    for n in range(0, geometry.batch, images):
+    for n in range(0, max(geometry.batch, 1), images):
         yield slice(n, n + images)
+
+
+def _joined(device: Any, pieces: list[Any]) -> Any:
+    return pieces[0] if len(pieces) == 1 else device.xp.concatenate(pieces)
 
 
 def _read(device: Any, x: Any, geometry: ConvGeometry) -> Any:
@@ -103,29 +107,29 @@ def _product(device: Any, a: Any, b: Any) -> Any:
 
 def forward(device: Any, x: Any, w: Any, b: Any | None, geometry: ConvGeometry, relu: bool) -> Any:
     """conv_forward, as w cols."""
-    G, F, K, places = _sizes(geometry)
-    y, weight = device.empty((x.shape[0], G, F, places), x.dtype), w.reshape(G, F, K)
-    for n in _pieces(geometry):
-        y[n] = device.xp.matmul(weight, _read(device, x[n], geometry))
+    xp, (G, F, K, _) = device.xp, _sizes(geometry)
+    weight = w.reshape(G, F, K)
+    pieces = [xp.matmul(weight, _read(device, x[n], geometry)) for n in _pieces(geometry)]
+    y = _joined(device, pieces)
     if b is not None:
         y += b.reshape(G, F, 1)
     if relu:
-        y = device.xp.maximum(y, 0)
+        y = xp.maximum(y, 0)
     return y.reshape(geometry.y_shape)
 
 
 def grad_input(device: Any, grad_y: Any, w: Any, geometry: ConvGeometry) -> Any:
     """conv_grad_input, as col2im(w^T grad_y)."""
-    G, F, K, places = _sizes(geometry)
-    grad_x = device.empty(geometry.x_shape, grad_y.dtype)
+    xp, (G, F, K, places) = device.xp, _sizes(geometry)
     transposed = w.reshape(G, F, K).swapaxes(1, 2)
+    grad_y = grad_y.reshape(grad_y.shape[0], G, F, places)
+    pieces = []
     for n in _pieces(geometry):
-        cols = device.xp.matmul(transposed, grad_y[n].reshape(-1, G, F, places))
-        if is_pointwise(geometry):
-            grad_x[n] = cols.reshape(grad_x[n].shape)
-        else:
-            grad_x[n] = _added(device, cols.reshape(-1, G * K, places), geometry)
-    return grad_x
+        cols = xp.matmul(transposed, grad_y[n])
+        if not is_pointwise(geometry):
+            cols = _added(device, cols.reshape(cols.shape[0], G * K, places), geometry)
+        pieces.append(cols)
+    return _joined(device, pieces).reshape(geometry.x_shape)
 
 
 def grad_weight(device: Any, x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
