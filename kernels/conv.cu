@@ -26,9 +26,15 @@
 // order, whatever the launch; the parts of grad_weight are added by parts.cu, in order. No atomics:
 // the same input, the same bits.
 //
-// Bytes moved. B is fetched once for each TILE_M rows and A once for each TILE_N columns, against
-// once in the minimum; what overlaps between windows comes from the caches. At TILE 128 that is one
-// element fetched for 64 multiplications, so the multiplications decide.
+// conv_forward adds b to the sums in registers, and with -DRELU=1 writes max(0, y): neither costs a
+// pass over y.
+//
+// Bytes moved, in elements. The minimum is each operand and the result once: forward N*C*H*W +
+// F*C/G*KH*KW + N*F*OH*OW, the gradients the same three with other roles. Z's elements are written
+// once. B is fetched once for each TILE_M rows and A once for each TILE_N columns: forward fetches
+// N*OH*OW * C*KH*KW * ceil(F/G / TILE_M) elements of x, of which those that overlap between windows
+// or serve several row tiles come from the caches. At TILE 128 that is one element fetched for 64
+// multiplications, so the multiplications decide.
 
 #include "windows.cuh"
 

@@ -27,8 +27,11 @@
 //
 // Bytes moved, in elements of x: max forward reads N*C*H*W and writes N*C*OH*OW values and as many
 // indices of 8 bytes; max backward reads those and writes N*C*H*W; average the same without the
-// indices. Where windows overlap, the repeated reads hit the caches. It is the minimum but for the
-// indices, which one byte each (the tap's number) could hold.
+// indices; stochastic reads x twice, the second time from the cache, and u, of 8 bytes, in place of
+// writing values. Where windows overlap, the repeated reads hit the caches. It is the minimum but
+// for the indices, which one byte each (the tap's number) could hold. The last three move no more
+// than max pooling does, but for `last`, 4 bytes for each of N*C*H*W; yet a thread walks its plane
+// far from its neighbours, so each element costs a whole transaction of 32 bytes.
 
 #include "windows.cuh"
 
