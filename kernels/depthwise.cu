@@ -6,8 +6,8 @@
 //     depthwise_grad_weight   grad_w[f,p,q] = sum over n,i,j of x[n,c,h,k] * grad_y[n,f,i,j]
 //
 // with c = f / MULTIPLIER, h = i*S + p*D - P, k = j*S + q*D - P; with -DRELU=1 forward writes
-// max(0, y). As a matrix product it would have MULTIPLIER rows: there is nothing to tile, each input
-// serves KH*KW products, and memory decides.
+// max(0, y). As a matrix product it would have MULTIPLIER rows: there is nothing to tile, each
+// input serves KH*KW products, and memory decides.
 //
 // Index map. Forward: thread e computes y's element number e = ((n*F + f)*OH + i)*OW + j. Input
 // gradient: thread e gathers grad_x's element number e = ((n*C + c)*H + h)*W + k. Weight gradient:

@@ -33,7 +33,7 @@
 
 // From the command line: PLACES = S, GROUPS = G, GROUP_C = C/G, PER_SET, COLUMNS.
 constexpr int THREADS = 256;
-constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, sm_90 would spill
+constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, some spill
 constexpr unsigned MEMBERS = unsigned(GROUP_C) * PLACES;  // M
 constexpr unsigned CHANNELS = unsigned(GROUPS) * GROUP_C;
 
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     var[set.number] = variance;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     group_norm_grad_input(const scalar* __restrict__ grad_y, const scalar* __restrict__ x,
                           const scalar* __restrict__ OPTIONAL weight,
                           const scalar* __restrict__ mean, const scalar* __restrict__ inv_std,
