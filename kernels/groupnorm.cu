@@ -33,7 +33,9 @@
 
 // From the command line: PLACES = S, GROUPS = G, GROUP_C = C/G, PER_SET, COLUMNS.
 constexpr int THREADS = 256;
-constexpr int RESIDENT = 4;  // blocks at a time on a multiprocessor; for more, some spill
+// Blocks at a time on a multiprocessor: in double these, as some kernels would spill for more; in
+// float as ptxas likes, which fills it.
+constexpr int RESIDENT = sizeof(scalar) == 8 ? 4 : 0;
 constexpr unsigned MEMBERS = unsigned(GROUP_C) * PLACES;  // M
 constexpr unsigned CHANNELS = unsigned(GROUPS) * GROUP_C;
 

@@ -1,4 +1,4 @@
-// Mean and variance of many values, never by E[x^2] - E[x]^2, which is the difference of two large
+// Mean and variance of many values. Never by E[x^2] - E[x]^2, which is the difference of two large
 // numbers where the mean is large against the deviation.
 //
 // Each set of values is described by its moments (n, mean, m2), m2 being the sum of squared
