@@ -92,6 +92,28 @@ def _batch_norm(on: Numbers) -> None:
     cuda.batch_norm_backward(on.normal(*x.shape), x, weight, mean, var)
 
 
+def _group_norm(*shape: int) -> Sample:
+    def norm(on: Numbers) -> None:
+        x, weight, bias = on.normal(*shape), on.normal(shape[1]), on.normal(shape[1])
+        _, mean, var = cuda.group_norm_forward(x, weight, bias, 3, 1e-5)
+        grad_y = on.normal(*shape)
+        cuda.group_norm_grad_input(grad_y, x, weight, mean, var)
+        cuda.group_norm_grad_affine(grad_y, x, mean, var)
+
+    return norm
+
+
+def _cross_entropy(*shape: int) -> Sample:
+    def loss(on: Numbers) -> None:
+        x, weight = on.normal(*shape), on.positive(shape[1])
+        target = on.places(shape[1], shape[0], *shape[2:])
+        loss, m, total = cuda.cross_entropy_forward(x, target, weight, 2, 0.1)
+        g = on.normal(*loss.shape)
+        cuda.cross_entropy_backward(g, x, target, weight, m, total, 2, 0.1)
+
+    return loss
+
+
 def _lines(*shape: int) -> Sample:
     def softmax(on: Numbers) -> None:
         y = cuda.softmax_forward(on.normal(*shape), 1)
@@ -136,8 +158,16 @@ def _error_functions(on: Numbers) -> None:
 SAMPLES: Mapping[str, Mapping[str, Sample]] = {
     "batchnorm.cu": {"": _batch_norm},
     "conv.cu": {"two groups": _convolution},
+    "cross_entropy.cu": {
+        "a warp a line": _cross_entropy(21, 33),
+        "places": _cross_entropy(5, 9, 7),
+    },
     "depthwise.cu": {"two a channel": _depthwise},
     "dropout.cu": {"": _dropout},
+    "groupnorm.cu": {
+        "a warp a set": _group_norm(3, 6, 5, 4),
+        "a block a set": _group_norm(3, 6, 25, 24),
+    },
     "im2col.cu": {"": _columns},
     "optim.cu": {"": _optimizers},
     "parts.cu": {"": _convolution},
