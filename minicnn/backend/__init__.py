@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import cpu, geometry, random, reference
-from .arrays import array_module, is_array, like, move, place, to_numpy
+from .arrays import array_module, as_array, is_array, like, move, on_device_of, place, to_numpy
 from .geometry import ConvGeometry, PoolGeometry, ReceptiveField
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "PoolGeometry",
     "ReceptiveField",
     "array_module",
+    "as_array",
     "available",
     "cpu",
     "geometry",
@@ -35,6 +36,7 @@ __all__ = [
     "like",
     "move",
     "of",
+    "on_device_of",
     "place",
     "random",
     "reference",

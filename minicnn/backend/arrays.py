@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,43 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray) or _is_cupy(x)
 
 
-def array_module(x: Any) -> ModuleType:
-    """The module whose functions make and take arrays like `x`: numpy, cupy, or the emulator's."""
+def array_module(x: Any) -> Any:
+    """The module whose functions make and take arrays like `x`: numpy, cupy, or the emulator's.
+
+    New arrays are made on the device of `x`, whichever is the current one.
+    """
+    if type(x) is np.ndarray:
+        return np
     if _is_emulated(x):
-        return sys.modules["minicnn.backend.emulator"].xp
-    return sys.modules["cupy"] if _is_cupy(x) else np
+        module: Any = sys.modules["minicnn.backend.emulator"].xp
+    elif _is_cupy(x):
+        module = sys.modules["cupy"]
+    else:
+        return np
+    return _Beside(module, x) if devices.several else module
+
+
+class _Beside:
+    """A module of arrays whose functions run while the device of an array is the current one."""
+
+    def __init__(self, module: Any, x: Any) -> None:
+        self._module, self._x = module, x
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._module, name)
+        if not isinstance(function, (FunctionType, BuiltinFunctionType)):
+            return function
+
+        def beside(*args: Any, **options: Any) -> Any:
+            with on_device_of(self._x):
+                return function(*args, **options)
+
+        return beside
+
+
+def as_array(x: Any) -> Any:
+    """`x` itself if it is an array of any device; a number as an array of the CPU."""
+    return x if is_array(x) else np.asarray(x)
 
 
 def place(x: Any) -> tuple[str, int | None]:

@@ -36,8 +36,10 @@ from .operands import (
     meet,
     mismatch,
     operand,
+    raw,
     refuse_bools,
     shape_of,
+    zero_gradient,
 )
 from .rounding import RoundedDiv, sign
 from .shape import sum_to
@@ -287,11 +289,12 @@ class Pow(Function):
         need_a, need_b = self.needs_input_grad
         grad_a = grad_b = None
         if need_a and not hasattr(b, "shape") and b == 0:
-            grad_a = where(np.zeros(a.shape, bool), grad_y, 0.0)  # 0 also where grad_y is infinite
+            grad_a = zero_gradient(grad_y)  # 0 also where grad_y is infinite
         elif need_a:
             grad_a = sum_to(grad_y * _pow_slope(a, b), a.shape)
         if need_b:
-            a = a if hasattr(a, "shape") else np.asarray(a, grad_y.dtype)
+            if not hasattr(a, "shape"):
+                a = backend.like(raw(grad_y), np.asarray(a, grad_y.dtype))
             flat = logical_and(eq(a, 0), ge(b, 0))
             grad_b = sum_to(where(flat, 0.0, grad_y * y * log(a)), b.shape)
         return grad_a, grad_b

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Tensor
+from .. import backend
+from ..autograd import Function
+from .operands import raw, wrapped
 from .shape import (
     Expand,
     Reshape,
@@ -100,13 +102,14 @@ def repeat_interleave(
     a negative number, or a vector of another length.
     """
     if repeats is None:
-        places = np.arange(input.shape[0])
-        return repeat_interleave(Tensor(places) if isinstance(input, Tensor) else places, input)
+        places = backend.array_module(raw(input)).arange(input.shape[0])
+        return repeat_interleave(wrapped(places, input), input)
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of("repeat_interleave", dim, input.ndim)
     shape = tuple(input.shape)
-    counts = np.atleast_1d(repeats.array if isinstance(repeats, Tensor) else repeats)
+    # On the CPU: the shape of the result depends on them.
+    counts = np.atleast_1d(backend.to_numpy(raw(repeats)))
     if counts.ndim > 1 or len(counts) not in (1, shape[axis]) or (counts < 0).any():
         raise RuntimeError(
             f"repeat_interleave: repeats expects a number, or {shape[axis]} of them, none "

@@ -246,7 +246,7 @@ def _held(function: str, number: Any, dtype: Any) -> np.ndarray:
     """
     if getattr(number, "requires_grad", False):
         raise TypeError(f"{function}: expects a number, not a tensor whose gradient would be lost")
-    value, dtype = np.asarray(getattr(number, "array", number)), np.dtype(dtype)
+    value, dtype = backend.to_numpy(getattr(number, "array", number)), np.dtype(dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if not min(limits.min, -limits.max) <= value <= limits.max:
@@ -288,7 +288,9 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
 def _like(
     function: str, make: Any, input: Any, dtype: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    array = make(getattr(input, "array", input), dtype=dtype)
+    x = getattr(input, "array", input)
+    with backend.on_device_of(x):
+        array = make(x, dtype=dtype)
     return _finish(function, array, device, requires_grad)
 
 
@@ -316,7 +318,7 @@ def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = N
 
     def make(x: Any, dtype: Any) -> Any:
         held = _held("full_like", fill_value, x.dtype if dtype is None else dtype)
-        return np.full_like(x, held, dtype=dtype)
+        return np.full_like(x, held[()], dtype=dtype)
 
     return _like("full_like", make, input, dtype, device, requires_grad)
 
@@ -396,24 +398,39 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None,
 # ---------------------------------------------------------------------- random
 
 
-def numpy_generator(generator: Any) -> np.random.Generator:
-    """The NumPy generator of a minicnn.Generator, or of the default one."""
-    return (default_generator() if generator is None else generator).numpy
+def numpy_generator(generator: Any, device: Any = None) -> np.random.Generator:
+    """The NumPy generator of a minicnn.Generator, or of the device's default one (None: the CPU's).
+
+    RuntimeError for the generator of another device; that of the CPU may draw for all.
+    """
+    device = Device("cpu" if device is None else device)
+    if generator is None:
+        return default_generator(device).numpy
+    own = Device(generator.device)
+    if own.type != "cpu" and (own.type, own.index) != (device.type, device.index or 0):
+        raise RuntimeError(
+            f"random numbers: generator expects one of cpu or {device}, got one of {own}"
+        )
+    return generator.numpy
 
 
-def draw(function: str, generator: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """`function` ("random": uniform in [0, 1), "standard_normal") in a floating type."""
+def draw(
+    function: str, generator: Any, shape: tuple[int, ...], dtype: Any, device: Any = None
+) -> np.ndarray:
+    """`function` ("random": uniform in [0, 1), "standard_normal") in a floating type, drawn for a
+    device in the CPU's memory."""
     if dtype.kind != "f":
         raise RuntimeError(f"random numbers: expects a floating type, got {dtype}")
     kind = dtype if dtype in (dtypes.float32, dtypes.float64) else dtypes.float32
-    values = getattr(numpy_generator(generator), function)(shape, dtype=kind)
+    values = getattr(numpy_generator(generator, device), function)(shape, dtype=kind)
     return np.asarray(values).astype(dtype, copy=False)
 
 
 def rand(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = None,
          device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Uniform random numbers in [0, 1)."""
-    array = draw("random", generator, _checked_sizes("rand", sizes, size), _dtype_or_default(dtype))
+    shape = _checked_sizes("rand", sizes, size)
+    array = draw("random", generator, shape, _dtype_or_default(dtype), device)
     return _finish("rand", array, device, requires_grad)
 
 
@@ -421,7 +438,7 @@ def randn(*sizes: Any, size: Any = None, generator: Any = None, dtype: Any = Non
           device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Normal random numbers of mean 0 and variance 1."""
     shape = _checked_sizes("randn", sizes, size)
-    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype))
+    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype), device)
     return _finish("randn", array, device, requires_grad)
 
 
@@ -429,6 +446,7 @@ def rand_like(input: Any, *, generator: Any = None, dtype: Any = None, device: A
               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """`rand` in the shape and type of `input`."""
     dtype = input.dtype if dtype is None else dtype
+    device = input.device if device is None else device
     return rand(tuple(input.shape), generator=generator, dtype=dtype, device=device,
                 requires_grad=requires_grad)  # fmt: skip
 
@@ -437,6 +455,7 @@ def randn_like(input: Any, *, generator: Any = None, dtype: Any = None, device: 
                requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """`randn` in the shape and type of `input`."""
     dtype = input.dtype if dtype is None else dtype
+    device = input.device if device is None else device
     return randn(tuple(input.shape), generator=generator, dtype=dtype, device=device,
                  requires_grad=requires_grad)  # fmt: skip
 
@@ -450,7 +469,7 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Any 
     if high <= low:
         raise RuntimeError(f"randint: expects low < high, got {low} and {high}")
     shape = _checked_sizes("randint", (size,))
-    array = numpy_generator(generator).integers(low, high, shape, np.int64)
+    array = numpy_generator(generator, device).integers(low, high, shape, np.int64)
     array = np.asarray(array).astype(np.int64 if dtype is None else dtype, copy=False)
     return _finish("randint", array, device, requires_grad)
 
@@ -461,6 +480,7 @@ def randint_like(input: Any, low: Any = 0, high: Any = None, *, generator: Any =
     """`randint` in the shape and type of `input`; `randint_like(x, high)` begins at 0."""
     low, high = (0, low) if high is None else (low, high)
     dtype = input.dtype if dtype is None else dtype
+    device = input.device if device is None else device
     return randint(low, high, tuple(input.shape), generator=generator, dtype=dtype, device=device,
                    requires_grad=requires_grad)  # fmt: skip
 
@@ -470,7 +490,8 @@ def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = 
     """0 ... n - 1 in random order (int64)."""
     if n < 0:
         raise RuntimeError(f"randperm: n expects 0 or more, got {n}")
-    array = numpy_generator(generator).permutation(n).astype(np.int64 if dtype is None else dtype)
+    array = numpy_generator(generator, device).permutation(n)
+    array = array.astype(np.int64 if dtype is None else dtype)
     return _finish("randperm", array, device, requires_grad)
 
 
@@ -479,6 +500,10 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
            requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Normal random numbers; mean and std are numbers (with a size) or tensors."""
     m, s = getattr(mean, "array", mean), getattr(std, "array", std)
+    there = next((x for x in (m, s) if type(x) is not np.ndarray and backend.is_array(x)), None)
+    if device is None and there is not None:
+        device = Device(*backend.place(there))
+    m, s = [backend.to_numpy(x) for x in (m, s)]
     if np.min(s, initial=0.0) < 0:
         raise RuntimeError(f"normal: std expects 0 or more, got {np.min(s)}")
     if size is None:
@@ -486,7 +511,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
         dtype = dtype or dtypes.result_type(m, s)
     else:
         shape = _checked_sizes("normal", (size,))
-    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype))
+    array = draw("standard_normal", generator, shape, _dtype_or_default(dtype), device)
     return _finish("normal", np.asarray(array * s + m, array.dtype), device, requires_grad)
 
 
@@ -501,7 +526,8 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
         raise RuntimeError(
             f"bernoulli: probabilities expect 0 to 1, got {chances.min()} to {chances.max()}"
         )
-    return Tensor._wrap((numpy_generator(generator).random(x.shape) < chances).astype(x.dtype))
+    u = np.asarray(numpy_generator(generator, Device(*backend.place(x))).random(x.shape))
+    return Tensor._wrap(backend.as_array(backend.like(x, u) < chances).astype(x.dtype))
 
 
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *,
@@ -510,7 +536,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *,
 
     RuntimeError for weights that are negative or sum to 0, or for too few without replacement.
     """
-    w = np.asarray(getattr(input, "array", input), np.float64)
+    x = getattr(input, "array", input)
+    w = backend.to_numpy(x).astype(np.float64, copy=False)
     rows = w[None] if w.ndim == 1 else w
     if w.ndim not in (1, 2) or not (rows >= 0).all() or not (rows.sum(axis=1) > 0).all():
         raise RuntimeError("multinomial: expects one or two dimensions of weights >= 0, not all 0")
@@ -520,8 +547,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *,
         )
     if not replacement and num_samples > np.count_nonzero(rows, axis=1).min():
         raise RuntimeError(f"multinomial: no {num_samples} different indices have a weight")
-    rng = numpy_generator(generator)
+    rng = numpy_generator(generator, Device(*backend.place(x)))
     out = np.stack(
         [rng.choice(len(r), num_samples, replacement, r / r.sum()) for r in rows]
     ).astype(np.int64)
-    return Tensor._wrap(out[0] if w.ndim == 1 else out)
+    return Tensor._wrap(backend.like(x, out[0] if w.ndim == 1 else out))

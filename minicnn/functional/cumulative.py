@@ -41,12 +41,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function
 from .arithmetic import cast, mul, sub
 from .arrange import Flip
 from .compare import ne
 from .index import gather
-from .operands import ValuesIndices, raw, wrapped
+from .operands import ValuesIndices, first_place, raw, wrapped
 from .reduce import numpy_names
 from .shape import Slice, axis_of, cat, clone
 
@@ -101,12 +102,25 @@ def _running(name: str, best: Any, input: Any, dim: int) -> ValuesIndices:
     x = raw(input)
     axis = axis_of(name, dim, x.ndim)
     if x.ndim == 0:
-        return ValuesIndices(clone(input), wrapped(np.asarray(0), input))
-    values = best.accumulate(x, axis=axis)
-    places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+        return ValuesIndices(clone(input), first_place(input))
+    values = _so_far(best, x, axis)
+    places = backend.array_module(x).arange(x.shape[axis])
+    places = places.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     new = np.where((x == values) | (x != x), places, 0)  # NaN stays the best once it came
-    indices = wrapped(np.maximum.accumulate(new, axis=axis), input)
+    indices = wrapped(_so_far(np.maximum, new, axis), input)
     return ValuesIndices(gather(input, axis, indices), indices)
+
+
+def _so_far(best: Any, x: Any, axis: int) -> Any:
+    """best.accumulate(x, axis). On a device over distances 1, 2, 4, ..., as `cumprod`."""
+    if type(x) is np.ndarray:
+        return best.accumulate(x, axis=axis)
+    y, distance = x.copy(), 1
+    rows = np.moveaxis(y, axis, 0)
+    while distance < len(rows):
+        rows[distance:] = best(rows[distance:], rows[:-distance])
+        distance *= 2
+    return y
 
 
 def cummax(input: Any, dim: int) -> ValuesIndices:

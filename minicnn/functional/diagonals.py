@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function, Tensor
 from .operands import raw
 from .reduce import sum
@@ -52,9 +53,7 @@ class Diagonal(Function):
     def forward(self, x: Any, *, offset: int, axes: tuple[int, int]) -> Any:
         self.offset, self.axes, self.x_shape = offset, axes, x.shape
         y = np.diagonal(x, offset, *axes)
-        if x.flags.writeable:
-            y.flags.writeable = True  # NumPy's views of diagonals are read-only for old reasons
-        return y
+        return _writeable(y) if type(x) is np.ndarray and x.flags.writeable else y
 
     def backward(self, grad_y: Any) -> Any:
         return OnDiagonal.apply(grad_y, offset=self.offset, axes=self.axes, shape=self.x_shape)
@@ -67,12 +66,18 @@ class OnDiagonal(Function):
         self.offset, self.axes = offset, axes
         y = np.zeros_like(x, shape=shape, order="C")
         place = np.diagonal(y, offset, *axes)
-        place.flags.writeable = True
-        place[...] = x
+        _writeable(place)[...] = x
         return y
 
     def backward(self, grad_y: Any) -> Any:
         return Diagonal.apply(grad_y, offset=self.offset, axes=self.axes)
+
+
+def _writeable(diagonal: Any) -> Any:
+    """NumPy's views of diagonals are read-only for old reasons; those of other devices are not."""
+    if type(diagonal) is np.ndarray:
+        diagonal.flags.writeable = True
+    return diagonal
 
 
 def _two_axes(function: str, dim1: int, dim2: int, ndim: int) -> tuple[int, int]:
@@ -138,7 +143,7 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
             "fill_diagonal_: expects a matrix, or more dimensions of equal size, got shape "
             f"{tuple(self.shape)}"
         )
-    mask = np.zeros(self.shape, bool)
+    mask = backend.array_module(self.array).zeros(self.shape, bool)
     np.fill_diagonal(mask, True, wrap=wrap)
     return self.masked_fill_(mask, fill_value)
 
@@ -188,8 +193,10 @@ class Windows(Function):
 
     def forward(self, x: Any, *, axis: int, size: int, step: int) -> Any:
         self.axis, self.step, self.x_shape = axis, step, x.shape
-        y = np.lib.stride_tricks.sliding_window_view(x, size, axis, writeable=x.flags.writeable)
-        return y[(slice(None),) * axis + (slice(None, None, step),)]
+        windows_of = np.lib.stride_tricks.sliding_window_view
+        # Views on a device can be written as they are.
+        can = {"writeable": x.flags.writeable} if type(x) is np.ndarray else {}
+        return windows_of(x, size, axis, **can)[(slice(None),) * axis + (slice(None, None, step),)]
 
     def backward(self, grad_y: Any) -> Any:
         return AddWindows.apply(grad_y, axis=self.axis, step=self.step, shape=self.x_shape)

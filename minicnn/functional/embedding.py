@@ -27,10 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function
 from ..autograd.mode import no_grad
 from .choice import where
-from .index import AddAt
+from .index import AddAt, beside
 from .operands import raw
 
 __all__ = ["embedding"]
@@ -75,6 +76,8 @@ def embedding(
     dimensions, IndexError for a number out of range.
     """
     k = raw(input)
+    if backend.is_array(k):
+        k = beside("embedding", weight, k)
     if getattr(k, "dtype", np.dtype("O")).kind not in "iu":
         got = getattr(k, "dtype", type(k).__name__)
         raise RuntimeError(f"embedding: input expects integers, got {got}")

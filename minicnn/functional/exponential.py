@@ -14,9 +14,9 @@ import numpy as np
 
 from ..autograd import Function
 from .choice import where
-from .compare import eq, ge, le, logical_and, logical_or
+from .compare import eq, ge, le, logical_and
 from .operands import floating_operand, meet_floating, mismatch, raw, shape_of
-from .shape import sum_to
+from .shape import broadcast_to, sum_to
 
 __all__ = [
     "exp",
@@ -279,7 +279,7 @@ class XLogY(Function):
         a, b = self.saved
         need_a, need_b = self.needs_input_grad
         flat = logical_and(eq(a, 0), le(b, 0))
-        flat = logical_or(flat, np.zeros(raw(grad_y).shape, bool))
+        flat = broadcast_to(flat, raw(grad_y).shape)
         grad_a = sum_to(where(flat, 0.0, xlogy(grad_y, b)), self.shapes[0]) if need_a else None
         grad_b = sum_to(grad_y * (a / b), self.shapes[1]) if need_b else None
         return grad_a, grad_b

@@ -32,8 +32,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function, Tensor, inplace
-from .arithmetic import cast
+from ..autograd import device as Device
+from .arithmetic import cast, move
 from .choice import where
 from .operands import raw, wrapped, zero_gradient
 from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
@@ -62,15 +64,38 @@ __all__ = [
 
 def _add_at(flat: Any, g: Any, rows: int) -> Any:
     """out[r] = sum of g[k] over all k with flat[k] = r; g has shape (len(flat), columns)."""
-    if g.shape[1] == 1 and g.dtype.kind == "f":
+    here = type(g) is np.ndarray
+    if here and g.shape[1] == 1 and g.dtype.kind == "f":
         return np.bincount(flat, g[:, 0], minlength=rows).astype(g.dtype)[:, None]
     out = np.zeros_like(g, shape=(rows, g.shape[1]), order="C")
     if flat.size:  # equal places side by side, then one sum for each run of them
         order = np.argsort(flat, kind="stable")
-        places = flat[order]
-        first = np.flatnonzero(np.r_[True, places[1:] != places[:-1]])
-        out[places[first]] = np.add.reduceat(g[order], first, axis=0)
+        places, g = flat[order], g[order]
+        if here:
+            first = np.flatnonzero(np.r_[True, places[1:] != places[:-1]])
+            out[places[first]] = np.add.reduceat(g, first, axis=0)
+        else:
+            sums, last = _sums_of_runs(places, g)
+            out[places[last]] = sums[last]
     return out
+
+
+def _sums_of_runs(places: Any, g: Any) -> tuple[Any, Any]:
+    """Running sums of g within each run of equal places, and where the runs end.
+
+    For devices: sums over distances 1, 2, 4, ... up to the longest run. Their order is always the
+    same, which that of atomic additions is not, and no sum is a difference of larger ones.
+    """
+    xp = backend.array_module(g)
+    count = xp.arange(len(places)) - np.searchsorted(places, places)  # elements before, in its run
+    distance = 1
+    while distance <= int(count.max()):
+        inside = (count[distance:] >= distance)[:, None]
+        g[distance:] += np.where(inside, g[:-distance], g.dtype.type(0))
+        distance *= 2
+    ends = xp.ones(places.shape, bool)
+    ends[:-1] = places[1:] != places[:-1]
+    return g, np.flatnonzero(ends)
 
 
 class Take(Function):
@@ -98,11 +123,9 @@ class AddAt(Function):
         sizes = [shape[i] for i in taken]
         arrays = np.broadcast_arrays(*[np.where(k < 0, k + shape[i], k) for i in taken
                                        for k in (index[i],)])  # fmt: skip
-        flat = (
-            np.ravel_multi_index([k.ravel() for k in arrays], sizes)
-            if arrays[0].size
-            else (np.zeros(0, np.int64))
-        )
+        flat = arrays[0].ravel()
+        if flat.size:
+            flat = np.ravel_multi_index(tuple([k.ravel() for k in arrays]), tuple(sizes))
         ndim = arrays[0].ndim
         together = taken[-1] - taken[0] == len(taken) - 1  # else the chosen dimensions come first
         start = taken[0] if together else 0
@@ -128,7 +151,7 @@ def getitem(x: Any, index: Any) -> Any:
     basic, advanced = _parse(index, x.shape)
     try:
         y = x if basic is None else Slice.apply(x, index=basic)
-        return y if advanced is None else Take.apply(y, index=advanced)
+        return y if advanced is None else Take.apply(y, index=_placed(y, advanced))
     except IndexError as error:
         raise IndexError(f"index: {error}; the tensor has shape {tuple(x.shape)}") from None
 
@@ -138,7 +161,7 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     if type(index) is int:
         return (index, Ellipsis), None
     keys = [_key(k) for k in (index if isinstance(index, tuple) else (index,))]
-    if not any(isinstance(k, np.ndarray) for k in keys):
+    if not any(backend.is_array(k) for k in keys):
         return (*[_checked(k) for k in keys], *([] if Ellipsis in keys else [Ellipsis])), None
     used = sum([k.ndim if _is_mask(k) else k is not None and k is not Ellipsis for k in keys])
     if used > len(shape):
@@ -147,7 +170,7 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     advanced: list[Any] = []
     axis = 0  # the dimension of x that the next key is for
     for k in keys if any(k is Ellipsis for k in keys) else [*keys, Ellipsis]:
-        if not isinstance(k, np.ndarray):
+        if not backend.is_array(k):
             width = len(shape) - used if k is Ellipsis else 1
             basic += [slice(None)] * width if k is Ellipsis else [_checked(k)]
             advanced += [] if isinstance(k, int) else [slice(None)] * width
@@ -171,7 +194,7 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
 
 
 def _is_mask(k: Any) -> bool:
-    return isinstance(k, np.ndarray) and k.dtype.kind == "b"
+    return backend.is_array(k) and k.dtype.kind == "b"
 
 
 def _key(k: Any) -> Any:
@@ -179,11 +202,11 @@ def _key(k: Any) -> Any:
     if k is None or k is Ellipsis or isinstance(k, slice):
         return k
     if isinstance(k, (list, tuple, range)):
-        k = np.asarray([raw(v) for v in k]) if len(k) else np.zeros(0, np.int64)
+        k = np.asarray([backend.to_numpy(raw(v)) for v in k]) if len(k) else np.zeros(0, np.int64)
     elif isinstance(k, bool):
         k = np.asarray(k)
     k = raw(k)
-    if isinstance(k, np.ndarray):
+    if backend.is_array(k):
         if k.dtype.kind not in "bi":
             raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
         # A copy: backward needs the index as it is now.
@@ -194,6 +217,40 @@ def _key(k: Any) -> Any:
         raise IndexError(
             f"index: expects integers, slices, None, ..., masks or integer tensors, got {k!r}"
         ) from None
+
+
+def beside(function: str, x: Any, k: Any) -> Any:
+    """The index k on the device of x: that of the CPU goes with every tensor.
+
+    RuntimeError for an index on another device.
+    """
+    x = raw(x)
+    if type(k) is np.ndarray and type(x) is np.ndarray:
+        return k
+    here, there = backend.place(x), backend.place(k)
+    if there not in (here, ("cpu", None)):
+        raise RuntimeError(
+            f"{function}: index expects a tensor on {Device(*here)} or on the CPU, got one on "
+            f"{Device(*there)}; move it with .to(...)"
+        )
+    return backend.like(x, k)
+
+
+def _placed(x: Any, advanced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An advanced index with its arrays on the device of x; IndexError for places that are not.
+
+    NumPy finds these itself; on a GPU an index outside wraps around.
+    """
+    x = raw(x)
+    keys = tuple([k if isinstance(k, slice) else beside("index", x, k) for k in advanced])
+    if type(x) is np.ndarray:
+        return keys
+    for i, (k, size) in enumerate(zip(keys, x.shape, strict=False)):
+        if isinstance(k, slice) or _is_mask(k) or not k.size:
+            continue
+        if k.min() < -size or k.max() >= size:
+            raise IndexError(f"dimension {i} of size {size} has no place {k.min()} or {k.max()}")
+    return keys
 
 
 def _checked(k: Any) -> Any:
@@ -215,11 +272,12 @@ class Copy(Function):
     """y = b in the shape and type of a;  grad_a = 0,  grad_b = grad_y. What `a.copy_(b)` writes."""
 
     def forward(self, a: Any, b: Any) -> Any:
-        self.shape = np.shape(b)
-        if np.asarray(b).dtype.kind not in "biufc":
+        b = backend.as_array(b)
+        self.shape = b.shape
+        if b.dtype.kind not in "biufc":
             raise TypeError(f"copy_: expects numbers, got {b!r:.60}")
         try:
-            return np.broadcast_to(np.asarray(b).astype(a.dtype, copy=False), a.shape)
+            return np.broadcast_to(backend.like(a, b.astype(a.dtype, copy=False)), a.shape)
         except ValueError:
             raise RuntimeError(
                 f"copy_: values of shape {self.shape} do not broadcast to {a.shape}"
@@ -236,6 +294,20 @@ class CopyPart(Copy):
 
     def backward(self, grad_y: Any) -> Any:
         return None, sum_to(grad_y, self.shape) if self.needs_input_grad[1] else None
+
+
+def _everywhere(x: Any) -> Any:
+    """A mask of x's shape that is True in all places."""
+    return backend.array_module(raw(x)).ones(x.shape, bool)
+
+
+def number_of(value: Any, x: Any) -> Any:
+    """A number, or a tensor of one, in the type of x and on its device, without dimensions."""
+    if isinstance(value, Tensor):
+        return cast(move(value, x.device) if isinstance(x, Tensor) else value, x.dtype)
+    if not backend.is_array(value) or type(value) is np.ndarray:
+        value = np.asarray(value, x.dtype)
+    return backend.like(raw(x), value.astype(x.dtype, copy=False))
 
 
 class IndexPut(Function):
@@ -255,7 +327,7 @@ class IndexPut(Function):
     def backward(self, grad_y: Any) -> Any:
         grad_x = grad_v = None
         if self.needs_input_grad[0]:
-            kept = np.ones(grad_y.shape, bool)
+            kept = _everywhere(grad_y)
             kept[self.index] = False
             grad_x = where(kept, grad_y, 0.0)
         if self.needs_input_grad[1]:
@@ -270,10 +342,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     that requires a gradient.
     """
     basic, advanced = _parse(index, x.shape)
-    if not isinstance(value, Tensor):
-        value = np.asarray(value)
+    value = move(value if isinstance(value, Tensor) else Tensor(np.asarray(value)), x.device)
     try:
         target = x if basic is None else Slice.apply(x, index=basic)
+        advanced = None if advanced is None else _placed(target, advanced)
         place = target.array if advanced is None else target.array[advanced]
     except IndexError as error:
         raise IndexError(f"index: {error}; the tensor has shape {tuple(x.shape)}") from None
@@ -291,8 +363,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 def _grid(index: Any, axis: int) -> tuple[Any, ...]:
     """`index` along `axis`, each element's own position along the others: for x[grid]."""
-    grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in index.shape])])
-    grid[axis] = index
+    xp, ndim = backend.array_module(index), index.ndim
+    grid = [
+        index if i == axis else xp.arange(n).reshape((n,) + (1,) * (ndim - 1 - i))
+        for i, n in enumerate(index.shape)
+    ]
     return tuple(grid)
 
 
@@ -325,7 +400,7 @@ class ScatterAdd(Function):
 
 def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) -> tuple[Any, int]:
     """The index, checked and counted from the front, and the axis."""
-    k = raw(index)
+    k = beside(function, input, raw(index))
     axis = axis_of(function, dim, input.ndim)
     if k.dtype.kind not in "iu":
         raise RuntimeError(f"{function}: index expects integers, got {k.dtype}")
@@ -406,7 +481,7 @@ class Scatter(Function):
     def backward(self, grad_y: Any) -> Any:
         grad_x = grad_v = None
         if self.needs_input_grad[0]:
-            kept = np.ones(grad_y.shape, bool)
+            kept = _everywhere(grad_y)
             kept[_grid(self.index, self.axis)] = False
             grad_x = where(kept, grad_y, 0.0)
         if self.needs_input_grad[1]:
@@ -428,8 +503,8 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
         index = raw(index).reshape(1)
     if not hasattr(src, "ndim") or src.ndim == 0:
         k, axis = _along("scatter", input, dim, index)
-        value = cast(src, input.dtype) if hasattr(src, "dtype") else np.asarray(src, input.dtype)
-        return Scatter.apply(input, broadcast_to(value, k.shape), index=k, axis=axis)
+        value = broadcast_to(number_of(src, input), k.shape)
+        return Scatter.apply(input, value, index=k, axis=axis)
     k, axis = _along("scatter", input, dim, index, (src,))
     part = getitem(src, tuple([slice(0, n) for n in k.shape]))
     return Scatter.apply(input, part, index=k, axis=axis)
@@ -437,7 +512,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
 
 def _rows(function: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
     """The index for x[..., index, ...] along `dim`, where index is a vector of integers."""
-    k = np.atleast_1d(raw(index)).copy()  # backward needs the index as it is now
+    k = np.atleast_1d(beside(function, input, raw(index))).copy()  # backward needs it as it is now
     axis = axis_of(function, dim, input.ndim)
     if k.ndim != 1 or k.dtype.kind not in "iu":
         raise IndexError(
@@ -501,7 +576,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     if input.ndim == 0:
         return Reshape.apply(index_fill(flatten(input), dim, index, value), shape=())
     rows = _rows("index_fill", input, dim, index)
-    value = cast(value, input.dtype) if hasattr(value, "dtype") else np.asarray(value, input.dtype)
+    value = number_of(value, input)
     rows = tuple([r if isinstance(r, slice) else np.unique(r) for r in rows])  # each place once
     return IndexPut.apply(input, value, index=rows)
 
@@ -519,9 +594,10 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         raise RuntimeError(
             f"index_put: values expects type {input.dtype}, that of the tensor, got {values.dtype}"
         )
+    advanced = _placed(input, advanced)
     if not accumulate:
         return IndexPut.apply(input, values, index=advanced)
-    values = broadcast_to(values, np.zeros(input.shape, bool)[advanced].shape)
+    values = broadcast_to(values, raw(input)[advanced].shape)
     return input + AddAt.apply(values, index=advanced, shape=tuple(input.shape))
 
 
@@ -530,7 +606,7 @@ def take(input: Any, index: Any) -> Any:
 
     Negative numbers count from the end. IndexError out of range.
     """
-    k = raw(index)
+    k = beside("take", input, raw(index))
     if k.dtype.kind not in "iu":
         raise RuntimeError(f"take: index expects integers, got {k.dtype}")
     size = int(np.prod(input.shape))
@@ -551,13 +627,9 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
         raise RuntimeError(f"masked_fill: mask expects bools, got {m.dtype}")
     if getattr(value, "ndim", 0):
         raise RuntimeError(f"masked_fill: value expects one number, got shape {tuple(value.shape)}")
-    if isinstance(value, Tensor):
-        value = cast(value, input.dtype)
-    elif input.dtype.kind in "iu" and value != int(value):
+    if not isinstance(value, Tensor) and input.dtype.kind in "iu" and value != int(value):
         raise RuntimeError(f"masked_fill: {input.dtype} cannot hold {value}")
-    else:
-        value = np.asarray(value, input.dtype)
-    return where(mask, value, input)
+    return where(mask, number_of(value, input), input)
 
 
 def masked_select(input: Any, mask: Any) -> Any:
@@ -573,7 +645,8 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     RuntimeError for a mask that is not bool, types that differ, or too few elements.
     """
     shape = broadcast_shapes(tuple(input.shape), raw(mask).shape)
-    input, m = broadcast_to(input, shape), np.broadcast_to(raw(mask), shape)
+    m = np.broadcast_to(beside("masked_scatter", input, raw(mask)), shape)
+    input = broadcast_to(input, shape)
     count = int(m.sum())
     if m.dtype.kind != "b" or source.dtype != input.dtype:
         raise RuntimeError(
@@ -598,8 +671,8 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     found = np.atleast_1d(x).nonzero()
     if as_tuple:
         return tuple([wrapped(k, input) for k in found])
-    rows = np.stack(found, axis=1) if x.ndim else np.zeros((len(found[0]), 0), np.int64)
-    return wrapped(rows, input)
+    rows = np.stack(found, axis=1)
+    return wrapped(rows if x.ndim else rows[:, :0], input)
 
 
 def argwhere(input: Any) -> Any:
@@ -623,4 +696,5 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         raise RuntimeError(
             f"one_hot: classes expect 0 to {num_classes - 1}, got {k.min()} to {k.max()}"
         )
-    return wrapped((k[..., None] == np.arange(num_classes)).astype(np.int64), tensor)
+    classes = backend.array_module(k).arange(num_classes)
+    return wrapped((k[..., None] == classes).astype(np.int64), tensor)

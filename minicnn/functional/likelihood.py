@@ -128,7 +128,7 @@ def gaussian_nll_loss(
 def _variance(function: str, var: Any, x: Any) -> Any:
     """var as a tensor that broadcasts over x's axes."""
     if isinstance(var, (int, float)):
-        var = wrapped(np.full(x.shape, var, x.dtype), x)
+        var = wrapped(np.full_like(raw(x), var), x)
     check_tensors(function, var)
     if (raw(var) < 0).any():
         raise ValueError(f"{function}: var expects no negative number, got {raw(var).min():g}")

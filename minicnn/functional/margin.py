@@ -60,6 +60,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .activation import logsigmoid
 from .arithmetic import pow
 from .checks import check_floating, of_one_floating_type
@@ -297,7 +298,7 @@ def multi_margin_loss(
     if weight is not None and tuple(weight.shape) != (C,):
         raise ValueError(f"{name}: weight expects shape ({C},), got {tuple(weight.shape)}")
     z = margin - gather(x, 1, t[:, None]) + x
-    counts = (raw(z) > 0) & (np.arange(C) != t[:, None])
+    counts = (raw(z) > 0) & (backend.array_module(t).arange(C) != t[:, None])
     loss = sum(pow(where(counts, z, 0.0), p), 1) / C
     if weight is not None:
         loss = loss * raw(weight)[t]
@@ -330,7 +331,7 @@ def multilabel_margin_loss(
     _check_labels(name, t, C, lowest=-1)
     listed = np.cumsum(t == -1, axis=1) == 0  # before the first -1
     t = np.where(listed, t, 0)
-    inside = np.zeros((N, C), bool)
+    inside = backend.array_module(t).zeros((N, C), bool)
     inside[np.nonzero(listed)[0], t[listed]] = True
     # z[n,j,c] = 1 - x[n,t[n,j]] + x[n,c]
     z = 1 - unsqueeze(gather(x, 1, t), 2) + unsqueeze(x, 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Tensor, dtypes, inplace
 from ..autograd import device as Device
 from ..autograd.arraylike import UFUNC_OPS
@@ -239,6 +240,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Writes one number everywhere."""
     if getattr(value, "ndim", 0):
         raise RuntimeError(f"fill_: expects one number, got shape {tuple(value.shape)}")
+    value = to(value, self.device) if isinstance(value, Tensor) else value
     return inplace("fill_", self, index.Copy.apply, value)
 
 
@@ -253,7 +255,9 @@ def _random_in_place(name: str, self: Tensor, values: Any) -> Tensor:
 
 def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills with normal random numbers. RuntimeError for a negative std."""
-    values = creation.normal(mean, std, self.shape, generator=generator, dtype=self.dtype)
+    values = creation.normal(
+        mean, std, self.shape, generator=generator, dtype=self.dtype, device=self.device
+    )
     return _random_in_place("normal_", self, values.array)
 
 
@@ -261,7 +265,7 @@ def uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = 
     """Fills with uniform random numbers in [from_, to). RuntimeError if from_ > to."""
     if from_ > to:
         raise RuntimeError(f"uniform_: expects from <= to, got {from_} and {to}")
-    values = creation.draw("random", generator, self.shape, self.dtype)
+    values = creation.draw("random", generator, self.shape, self.dtype, self.device)
     return _random_in_place("uniform_", self, values * (to - from_) + from_)
 
 
@@ -273,7 +277,7 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
     if to is None:  # every integer that the type holds exactly
         bits = {"f2": 11, "f4": 24, "f8": 53}.get(self.dtype.str[1:], 8 * self.dtype.itemsize - 1)
         to = 2**bits
-    values = creation.randint(from_ or 0, to, self.shape, generator=generator)
+    values = creation.randint(from_ or 0, to, self.shape, generator=generator, device=self.device)
     return _random_in_place("random_", self, values.array)
 
 
@@ -281,13 +285,15 @@ def exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Te
     """Fills with random numbers of density lambd e^(-lambd x). RuntimeError if lambd <= 0."""
     if not lambd > 0:
         raise RuntimeError(f"exponential_: lambd expects a positive number, got {lambd}")
-    values = -np.log1p(-creation.draw("random", generator, self.shape, self.dtype)) / lambd
+    values = creation.draw("random", generator, self.shape, self.dtype, self.device)
+    values = -np.log1p(-values) / lambd
     return _random_in_place("exponential_", self, values)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability `p`, a number or a tensor, and 0 otherwise."""
-    chances = np.broadcast_to(np.asarray(raw(p), np.float64), self.shape)
+    chances = backend.like(self.array, backend.as_array(raw(p)).astype(np.float64, copy=False))
+    chances = np.broadcast_to(chances, self.shape)
     return _random_in_place(
         "bernoulli_", self, creation.bernoulli(chances, generator=generator).array
     )

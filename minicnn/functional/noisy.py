@@ -62,7 +62,8 @@ class RReLU(Function):
 
     def forward(self, x: Any, *, lower: float, upper: float) -> Any:
         xp = backend.array_module(x)
-        slope = _generator(x).uniform(lower, upper, x.shape).astype(x.dtype)
+        slope = np.asarray(_generator(x).uniform(lower, upper, x.shape)).astype(x.dtype)
+        slope = backend.like(x, slope)
         slope = xp.where(x <= 0, slope, x.dtype.type(1))
         self.save(slope)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -128,7 +129,8 @@ def gumbel_softmax(
     if eps != 1e-10:
         warnings.warn("gumbel_softmax: eps has no effect", stacklevel=2)
     xp = backend.array_module(raw(logits))
-    noise = -xp.log(_generator(logits).standard_exponential(logits.shape)).astype(logits.dtype)
+    noise = -np.log(_generator(logits).standard_exponential(logits.shape)).astype(logits.dtype)
+    noise = backend.like(raw(logits), noise)
     y = softmax((logits + wrapped(noise, logits)) / tau, axis)
     if not hard:
         return y

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function, Tensor, dtypes
+from ..autograd.device import on_one_device
 
 # ---------------------------------------------------------------------- Tensors and raw arrays
 
@@ -23,7 +25,7 @@ def raw(x: Any) -> Any:
 def wrapped(y: Any, *inputs: Any) -> Any:
     """`y` as a Tensor if one of the inputs was."""
     if any(isinstance(x, Tensor) for x in inputs):
-        return Tensor._wrap(y if type(y) is np.ndarray else np.asarray(y))
+        return Tensor._wrap(y if type(y) is np.ndarray else backend.as_array(y))
     return y
 
 
@@ -64,6 +66,11 @@ class ValuesIndices(NamedTuple):
 
     values: Any
     indices: Any
+
+
+def first_place(input: Any) -> Any:
+    """The index of the only element of a tensor without dimensions: 0 (int64), on its device."""
+    return wrapped(backend.array_module(raw(input)).zeros((), np.int64), input)
 
 
 # ---------------------------------------------------------------------- types
@@ -158,4 +165,9 @@ def compare(name: str, function: Any, a: Any, b: Any) -> Any:
         y = function(p, q)
     except ValueError:
         raise mismatch(name, raw(a), raw(b)) from None
+    except TypeError:
+        moved = on_one_device(name, (p, q))
+        if moved is None:
+            raise
+        y = function(*moved)
     return wrapped(y, a, b)

@@ -30,9 +30,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .arithmetic import lerp
 from .index import gather, getitem, masked_select
-from .operands import ValuesIndices, raw, refuse_bools, wrapped
+from .operands import ValuesIndices, first_place, raw, refuse_bools, wrapped
 from .reduce import Amax, numpy_names
 from .shape import Reshape, axis_of, clone, flatten, movedim, squeeze
 
@@ -60,7 +61,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
     x = raw(input)
     axis = axis_of("argsort", dim, x.ndim)
     if x.ndim == 0:
-        return wrapped(np.asarray(0), input)
+        return first_place(input)
     if descending:  # turned twice, so that equal elements keep their order here too
         order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
         return wrapped(np.flip(order, axis).copy(), input)
@@ -111,7 +112,7 @@ def unique(
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, ... occurs in `input`, or the sum of its weights there."""
     w = raw(weights)
-    y = np.bincount(raw(input), w, minlength)
+    y = np.bincount(raw(input), w, minlength=minlength)
     if w is not None and w.dtype.kind == "f":
         y = y.astype(w.dtype)
     return wrapped(y, input)
@@ -134,15 +135,18 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     size = input.shape[axis] if input.ndim else 1
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue: k expects 1 to {size}, the size of dim {dim}, got {k}")
-    return _taken(input, raw(argsort(input, axis)), np.asarray(k - 1), axis, keepdim)
+    return _taken(input, raw(argsort(input, axis)), k - 1, axis, keepdim)
 
 
 def _taken(x: Any, order: Any, place: Any, axis: int, keepdim: bool) -> ValuesIndices:
-    """The element at `place` of the sorted ones, along an axis."""
+    """The element at `place` of the sorted ones, along an axis: a number, or one for each row."""
     if x.ndim == 0:
-        return ValuesIndices(clone(x), wrapped(np.asarray(0), x))
-    one = tuple([1 if i == axis else n for i, n in enumerate(x.shape)])
-    indices = wrapped(np.take_along_axis(order, np.broadcast_to(place, one), axis), x)
+        return ValuesIndices(clone(x), first_place(x))
+    if isinstance(place, int):
+        chosen = order[(slice(None),) * axis + (slice(place, place + 1),)].copy()
+    else:
+        chosen = np.take_along_axis(order, place, axis)
+    indices = wrapped(chosen, x)
     values = gather(x, axis, indices)
     if keepdim:
         return ValuesIndices(values, indices)
@@ -154,7 +158,7 @@ def _middle(name: str, input: Any, dim: int | None, keepdim: bool, skip_nan: boo
     refuse_bools(name, x)
     if dim is None:
         if not x.size:
-            return wrapped(np.asarray(np.nan, x.dtype), input)
+            return wrapped(backend.array_module(x).full((), np.nan, x.dtype), input)
         flat = np.sort(x, axis=None)  # NaN comes last
         count = int((flat == flat).sum())
         bad = count < x.size and (not skip_nan or not count)
@@ -164,10 +168,12 @@ def _middle(name: str, input: Any, dim: int | None, keepdim: bool, skip_nan: boo
     axis = axis_of(name, dim, x.ndim)
     if x.ndim and not x.shape[axis]:
         raise IndexError(f"{name}: dim {dim} of a tensor of shape {x.shape} has no elements")
-    order = np.argsort(x, axis=axis, kind="stable") if x.ndim else np.asarray(0)
-    count = (x == x).sum(axis=axis, keepdims=True) if x.ndim else 1
+    if not x.ndim:
+        return _taken(input, None, 0, axis, keepdim)
+    order = np.argsort(x, axis=axis, kind="stable")
+    count = (x == x).sum(axis=axis, keepdims=True)
     place = np.maximum(count - 1, 0) // 2
-    if not skip_nan and x.ndim:  # the first NaN, where there is one
+    if not skip_nan:  # the first NaN, where there is one
         place = np.where(count < x.shape[axis], count, place)
     return _taken(input, order, place, axis, keepdim)
 
@@ -196,12 +202,15 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     axis = axis_of("mode", dim, x.ndim)
     if x.ndim and not x.shape[axis]:
         raise RuntimeError(f"mode: dim {dim} of a tensor of shape {x.shape} has no elements")
-    order = np.argsort(x, axis=axis, kind="stable") if x.ndim else np.asarray(0)
-    rows = np.moveaxis(np.take_along_axis(x, order, axis) if x.ndim else x[None], axis, -1)
-    runs = np.ones(rows.shape, np.int64)  # how often the element was there already, up to here
+    if not x.ndim:
+        return _taken(input, None, 0, axis, keepdim)
+    order = np.argsort(x, axis=axis, kind="stable")
+    rows = np.moveaxis(np.take_along_axis(x, order, axis), axis, -1)
+    # How often the element was there already, up to here.
+    runs = backend.array_module(x).ones(rows.shape, np.int64)
     for i in range(1, rows.shape[-1]):
         runs[..., i] += np.where(rows[..., i] == rows[..., i - 1], runs[..., i - 1], 0)
-    place = np.expand_dims(np.argmax(runs, -1), axis) if x.ndim else np.asarray(0)
+    place = np.expand_dims(np.argmax(runs, -1), axis)
     return _taken(input, order, place, axis, keepdim)
 
 
@@ -221,7 +230,7 @@ def quantile(
     "nearest", "midpoint". A vector q gives a result for each, in a new first dimension. NaN if an
     element is. RuntimeError for integers, for q outside [0, 1], of no elements.
     """
-    fractions = np.asarray(raw(q), np.float64)
+    fractions = np.asarray(backend.to_numpy(raw(q)), np.float64)
     if input.dtype.kind != "f":
         raise RuntimeError(f"quantile: expects a floating type, got {input.dtype}")
     if fractions.ndim > 1 or not ((fractions >= 0) & (fractions <= 1)).all():
@@ -251,6 +260,7 @@ def _between(x: Any, q: np.ndarray, interpolation: str) -> Any:
     weight = np.full_like(place, 0.5) if interpolation == "midpoint" else place - low
     weight = weight.reshape(-1, *(1,) * (x.ndim - 1)).astype(x.dtype)
     nan = np.isnan(raw(x)[-1])  # the last one of the sorted is NaN if any is
+    low, high = backend.like(raw(x), low), backend.like(raw(x), high)
     if nan.any():
         spoilt = np.where(nan, n - 1, low.reshape(weight.shape))
         full = np.broadcast_to(spoilt, (len(q), *x.shape[1:]))
@@ -259,7 +269,7 @@ def _between(x: Any, q: np.ndarray, interpolation: str) -> Any:
         a, b = gather(x, 0, full), gather(x, 0, above)
     else:
         a, b = getitem(x, low), getitem(x, high)
-    return lerp(a, b, wrapped(weight, x))
+    return lerp(a, b, wrapped(backend.like(raw(x), weight), x))
 
 
 # ---------------------------------------------------------------------- places, without gradient
@@ -275,7 +285,9 @@ def searchsorted(
     fit those of `input`. `sorter`: the indices that sort the sequence. RuntimeError for shapes that
     do not fit.
     """
-    rows, values = raw(sorted_sequence), np.asarray(raw(input))
+    rows, values = raw(sorted_sequence), raw(input)
+    if not backend.is_array(values):
+        values = backend.array_module(rows).asarray(values)
     if sorter is not None:
         rows = np.take_along_axis(rows, raw(sorter), -1)
     if side not in (None, "left", "right"):
@@ -288,10 +300,10 @@ def searchsorted(
     if rows.ndim == 1:
         y = np.searchsorted(rows, values, way)
     else:
-        y = np.empty(values.shape, np.int64)
+        y = backend.array_module(rows).empty(values.shape, np.int64)
         for place in np.ndindex(rows.shape[:-1]):
             y[place] = np.searchsorted(rows[place], values[place], way)
-    y = np.asarray(y).astype(np.int32 if out_int32 else np.int64)
+    y = backend.as_array(y).astype(np.int32 if out_int32 else np.int64)
     return wrapped(y, sorted_sequence, input)
 
 

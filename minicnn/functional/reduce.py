@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import Function, Tensor, dtypes
+from .. import backend
+from ..autograd import Function, dtypes
 from . import arithmetic, choice, compare, exponential, rounding
-from .operands import ValuesIndices, raw, refuse_bools, wrapped
+from .operands import ValuesIndices, first_place, raw, refuse_bools, wrapped
 from .shape import (
     Expand,
     Reshape,
@@ -200,7 +201,7 @@ class Var(Function):
             d = d - Mean.apply(d, axes=axes, keepdim=True)
             d -= Mean.apply(d, axes=axes, keepdim=True)  # what the mean's own rounding left
             total = (d * d).sum(axis=axes, keepdims=keepdim)
-            return self.result(np.asarray(total) / self.n).astype(x.dtype, copy=False)
+            return self.result(total / self.n).astype(x.dtype, copy=False)
 
     def result(self, variance: Any) -> Any:
         return variance
@@ -346,8 +347,7 @@ class Amax(Function):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes = axes
-        y = type(self).best(x, axis=axes, keepdims=keepdim)
-        y = np.asarray(y)
+        y = backend.as_array(type(self).best(x, axis=axes, keepdims=keepdim))
         self.save(x, y)
         return y
 
@@ -419,7 +419,7 @@ class MaxAlong(Function):
         values = np.take_along_axis(x, indices, axis)
         if keepdim:
             return values, indices.copy()
-        return np.asarray(values.squeeze(axis)), np.asarray(indices.squeeze(axis)).copy()
+        return values.squeeze(axis), indices.squeeze(axis).copy()
 
     def backward(self, grad_values: Any, grad_indices: Any) -> Any:
         from .index import ScatterAdd
@@ -443,7 +443,7 @@ def _extreme(name: str, whole: Any, along: Any, input: Any, dim: Any, keepdim: b
     axis = axis_of(name, dim, input.ndim)
     _need_elements(name, input, (axis,) if input.ndim else ())
     if input.ndim == 0:
-        return ValuesIndices(clone(input), wrapped(np.asarray(0), input))
+        return ValuesIndices(clone(input), first_place(input))
     return ValuesIndices(*along.apply(input, axis=axis, keepdim=keepdim))
 
 
@@ -454,7 +454,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     Over all, equal maxima share the gradient evenly; along a dim, the element at the index (the
     first maximum) gets it all. NaN counts as the largest. IndexError or RuntimeError of nothing.
     """
-    if isinstance(dim, (Tensor, np.ndarray)):
+    if hasattr(dim, "shape"):
         return choice.maximum(input, dim)
     return _extreme("max", Amax, MaxAlong, input, dim, keepdim)
 
@@ -465,7 +465,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
     Gradients and errors as `max`. NaN counts as the smallest.
     """
-    if isinstance(dim, (Tensor, np.ndarray)):
+    if hasattr(dim, "shape"):
         return choice.minimum(input, dim)
     return _extreme("min", Amin, MinAlong, input, dim, keepdim)
 
@@ -478,7 +478,7 @@ def _arg(name: str, function: Any, input: Any, dim: int | None, keepdim: bool) -
     _need_elements(name, x, tuple(range(x.ndim)) if dim is None else (dim,) if x.ndim else ())
     if dim is None or x.ndim == 0:
         shape = (1,) * x.ndim if keepdim else ()
-        return wrapped(np.asarray(function(x)).reshape(shape), input)
+        return wrapped(function(x).reshape(shape), input)
     return wrapped(function(x, axis=dim, keepdims=keepdim), input)
 
 
@@ -530,10 +530,10 @@ class LogSumExp(Function):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes = axes
         with np.errstate(all="ignore"):
-            m = x.max(axis=axes, keepdims=True, initial=-np.inf)
+            m = _largest(x, axes)
             m = np.where(np.isfinite(m), m, np.zeros_like(m))  # inf - inf would be NaN
             y = np.log(np.exp(x - m).sum(axis=axes, keepdims=True)) + m
-        y = y if keepdim else np.asarray(y.squeeze(axes))
+        y = y if keepdim else y.squeeze(axes)
         self.save(x, y)
         return y
 
@@ -541,6 +541,14 @@ class LogSumExp(Function):
         x, y = self.saved
         share = exponential.exp(x - _spread(y, x.shape, self.axes))
         return _spread(grad_y, x.shape, self.axes) * share
+
+
+def _largest(x: Any, axes: tuple[int, ...]) -> Any:
+    """The maximum over axes, all kept; -inf of nothing."""
+    if _count(x.shape, axes):
+        return x.max(axis=axes, keepdims=True)
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    return np.full_like(x, -np.inf, shape=tuple(shape))
 
 
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -556,7 +564,7 @@ class Norm2(Function):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes = axes
         with np.errstate(all="ignore"):
-            y = np.sqrt(np.asarray((x * x).sum(axis=axes, keepdims=keepdim)))
+            y = np.sqrt((x * x).sum(axis=axes, keepdims=keepdim))
         self.save(x, y)
         return y
 
@@ -572,7 +580,7 @@ class PNorm(Function):
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes = p, axes
         with np.errstate(all="ignore"):
-            y = np.asarray((abs(x) ** p).sum(axis=axes, keepdims=keepdim)) ** (1 / p)
+            y = backend.as_array((abs(x) ** p).sum(axis=axes, keepdims=keepdim)) ** (1 / p)
         self.save(x, y)
         return y
 

@@ -67,7 +67,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..autograd.function import Function
+from ..autograd import Function, Tensor
 from ..backend.geometry import PoolGeometry
 from .arithmetic import cast
 from .checks import check_floating, with_batch, without_batch
@@ -164,7 +164,8 @@ def stochastic_pool2d(
             f"{values.min()} to {values.max()}"
         )
     if training:
-        u = numpy_generator(generator).random((*x.shape[:2], *geometry.out_size))
+        rng = numpy_generator(generator, Tensor._wrap(values).device)
+        u = backend.like(values, rng.random((*x.shape[:2], *geometry.out_size)))
         y = StochasticPool.apply(x, u=u, geometry=geometry)[0]
     else:
         y = StochasticPoolMean.apply(x, geometry=geometry)

@@ -73,6 +73,8 @@ class EmulatedArray(np.ndarray):
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         index = _index_of(function.__name__, (args, options))
         result = function(*_plain(args), **_plain(options))
+        if function is np.diagonal:  # NumPy's is read-only for old reasons; a GPU's is not
+            result.flags.writeable = True
         return options["out"] if options.get("out") is not None else _emulated(result, index)
 
     def __getitem__(self, key: Any) -> Any:
