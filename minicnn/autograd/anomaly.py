@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import arrays as backend
 from . import dtypes
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -19,11 +20,7 @@ def check_forward(node: Any, arrays: Any, outs: Any) -> None:
     for y in outs:
         if (at := first_bad(y.array)) is None:
             continue
-        came = [
-            i
-            for i, x in enumerate(arrays)
-            if isinstance(x, np.ndarray) and first_bad(x) is not None
-        ]
+        came = [i for i, x in enumerate(arrays) if backend.is_array(x) and first_bad(x) is not None]
         cause = f"input {came[0]} already held one" if came else "its inputs are all finite"
         raise RuntimeError(
             f"{type(node).__name__}: the forward made {y.array[at]} at index {at} of a result of "
@@ -35,10 +32,11 @@ def first_bad(array: Any) -> tuple[int, ...] | None:
     """The index of the first NaN or infinity; None if there is none."""
     if not dtypes.is_floating(array.dtype):
         return None
-    bad = ~np.isfinite(array)
-    return (
-        tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)) if bad.any() else None
-    )
+    with backend.on_device_of(array):
+        bad = ~np.isfinite(array)
+        if not bad.any():
+            return None
+        return tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
 
 
 def user_line() -> str:

@@ -13,6 +13,7 @@ No recursion: depth is limited by memory alone.
 from __future__ import annotations
 
 import heapq
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,13 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
             slots[k] = g
             if (target.is_leaf or edge in found) and _is_fresh(g, grads, node):
                 owned.add(edge)
-        elif edge in owned and not create_graph:
-            slots[k] += g
         else:
-            slots[k] = slots[k] + g
-            owned.add(edge)
+            with _on_device_of((g,)):
+                if edge in owned and not create_graph:
+                    slots[k] += g
+                else:
+                    slots[k] = slots[k] + g
+                    owned.add(edge)
 
     for edge, g in roots:
         deliver(edge, g, (g,), None)
@@ -124,7 +127,8 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
                         found[node, k] = (g, (node, k) in owned)
             if isinstance(node, AccumulateGrad):
                 if targets is None:
-                    node.accumulate(grads[0], (node, 0) in owned)
+                    with _on_device_of(grads):
+                        node.accumulate(grads[0], (node, 0) in owned)
             elif needed is None or any(e is not None and needed[e[0]] for e in node.edges):
                 for edge, g in _run_node(node, grads, create_graph, needed):
                     deliver(edge, g, grads, node)
@@ -133,12 +137,22 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
     return {edge: entry for edge, entry in found.items() if entry is not None}
 
 
+def _on_device_of(grads: Any) -> AbstractContextManager[Any]:
+    """While several devices are in use: the gradients' is the current one, for a block."""
+    if not devices.several:
+        return _NOTHING
+    return backend.on_device_of(*[getattr(g, "array", g) for g in grads])
+
+
+_NOTHING = nullcontext()
+
+
 def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any) -> list[Any]:
     """Calls one backward. Returns (edge, gradient) for every input that needs one."""
     if len(grads) > 1 and any(g is None for g in grads):
         grads = _fill_in_zeros(node, grads)
     if devices.several:
-        with backend.on_device_of(*[getattr(g, "array", g) for g in grads]):
+        with _on_device_of(grads):
             result = _backward_with(node, grads, create_graph, needed)
     elif needed is None and not create_graph:
         result = node.backward(*grads)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import arrays as backend
+from ..backend.arrays import devices
 from .function import Function
 from .mode import mode
 from .tensor import Tensor, recorded
@@ -43,7 +44,11 @@ def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwarg
     _check_fits(name, t, new)
     if new._edge is not None:
         _keep_old_value(new._edge[0], t)
-    t.array[...] = new.array
+    if devices.several:
+        with backend.on_device_of(t.array):
+            t.array[...] = new.array
+    else:
+        t.array[...] = new.array
     t._version[0] += 1
     t._version[1] = name
     if mode.grad and new._requires_grad:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from ..backend import arrays as backend
 from .mode import no_grad
 from .tensor import Tensor
 
@@ -29,7 +28,7 @@ def adapt(cls: Any) -> None:
 
 def _forward(user_forward: Callable[..., Any], setup_context: Any) -> Callable[..., Any]:
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
-        tensors = tuple([Tensor._wrap(x) if isinstance(x, np.ndarray) else x for x in inputs])
+        tensors = tuple([Tensor._wrap(x) if backend.is_array(x) else x for x in inputs])
         with no_grad():
             if setup_context is None:
                 return _arrays(user_forward(self, *tensors, **options))
@@ -43,7 +42,7 @@ def _forward(user_forward: Callable[..., Any], setup_context: Any) -> Callable[.
 def _backward(user_backward: Callable[..., Any]) -> Callable[..., Any]:
     def backward(self: Any, *grads: Any) -> Any:
         tensors = [
-            Tensor._wrap(np.zeros(*output)) if g is None  # an output without a gradient
+            _zeros(grads, *output) if g is None  # an output without a gradient
             else g if isinstance(g, Tensor) else Tensor._wrap(g)
             for g, output in zip(grads, self.outputs, strict=True)
         ]  # fmt: skip
@@ -51,6 +50,12 @@ def _backward(user_backward: Callable[..., Any]) -> Callable[..., Any]:
         return result if self.create_graph else _arrays(result)
 
     return backward
+
+
+def _zeros(grads: Any, shape: Any, dtype: Any) -> Tensor:
+    """Zeros on the device of the gradients that are there."""
+    like = next(g for g in grads if g is not None)
+    return Tensor._wrap(backend.array_module(getattr(like, "array", like)).zeros(shape, dtype))
 
 
 def _save_for_backward(self: Any, *tensors: Any) -> None:
@@ -62,7 +67,7 @@ def _mark(self: Any, *outputs: Any) -> None:
 
 
 def _saved_tensors(self: Any) -> tuple[Any, ...]:
-    return tuple([Tensor._wrap(v) if isinstance(v, np.ndarray) else v for v in self.saved])
+    return tuple([Tensor._wrap(v) if backend.is_array(v) else v for v in self.saved])
 
 
 def _arrays(values: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Function
 from .compare import eq, ge, gt, isfinite, le, logical_and, logical_not, logical_or, lt
-from .operands import meet, mismatch, raw, shape_of, wrapped
+from .operands import meet, mismatch, on_its_device, raw, shape_of, wrapped
 from .shape import check_tensors, clone, sum_to
 
 __all__ = [
@@ -173,6 +173,7 @@ def clamp_max(input: Any, max: Any) -> Any:
     return Clamp.apply(input, None, max)
 
 
+@on_its_device
 def nan_to_num(
     input: Any, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
@@ -190,6 +191,7 @@ def nan_to_num(
     return where(isfinite(input), input, fixed.astype(x.dtype))
 
 
+@on_its_device
 def heaviside(input: Any, values: Any) -> Any:
     """0 below 0, 1 above, and `values` at 0; NaN stays. No gradient.
 

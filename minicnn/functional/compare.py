@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .operands import compare, meet, raw, wrapped
+from .operands import compare, meet, on_its_device, raw, wrapped
 
 __all__ = [
     "allclose",
@@ -89,26 +89,31 @@ def logical_xor(input: Any, other: Any) -> Any:
     return compare("logical_xor", np.logical_xor, input, other)
 
 
+@on_its_device
 def logical_not(input: Any) -> Any:
     """True where `input` is zero."""
     return wrapped(np.logical_not(raw(input)), input)
 
 
+@on_its_device
 def isnan(input: Any) -> Any:
     """True where `input` is NaN."""
     return wrapped(np.isnan(raw(input)), input)
 
 
+@on_its_device
 def isinf(input: Any) -> Any:
     """True where `input` is infinite."""
     return wrapped(np.isinf(raw(input)), input)
 
 
+@on_its_device
 def isfinite(input: Any) -> Any:
     """True where `input` is neither NaN nor infinite."""
     return wrapped(np.isfinite(raw(input)), input)
 
 
+@on_its_device
 def isclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Any:
@@ -117,6 +122,7 @@ def isclose(
     return wrapped(np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan), input, other)
 
 
+@on_its_device
 def allclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
@@ -124,6 +130,7 @@ def allclose(
     return bool(np.allclose(raw(input), raw(other), rtol=rtol, atol=atol, equal_nan=equal_nan))
 
 
+@on_its_device
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal. Returns a Python bool."""
     return bool(np.array_equal(raw(input), raw(other)))
@@ -132,6 +139,7 @@ def equal(input: Any, other: Any) -> bool:
 # ---------------------------------------------------------------------- bits
 
 
+@on_its_device
 def _bits(name: str, function: Any, input: Any, other: Any) -> Any:
     a, b = meet(name, raw(input), raw(other))
     if np.result_type(a, b).kind not in "biu":
@@ -154,6 +162,7 @@ def bitwise_xor(input: Any, other: Any) -> Any:
     return _bits("bitwise_xor", np.bitwise_xor, input, other)
 
 
+@on_its_device
 def bitwise_not(input: Any) -> Any:
     """~input: not for bools, all bits turned for integers. RuntimeError for other types."""
     if input.dtype.kind not in "biu":

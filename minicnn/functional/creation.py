@@ -18,6 +18,7 @@ from .. import backend
 from ..autograd import Tensor, dtypes
 from ..autograd import device as Device
 from ..backend.random import default_generator
+from .operands import on_its_device
 from .shape import sizes_of
 
 __all__ = [
@@ -515,6 +516,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
     return _finish("normal", np.asarray(array * s + m, array.dtype), device, requires_grad)
 
 
+@on_its_device
 def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each element of `input` says (or `p`), else 0, in its type.
 

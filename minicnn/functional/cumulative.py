@@ -47,7 +47,7 @@ from .arithmetic import cast, mul, sub
 from .arrange import Flip
 from .compare import ne
 from .index import gather
-from .operands import ValuesIndices, first_place, raw, wrapped
+from .operands import ValuesIndices, first_place, on_its_device, raw, wrapped
 from .reduce import numpy_names
 from .shape import Slice, axis_of, cat, clone
 
@@ -98,6 +98,7 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Any:
     return y
 
 
+@on_its_device
 def _running(name: str, best: Any, input: Any, dim: int) -> ValuesIndices:
     x = raw(input)
     axis = axis_of(name, dim, x.ndim)

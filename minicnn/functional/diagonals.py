@@ -36,7 +36,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor
-from .operands import raw
+from .operands import on_its_device, raw
 from .reduce import sum
 from .shape import axis_of
 
@@ -133,6 +133,7 @@ def trace(input: Any) -> Any:
     return sum(Diagonal.apply(input, offset=0, axes=(0, 1)))
 
 
+@on_its_device
 def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
     """Writes a number on the main diagonal, x[i,i,...]; with `wrap` again below a tall matrix.
 

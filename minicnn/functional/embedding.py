@@ -32,7 +32,7 @@ from ..autograd import Function
 from ..autograd.mode import no_grad
 from .choice import where
 from .index import AddAt, beside
-from .operands import raw
+from .operands import on_its_device, raw
 
 __all__ = ["embedding"]
 
@@ -54,6 +54,7 @@ class Embedding(Function):
         return AddAt.apply(grad_y, index=(self.index,), shape=self.w_shape)
 
 
+@on_its_device
 def embedding(
     input: Any,
     weight: Any,

@@ -58,6 +58,7 @@ from .checks import check_floating
 from .choice import clamp
 from .exponential import exp, log, log1p
 from .loss import per_sample, reduced, reduction_of
+from .operands import on_its_device
 from .reduce import sum
 from .shape import check_tensors, sum_to
 
@@ -300,11 +301,12 @@ def _check_broadcasts(function: str, name: str, weight: Any, x: Any) -> None:
         )
 
 
+@on_its_device
 def _check_probabilities(function: str, name: str, x: Any) -> None:
     x = getattr(x, "array", x)
     inside = (x >= 0) & (x <= 1)
     if not inside.all():
         at = tuple(np.argwhere(~inside)[0].tolist())
         raise RuntimeError(
-            f"{function}: {name} expects probabilities, 0 to 1, got {x[at]:g} at index {at}"
+            f"{function}: {name} expects probabilities, 0 to 1, got {x[at].item():g} at index {at}"
         )

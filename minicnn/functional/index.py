@@ -37,7 +37,7 @@ from ..autograd import Function, Tensor, inplace
 from ..autograd import device as Device
 from .arithmetic import cast, move
 from .choice import where
-from .operands import raw, wrapped, zero_gradient
+from .operands import on_its_device, raw, wrapped, zero_gradient
 from .shape import Reshape, Slice, axis_of, broadcast_shapes, broadcast_to, flatten, sum_to
 
 __all__ = [
@@ -161,7 +161,7 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     if type(index) is int:
         return (index, Ellipsis), None
     keys = [_key(k) for k in (index if isinstance(index, tuple) else (index,))]
-    if not any(backend.is_array(k) for k in keys):
+    if not any(hasattr(k, "dtype") for k in keys):
         return (*[_checked(k) for k in keys], *([] if Ellipsis in keys else [Ellipsis])), None
     used = sum([k.ndim if _is_mask(k) else k is not None and k is not Ellipsis for k in keys])
     if used > len(shape):
@@ -170,7 +170,7 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     advanced: list[Any] = []
     axis = 0  # the dimension of x that the next key is for
     for k in keys if any(k is Ellipsis for k in keys) else [*keys, Ellipsis]:
-        if not backend.is_array(k):
+        if not hasattr(k, "dtype"):
             width = len(shape) - used if k is Ellipsis else 1
             basic += [slice(None)] * width if k is Ellipsis else [_checked(k)]
             advanced += [] if isinstance(k, int) else [slice(None)] * width
@@ -187,14 +187,20 @@ def _parse(index: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
             )
         basic += [slice(None)] * width
         whole = _is_mask(k) and width == len(shape) == used and len(keys) == 1
-        advanced += [k] if whole else list(k.nonzero()) if _is_mask(k) else [k]
+        advanced += [k] if whole else _chosen(k) if _is_mask(k) else [k]
         axis += width
     trivial = all(isinstance(k, slice) and k == slice(None) for k in basic)
     return None if trivial else tuple(basic), tuple(advanced)
 
 
+@on_its_device
+def _chosen(mask: Any) -> list[Any]:
+    """Where a mask is True: an array of indices for each of its dimensions."""
+    return list(mask.nonzero())
+
+
 def _is_mask(k: Any) -> bool:
-    return backend.is_array(k) and k.dtype.kind == "b"
+    return hasattr(k, "dtype") and k.dtype.kind == "b"
 
 
 def _key(k: Any) -> Any:
@@ -206,7 +212,7 @@ def _key(k: Any) -> Any:
     elif isinstance(k, bool):
         k = np.asarray(k)
     k = raw(k)
-    if backend.is_array(k):
+    if type(k) is np.ndarray or backend.is_array(k):
         if k.dtype.kind not in "bi":
             raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
         # A copy: backward needs the index as it is now.
@@ -237,14 +243,18 @@ def beside(function: str, x: Any, k: Any) -> Any:
 
 
 def _placed(x: Any, advanced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """An advanced index with its arrays on the device of x; IndexError for places that are not.
-
-    NumPy finds these itself; on a GPU an index outside wraps around.
-    """
+    """An advanced index with its arrays on the device of x. IndexError, there, for places that are
+    not: on the CPU NumPy finds these itself; on a GPU an index outside wraps around."""
     x = raw(x)
+    here = type(x) is np.ndarray
+    for k in advanced:
+        here = here and (type(k) is np.ndarray or type(k) is slice)
+    return advanced if here else _placed_on_device(x, advanced)
+
+
+@on_its_device
+def _placed_on_device(x: Any, advanced: tuple[Any, ...]) -> tuple[Any, ...]:
     keys = tuple([k if isinstance(k, slice) else beside("index", x, k) for k in advanced])
-    if type(x) is np.ndarray:
-        return keys
     for i, (k, size) in enumerate(zip(keys, x.shape, strict=False)):
         if isinstance(k, slice) or _is_mask(k) or not k.size:
             continue
@@ -335,6 +345,7 @@ class IndexPut(Function):
         return grad_x, grad_v
 
 
+@on_its_device
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place and differentiable: `value` is converted to the type of x.
 
@@ -398,6 +409,7 @@ class ScatterAdd(Function):
         return Gather.apply(grad_y, index=self.index, axis=self.axis)
 
 
+@on_its_device
 def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) -> tuple[Any, int]:
     """The index, checked and counted from the front, and the axis."""
     k = beside(function, input, raw(index))
@@ -423,6 +435,7 @@ def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) ->
     return k.copy(), axis  # backward needs the index as it is now
 
 
+@on_its_device
 def _as_vector(function: Any, input: Any, dim: int, index: Any, *rest: Any) -> Any:
     """`function` of a tensor without dimensions, which counts as a vector of one element."""
     rest = tuple([flatten(v) if hasattr(v, "ndim") else v for v in rest])
@@ -443,6 +456,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
     return Gather.apply(input, index=k, axis=axis)
 
 
+@on_its_device
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     """As `gather`, after both are broadcast against each other in all dimensions but `dim`."""
     if dim is None:
@@ -510,6 +524,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     return Scatter.apply(input, part, index=k, axis=axis)
 
 
+@on_its_device
 def _rows(function: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
     """The index for x[..., index, ...] along `dim`, where index is a vector of integers."""
     k = np.atleast_1d(beside(function, input, raw(index))).copy()  # backward needs it as it is now
@@ -569,6 +584,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
     return IndexPut.apply(input, _source("index_copy", input, rows, source), index=rows)
 
 
+@on_its_device
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     """y = input, but y[index[i]] = value, a number or a tensor of one. IndexError out of range."""
     if getattr(value, "ndim", 0):
@@ -581,6 +597,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     return IndexPut.apply(input, value, index=rows)
 
 
+@on_its_device
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """y = input, but y[indices] = values; with `accumulate` y[indices] += values, repeats adding.
 
@@ -601,6 +618,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     return input + AddAt.apply(values, index=advanced, shape=tuple(input.shape))
 
 
+@on_its_device
 def take(input: Any, index: Any) -> Any:
     """y[i] = the element number index[i] of all elements in a row; y has the shape of `index`.
 
@@ -632,6 +650,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     return where(mask, number_of(value, input), input)
 
 
+@on_its_device
 def masked_select(input: Any, mask: Any) -> Any:
     """The elements of `input` where `mask`, in one dimension; both are broadcast first."""
     m = raw(mask)
@@ -639,6 +658,7 @@ def masked_select(input: Any, mask: Any) -> Any:
     return getitem(broadcast_to(input, shape), np.broadcast_to(m, shape))
 
 
+@on_its_device
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """`input`, but the elements of `source`, in a row, one after the other where `mask`.
 
@@ -662,6 +682,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     return IndexPut.apply(input, part, index=(m.copy(),))
 
 
+@on_its_device
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Where `input` is not zero: one row of indices for each element, shape (count, ndim), int64.
 
@@ -680,6 +701,7 @@ def argwhere(input: Any) -> Any:
     return nonzero(input)
 
 
+@on_its_device
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """y[..., k] = 1 where k is the class number, else 0 (int64). num_classes -1: the largest + 1.
 

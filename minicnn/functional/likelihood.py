@@ -47,12 +47,13 @@ from .checks import of_one_floating_type
 from .choice import where
 from .exponential import exp, log
 from .loss import reduced, reduction_of
-from .operands import raw, wrapped
+from .operands import on_its_device, raw, wrapped
 from .shape import check_tensors, unsqueeze
 
 __all__ = ["gaussian_nll_loss", "poisson_nll_loss"]
 
 
+@on_its_device
 def poisson_nll_loss(
     input: Any,
     target: Any,
@@ -90,6 +91,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction)
 
 
+@on_its_device
 def gaussian_nll_loss(
     input: Any,
     target: Any,
@@ -131,7 +133,9 @@ def _variance(function: str, var: Any, x: Any) -> Any:
         var = wrapped(np.full_like(raw(x), var), x)
     check_tensors(function, var)
     if (raw(var) < 0).any():
-        raise ValueError(f"{function}: var expects no negative number, got {raw(var).min():g}")
+        raise ValueError(
+            f"{function}: var expects no negative number, got {raw(var).min().item():g}"
+        )
     shape, of_x = tuple(var.shape), tuple(x.shape)
     if shape == of_x:
         return var

@@ -68,6 +68,11 @@ __all__ = [
 ]
 
 
+def _product(a: Any, b: Any) -> Any:
+    """a (M,K) @ b (K,N). Of integers and bools by NumPy's or CuPy's own function."""
+    return backend.of(a).matmul(a, b) if a.dtype.kind == "f" else np.matmul(a, b)
+
+
 class MatMul(Function):
     """y = a @ b, the last two dimensions;  grad_a = grad_y @ b^T,  grad_b = a^T @ grad_y."""
 
@@ -75,7 +80,7 @@ class MatMul(Function):
         self.shapes = a.shape, b.shape
         need_a, need_b = self.needs_input_grad
         self.save(a if need_b else None, b if need_a else None)
-        return backend.of(a).matmul(a, b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
+        return _product(a, b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved
@@ -291,7 +296,7 @@ class Linear(Function):
     def forward(self, x: Any, w: Any, b: Any) -> Any:
         need_x, need_w, _ = self.needs_input_grad
         self.save(x if need_w else None, w if need_x else None)
-        y = backend.of(x).matmul(x, w.T)
+        y = _product(x, w.T)
         if b is not None:
             y += b
         return y

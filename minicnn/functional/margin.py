@@ -68,7 +68,7 @@ from .choice import clamp, minimum, where
 from .exponential import sqrt
 from .index import gather
 from .loss import reduced, reduction_of
-from .operands import raw
+from .operands import on_its_device, raw
 from .reduce import sum
 from .shape import check_tensors, reshape, unsqueeze
 from .similarity import pairwise_distance
@@ -113,6 +113,7 @@ def margin_ranking_loss(
     return reduced(clamp(-t * (x1 - x2) + margin, min=0), reduction)
 
 
+@on_its_device
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -138,6 +139,7 @@ def hinge_embedding_loss(
 _EPSILON = 1e-12
 
 
+@on_its_device
 def cosine_embedding_loss(
     input1: Any,
     input2: Any,
@@ -262,6 +264,7 @@ def _triplets(
 # ---------------------------------------------------------------------- classes
 
 
+@on_its_device
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -305,6 +308,7 @@ def multi_margin_loss(
     return reduced(reshape(loss, target.shape), reduction)
 
 
+@on_its_device
 def multilabel_margin_loss(
     input: Any,
     target: Any,

@@ -19,7 +19,7 @@ from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
 from . import arithmetic, choice, compare, creation, diagonals, index, rounding, shape
 from .linear import matmul
-from .operands import raw
+from .operands import on_its_device, raw
 
 # ---------------------------------------------------------------------- operators
 
@@ -290,6 +290,7 @@ def exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Te
     return _random_in_place("exponential_", self, values)
 
 
+@on_its_device
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability `p`, a number or a tensor, and 0 otherwise."""
     chances = backend.like(self.array, backend.as_array(raw(p)).astype(np.float64, copy=False))

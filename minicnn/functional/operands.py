@@ -6,6 +6,7 @@ unless it is of a higher kind, and int64 * float32 is float32.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, Tensor, dtypes
 from ..autograd.device import on_one_device
+from ..backend.arrays import devices
 
 # ---------------------------------------------------------------------- Tensors and raw arrays
 
@@ -71,6 +73,20 @@ class ValuesIndices(NamedTuple):
 def first_place(input: Any) -> Any:
     """The index of the only element of a tensor without dimensions: 0 (int64), on its device."""
     return wrapped(backend.array_module(raw(input)).zeros((), np.int64), input)
+
+
+def on_its_device(function: Any) -> Any:
+    """For functions that compute outside of a Function: where several devices are in use, that of
+    the first tensor is the current one meanwhile, as the arrays of the result are made there."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        if not devices.several:
+            return function(*args, **options)
+        with backend.on_device_of(*[raw(x) for x in (*args, *options.values())]):
+            return function(*args, **options)
+
+    return run
 
 
 # ---------------------------------------------------------------------- types
@@ -158,6 +174,7 @@ def mismatch(name: str, a: Any, b: Any) -> RuntimeError:
     return RuntimeError(f"{name}: shapes {shape_of(a)} and {shape_of(b)} do not broadcast")
 
 
+@on_its_device
 def compare(name: str, function: Any, a: Any, b: Any) -> Any:
     """function(a, b), without gradient. RuntimeError if the shapes do not broadcast."""
     p, q = meet(name, raw(a), raw(b))

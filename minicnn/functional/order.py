@@ -33,7 +33,7 @@ import numpy as np
 from .. import backend
 from .arithmetic import lerp
 from .index import gather, getitem, masked_select
-from .operands import ValuesIndices, first_place, raw, refuse_bools, wrapped
+from .operands import ValuesIndices, first_place, on_its_device, raw, refuse_bools, wrapped
 from .reduce import Amax, numpy_names
 from .shape import Reshape, axis_of, clone, flatten, movedim, squeeze
 
@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 
+@on_its_device
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """The indices (int64) that sort `input` along `dim`; equal elements keep their order."""
     x = raw(input)
@@ -89,6 +90,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     return ValuesIndices(gather(input, dim, indices), indices)
 
 
+@on_its_device
 def unique(
     input: Any,
     sorted: bool = True,
@@ -109,6 +111,7 @@ def unique(
     return outs if len(outs) > 1 else outs[0]
 
 
+@on_its_device
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, ... occurs in `input`, or the sum of its weights there."""
     w = raw(weights)
@@ -138,6 +141,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     return _taken(input, raw(argsort(input, axis)), k - 1, axis, keepdim)
 
 
+@on_its_device
 def _taken(x: Any, order: Any, place: Any, axis: int, keepdim: bool) -> ValuesIndices:
     """The element at `place` of the sorted ones, along an axis: a number, or one for each row."""
     if x.ndim == 0:
@@ -153,6 +157,7 @@ def _taken(x: Any, order: Any, place: Any, axis: int, keepdim: bool) -> ValuesIn
     return ValuesIndices(squeeze(values, axis), squeeze(indices, axis))
 
 
+@on_its_device
 def _middle(name: str, input: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     x = raw(input)
     refuse_bools(name, x)
@@ -195,6 +200,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 @numpy_names
+@on_its_device
 def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """`(values, indices)`: what occurs most often along `dim`, the smallest of several, and where
     it occurs last. RuntimeError along a dimension without elements."""
@@ -251,6 +257,7 @@ def quantile(
     return y if fractions.ndim else squeeze(y, 0)
 
 
+@on_its_device
 def _between(x: Any, q: np.ndarray, interpolation: str) -> Any:
     """The quantiles q of what is sorted along the first dimension."""
     n = x.shape[0]
@@ -275,6 +282,7 @@ def _between(x: Any, q: np.ndarray, interpolation: str) -> Any:
 # ---------------------------------------------------------------------- places, without gradient
 
 
+@on_its_device
 def searchsorted(
     sorted_sequence: Any, input: Any, *, out_int32: bool = False, right: bool = False,
     side: str | None = None, sorter: Any = None,
@@ -316,6 +324,7 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
+@on_its_device
 def isin(
     elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
 ) -> Any:
@@ -324,6 +333,7 @@ def isin(
     return wrapped(np.isin(a, b, assume_unique, invert), elements, test_elements)
 
 
+@on_its_device
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Any:
     """How many elements fall into each of `bins` equal intervals from min to max, in x's type.
 

@@ -33,7 +33,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, dtypes
 from . import arithmetic, choice, compare, exponential, rounding
-from .operands import ValuesIndices, first_place, raw, refuse_bools, wrapped
+from .operands import ValuesIndices, first_place, on_its_device, raw, refuse_bools, wrapped
 from .shape import (
     Expand,
     Reshape,
@@ -470,6 +470,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _extreme("min", Amin, MinAlong, input, dim, keepdim)
 
 
+@on_its_device
 def _arg(name: str, function: Any, input: Any, dim: int | None, keepdim: bool) -> Any:
     x = raw(input)
     refuse_bools(name, x)
@@ -509,12 +510,14 @@ def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _whether("all", np.all, input, dim, keepdim)
 
 
+@on_its_device
 def _whether(name: str, function: Any, input: Any, dim: Any, keepdim: bool) -> Any:
     x = raw(input)
     y = function(x, axis=axes_of(name, dim, x.ndim), keepdims=keepdim)
     return wrapped(y.astype(x.dtype) if x.dtype == np.uint8 else y, input)
 
 
+@on_its_device
 def count_nonzero(input: Any, dim: Any = None) -> Any:
     """How many elements over `dim`, or of all, are not zero (int64)."""
     x = raw(input)

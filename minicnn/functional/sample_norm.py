@@ -89,6 +89,7 @@ from ..autograd import Function
 from .arithmetic import cast
 from .checks import check_floating, check_per_channel, check_trailing
 from .norm import BatchNormInference, remember
+from .operands import on_its_device
 from .reduce import sum
 from .shape import reshape
 
@@ -221,6 +222,7 @@ def group_norm(
     return SampleNorm.apply(input, weight, bias, **options)[0]
 
 
+@on_its_device
 def instance_norm(
     input: Any,
     running_mean: Any = None,

@@ -73,7 +73,7 @@ from .arithmetic import cast
 from .checks import check_floating, with_batch, without_batch
 from .choice import where
 from .creation import numpy_generator
-from .operands import raw
+from .operands import on_its_device, raw
 from .pool import AvgPool, AvgPoolAdjoint, MaxPoolScatter
 
 __all__ = ["stochastic_pool2d"]
@@ -123,6 +123,7 @@ class StochasticPoolMean(Function):
         return AvgPoolAdjoint.apply(g, x_shape=x_shape, **self.windows)
 
 
+@on_its_device
 def stochastic_pool2d(
     input: Any,
     kernel_size: Any,

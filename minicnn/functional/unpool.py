@@ -62,7 +62,7 @@ from .. import backend
 from ..autograd.function import Function
 from ..backend.geometry import unpool_out_size
 from .checks import check_floating, with_batch, without_batch
-from .operands import raw
+from .operands import on_its_device, raw
 
 __all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
@@ -153,6 +153,7 @@ def max_unpool3d(
     return _max_unpool(input, indices, windows, 3)
 
 
+@on_its_device
 def _max_unpool(input: Any, indices: Any, windows: list[Any], dims: int) -> Any:
     """`windows` is what `unpool_out_size` asks of the caller, the function's name at its end."""
     function = windows[-1]

@@ -7,12 +7,14 @@ where it is not: `emulator:1`, or a second GPU.
 from __future__ import annotations
 
 import inspect
+import sys
 
 import numpy as np
 import pytest
 
 import minicnn
 from minicnn import backend, catalog
+from minicnn.backend import emulator
 from minicnn.functional import creation
 
 OPS = catalog.ops()
@@ -44,6 +46,36 @@ def place(request):
     if kind == "cuda" and int(index) >= minicnn.cuda.device_count():
         pytest.skip("there is one GPU")
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch, request):
+    """Two things that CuPy's arrays refuse are refused for the emulated ones too: to become arrays
+    of NumPy by themselves, and to compute while another device is the current one."""
+    if not request.node.callspec.params.get("place", "").startswith("emulator"):
+        return
+    arrays = emulator.arrays
+    index_of = arrays._index_of
+
+    def checked(what, values):
+        index = index_of(what, values)
+        if index != arrays._current.index:
+            raise AssertionError(f"{what} on device {index}; {arrays._current.index} is current")
+        return index
+
+    def refusing(function):
+        def make(x, *args, **options):
+            caller = sys._getframe(1).f_globals["__name__"]
+            above = caller.startswith("minicnn.") and "emulator" not in caller
+            assert not (above and isinstance(x, emulator.EmulatedArray)), f"{caller}: np.{name}"
+            return function(x, *args, **options)
+
+        name = function.__name__
+        return make
+
+    monkeypatch.setattr(arrays, "_index_of", checked)
+    for name in ("array", "asarray", "ascontiguousarray"):
+        monkeypatch.setattr(np, name, refusing(getattr(np, name)))
 
 
 def run(case, device, twice):
@@ -103,3 +135,25 @@ def test_the_op_computes_on_the_device(name, place):
                 if b is not None or a is not None:
                     where = f"{name}, configuration {number}: {kind} {k}: {op.case(number)}"
                     same(a, b, "cpu" if kind == "output" and name in FOR_THE_CPU else place, where)
+
+
+@pytest.mark.parametrize("place", ["emulator:0", "cuda:0"], indirect=True)
+@pytest.mark.parametrize("name", [n for n in OPS if OPS[n].family not in BUILDS])
+@pytest.mark.filterwarnings("ignore")  # NumPy's, on numbers that an op is not made for
+def test_other_types_compute_on_the_device(name, place):
+    for dtype in (np.float16, np.int64, np.uint8, np.bool_):
+        case = OPS[name].case(0)
+        if not any(a.dtype == np.float64 for a in case.arrays()):
+            return
+        case = case.astype(dtype)
+        minicnn.manual_seed(5)
+        try:
+            here = case.run(minicnn, case.tensors(minicnn, False))
+        except (TypeError, RuntimeError, ValueError, IndexError, OverflowError):
+            continue  # not of this type
+        minicnn.manual_seed(5)
+        inputs = [minicnn.tensor(a, device=place) for a in case.arrays()]
+        there = case.run(Library(place), inputs)
+        pairs = zip(there, here, strict=True) if isinstance(here, tuple) else [(there, here)]
+        for a, b in pairs:
+            same(a, b, "cpu" if name in FOR_THE_CPU else place, f"{name} of {dtype.__name__}")
