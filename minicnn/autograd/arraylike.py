@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import arrays as backend
 from . import dtypes, printing
+from .device import CPU, device
 
 UFUNC_OPS: dict[str, Callable[..., Any]] = {}  # NumPy's operators; functional/methods.py fills it
 
@@ -106,7 +107,10 @@ class ArrayLike:
         return int(value)
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self.array == getattr(value, "array", value)).any())
+        if isinstance(value, ArrayLike) and not value.array.ndim:
+            value = value.array.item()
+        with backend.on_device_of(self.array):
+            return bool((self.array == getattr(value, "array", value)).any())
 
     def __format__(self, spec: str) -> str:
         return format(self.item() if self.array.ndim == 0 else str(self), spec)
@@ -129,15 +133,21 @@ class ArrayLike:
             raise RuntimeError(
                 "only leaf tensors can be copied deeply or pickled; detach() it first"
             )
-        return _rebuild, (type(self), backend.to_numpy(self.array), self._requires_grad)
+        here = (type(self), backend.to_numpy(self.array), self._requires_grad)
+        return _rebuild, here if self.device == CPU else (*here, str(self.device))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        rebuild, (cls, _, requires_grad) = self.__reduce__()
-        out = memo[id(self)] = rebuild(cls, self.array.copy(), requires_grad)
+        rebuild, (cls, _, requires_grad, *_) = self.__reduce__()
+        with backend.on_device_of(self.array):
+            out = memo[id(self)] = rebuild(cls, self.array.copy(), requires_grad)
         if self.grad is not None:
             out.grad = self.grad.detach().clone()
         return out
 
 
-def _rebuild(cls: Any, array: np.ndarray, requires_grad: bool) -> Any:
+def _rebuild(cls: Any, array: Any, requires_grad: bool, place: str = "cpu") -> Any:
+    """RuntimeError if the device that a tensor was saved from cannot be used on this machine."""
+    there = device(place)
+    if there != CPU:
+        array = backend.move(array, there.type, there.index)
     return cls(array, requires_grad=requires_grad)

@@ -203,9 +203,9 @@ def _checked(node: Function, edge: Any, g: Any, create_graph: bool) -> Any:
     i = node.edges.index(edge)
     if not create_graph:
         g = g.array if isinstance(g, Tensor) else g
-        g = g if backend.is_array(g) else np.asarray(g)
+        g = backend.as_array(g)
     elif not isinstance(g, Tensor):
-        g = Tensor._wrap(np.asarray(g))
+        g = Tensor._wrap(backend.as_array(g))
     if g.shape != shape:
         raise RuntimeError(
             f"{node.name}: backward returned a gradient of shape {g.shape} for input {i}, "
@@ -332,7 +332,7 @@ def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> l
             with backend.on_device_of(y.array):
                 g = Tensor._wrap(backend.array_module(y.array).ones(y.shape, y.dtype))
         if not isinstance(g, Tensor):
-            g = Tensor(backend.like(y.array, np.asarray(g)))
+            g = Tensor(backend.like(y.array, backend.as_array(g)))
         if g.shape != y.shape:
             raise RuntimeError(f"{function}: gradient has shape {g.shape}, the tensor {y.shape}")
         g = g if g.dtype == y.dtype else g.to(y.dtype)

@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backend import arrays as backend
 from . import dtypes
+from .device import CPU
 from .engine import grad
 from .mode import enable_grad, no_grad
 from .tensor import Tensor
@@ -82,6 +84,7 @@ def gradcheck(
             small, atol alone lets nothing pass: a thousandth of the slope must be right.
         raise_exception: False returns False where the check fails.
         directions: how many random directions and cotangents to try for each input.
+    Inputs on a device are checked there: the numbers are kept on the CPU, and moved for each call.
     Returns True. Raises GradcheckError, whose message names the input, the index, the analytic and
     the numeric value, and the judgement: wrong backward; kink or tie; float32 rounding; not
     deterministic; not finite; not settled (no step gives a slope to compare with). Raises
@@ -109,7 +112,7 @@ def gradcheck_error(
     """As gradcheck; returns the largest error of a slope, relative to it or to |gradient * v|."""
     from .consistency import consistent, deterministic
 
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    fn, given = from_the_cpu(fn, (inputs,) if isinstance(inputs, Tensor) else tuple(inputs))
     check = _Check(fn, given, [eps] if eps else _STEPS, atol, rtol, seed)
     with np.errstate(all="ignore"):  # steps may leave where fn is finite
         deterministic(check)
@@ -122,6 +125,25 @@ def gradcheck_error(
                 consistent(check)
         check.single_precision()
     return check.worst
+
+
+def from_the_cpu(fn: Any, given: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """fn of inputs on a device as a function of inputs on the CPU, and these inputs."""
+    places = [x.device if isinstance(x, Tensor) and x.requires_grad else None for x in given]
+    if all(place in (None, CPU) for place in places):
+        return fn, given
+
+    def there_and_back(*args: Any) -> Any:
+        moved = [x.to(p) if p else x for x, p in zip(args, places, strict=True)]
+        values = fn(*moved)
+        ys = values if isinstance(values, (tuple, list)) else [values]
+        return tuple([y.to(CPU) if isinstance(y, Tensor) else y for y in ys])
+
+    here = [
+        Tensor(backend.to_numpy(x.array), requires_grad=True) if p else x
+        for x, p in zip(given, places, strict=True)
+    ]
+    return there_and_back, tuple(here)
 
 
 def outputs_of(value: Any) -> list[Tensor]:

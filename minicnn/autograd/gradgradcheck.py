@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import arrays as backend
 from .engine import grad
-from .gradcheck import GradcheckError, checked_inputs, gradcheck, gradcheck_error, outputs_of
+from .gradcheck import (
+    GradcheckError,
+    checked_inputs,
+    from_the_cpu,
+    gradcheck,
+    gradcheck_error,
+    outputs_of,
+)
 from .mode import enable_grad
 from .tensor import Tensor
 
@@ -33,7 +41,7 @@ def gradgradcheck_error(fn: Callable[..., Any], inputs: Any, **options: Any) -> 
 
 def _gradients(fn: Any, inputs: Any, grad_outputs: Any, seed: int) -> tuple[Any, tuple[Any, ...]]:
     """The function that computes the gradients of fn, and its inputs: fn's and the cotangents."""
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    fn, given = from_the_cpu(fn, (inputs,) if isinstance(inputs, Tensor) else tuple(inputs))
     checked = checked_inputs(given)
     if grad_outputs is None:
         rng = np.random.default_rng(seed)
@@ -42,7 +50,8 @@ def _gradients(fn: Any, inputs: Any, grad_outputs: Any, seed: int) -> tuple[Any,
         ]
     elif isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs]
-    cotangents = [Tensor(np.array(g), requires_grad=True) for g in grad_outputs]
+    arrays = [backend.to_numpy(getattr(g, "array", g)) for g in grad_outputs]
+    cotangents = [Tensor(g.copy(), requires_grad=True) for g in arrays]
 
     def gradients(*both: Any) -> Any:
         xs, gs = list(both[: len(given)]), both[len(given) :]

@@ -410,7 +410,7 @@ def numpy_generator(generator: Any, device: Any = None) -> np.random.Generator:
     own = Device(generator.device)
     if own.type != "cpu" and (own.type, own.index) != (device.type, device.index or 0):
         raise RuntimeError(
-            f"random numbers: generator expects one of cpu or {device}, got one of {own}"
+            f"random numbers: generator expects one of the CPU or of {device}, got one of {own}"
         )
     return generator.numpy
 

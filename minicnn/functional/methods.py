@@ -30,7 +30,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
         if isinstance(other, np.generic):
             other = other.item()
-        elif not isinstance(other, _OPERANDS):
+        elif not isinstance(other, _OPERANDS) and not backend.is_array(other):
             return NotImplemented
         return function(self, other)
 

@@ -137,3 +137,48 @@ def test_ufuncs(calls, cupy):
             wrong.append(f"{call.name}{tuple(operands)} is {result}, in CuPy "
                          f"{result_of(ufunc, operands)}: {sorted(ops)}")  # fmt: skip
     report(wrong)
+
+
+# ---------------------------------------------------------------------- CuPy's arrays themselves
+
+
+def memory_of(cupy, x):
+    """An array of CuPy's like x, at an address where nothing is: views of it need no GPU."""
+    root = x if x.base is None else x.base
+    memory = cupy.cuda.UnownedMemory(4096, root.nbytes, None, device_id=0)
+    offset = x.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    pointer = cupy.cuda.MemoryPointer(memory, offset)
+    return cupy.ndarray(x.shape, x.dtype, memptr=pointer, strides=x.strides)
+
+
+@pytest.fixture
+def no_gpu(cupy):
+    if backend.why_not("cuda") is None:
+        pytest.skip("there is a GPU, which would read from addresses where nothing is")
+
+
+@pytest.mark.parametrize("name", catalog.ops())
+@pytest.mark.filterwarnings("ignore")
+def test_ops_on_cupy_s_arrays_until_they_need_a_gpu(name, cupy, no_gpu):
+    case = catalog.ops()[name].case(0)
+    needs_gpu = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+    if not case.arrays():
+        return
+    here = [minicnn.from_numpy(a.copy()) for a in case.arrays()]
+    there = [minicnn.Tensor(memory_of(cupy, t.array)) for t in here]
+    try:
+        result = case.run(minicnn, there)
+    except needs_gpu:
+        return
+    except RuntimeError as error:
+        assert "no GPU can be used" in str(error) or "driver" in str(error)
+        return
+    expected = case.run(minicnn, here)
+    if not isinstance(expected, (tuple, list)):
+        result, expected = [result], [expected]
+    for a, b in zip(result, expected, strict=True):
+        if not isinstance(b, minicnn.Tensor):
+            assert a == b
+        elif backend.place(a.array)[0] == "cuda":
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            assert a.stride() == b.stride() or b.numel() < 2 or 1 in b.shape

@@ -63,6 +63,8 @@ class EmulatedArray(np.ndarray):
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(map(_knows_ufuncs, inputs)):
+            return NotImplemented  # the operation is theirs
         index = _index_of(ufunc.__name__, (inputs, options))
         result = getattr(ufunc, method)(*_plain(inputs), **_plain(options))
         out = options.get("out")
@@ -106,6 +108,11 @@ def _method(name: str) -> Any:
 
 for _name in ("argmax", "argmin", "dot", "nonzero", "searchsorted", "take", "trace"):
     setattr(EmulatedArray, _name, _method(_name))
+
+
+def _knows_ufuncs(x: Any) -> bool:
+    """True for objects that are no arrays and compute with arrays, as minicnn's Tensors do."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, (np.ndarray, np.generic))
 
 
 def _index_of(what: str, values: Any) -> int:
