@@ -37,22 +37,31 @@ class Library:
         return lambda *args, **options: value(*args, device=self.device, **options)
 
 
-@pytest.fixture(params=["emulator:0", "emulator:1", "cuda:0", "cuda:1"])
+# Those numbered 1 are not the current one.
+GPUS = [f"cuda:{i}" for i in range(min(minicnn.cuda.device_count(), 2))]
+PLACES = ["emulator:0", "emulator:1", *GPUS]
+
+
+@pytest.fixture(params=PLACES)
 def place(request):
-    """The name of a device; those numbered 1 are not the current one."""
-    kind, _, index = request.param.partition(":")
-    if (reason := backend.why_not(kind)) is not None:
+    """The name of a device."""
+    if (reason := backend.why_not(request.param.partition(":")[0])) is not None:
         pytest.skip(reason)
-    if kind == "cuda" and int(index) >= minicnn.cuda.device_count():
-        pytest.skip("there is one GPU")
     return request.param
+
+
+def test_there_is_a_gpu_to_walk_on():
+    if (reason := backend.why_not("cuda")) is not None:
+        pytest.skip(f"the ops were tried on the emulator alone: {reason}")
+    assert "cuda:0" in PLACES
 
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch, request):
     """Two things that CuPy's arrays refuse are refused for the emulated ones too: to become arrays
     of NumPy by themselves, and to compute while another device is the current one."""
-    if not request.node.callspec.params.get("place", "").startswith("emulator"):
+    parameters = getattr(request.node, "callspec", None)
+    if parameters is None or not parameters.params["place"].startswith("emulator"):
         return
     arrays = emulator.arrays
     index_of = arrays._index_of
@@ -137,7 +146,7 @@ def test_the_op_computes_on_the_device(name, place):
                     same(a, b, "cpu" if kind == "output" and name in FOR_THE_CPU else place, where)
 
 
-@pytest.mark.parametrize("place", ["emulator:0", "cuda:0"], indirect=True)
+@pytest.mark.parametrize("place", [p for p in PLACES if p.endswith("0")], indirect=True)
 @pytest.mark.parametrize("name", [n for n in OPS if OPS[n].family not in BUILDS])
 @pytest.mark.filterwarnings("ignore")  # NumPy's, on numbers that an op is not made for
 def test_other_types_compute_on_the_device(name, place):
