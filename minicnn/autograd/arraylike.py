@@ -9,7 +9,6 @@ import numpy as np
 
 from ..backend import arrays as backend
 from . import dtypes, printing
-from .device import CPU, device
 
 UFUNC_OPS: dict[str, Callable[..., Any]] = {}  # NumPy's operators; functional/methods.py fills it
 
@@ -133,11 +132,11 @@ class ArrayLike:
             raise RuntimeError(
                 "only leaf tensors can be copied deeply or pickled; detach() it first"
             )
-        here = (type(self), backend.to_numpy(self.array), self._requires_grad)
-        return _rebuild, here if self.device == CPU else (*here, str(self.device))
+        # A file comes back on the CPU: the machine that reads it may have no such device.
+        return _rebuild, (type(self), backend.to_numpy(self.array), self._requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        rebuild, (cls, _, requires_grad, *_) = self.__reduce__()
+        rebuild, (cls, _, requires_grad) = self.__reduce__()
         with backend.on_device_of(self.array):
             out = memo[id(self)] = rebuild(cls, self.array.copy(), requires_grad)
         if self.grad is not None:
@@ -145,9 +144,5 @@ class ArrayLike:
         return out
 
 
-def _rebuild(cls: Any, array: Any, requires_grad: bool, place: str = "cpu") -> Any:
-    """RuntimeError if the device that a tensor was saved from cannot be used on this machine."""
-    there = device(place)
-    if there != CPU:
-        array = backend.move(array, there.type, there.index)
+def _rebuild(cls: Any, array: Any, requires_grad: bool) -> Any:
     return cls(array, requires_grad=requires_grad)

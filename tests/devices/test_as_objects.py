@@ -16,23 +16,22 @@ def on(device, *values, **options):
     return minicnn.tensor(*values, device=device, **options)
 
 
-def test_pickled_and_copied_tensors_stay_on_their_device(gpu):
+def test_copies_stay_on_their_device_and_pickles_come_home(gpu):
     x = on(gpu, [1.0, 2.0], requires_grad=True)
-    for twin in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x)):
-        assert twin.device == x.device
+    stays, comes = copy.deepcopy(x), pickle.loads(pickle.dumps(x))
+    assert stays.device == x.device
+    assert comes.device.type == "cpu"  # a machine without the device can read it
+    for twin in (stays, comes):
         assert twin.requires_grad
         assert twin.tolist() == [1, 2]
         assert twin.data_ptr() != x.data_ptr()
-    here = minicnn.tensor([1.0])
-    assert len(here.__reduce__()[1]) == 3  # as older files have it
 
 
 def test_a_second_device():
     if (reason := backend.why_not("emulator")) is not None:
         pytest.skip(reason)
     x = on("emulator:1", [1.0, 2.0])
-    for twin in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x)):
-        assert str(twin.device) == "emulator:1"
+    assert str(copy.deepcopy(x).device) == "emulator:1"
     assert 2.0 in x
     assert str(minicnn.isnan(x).device) == "emulator:1"
 
