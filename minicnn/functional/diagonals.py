@@ -64,7 +64,7 @@ class OnDiagonal(Function):
 
     def forward(self, x: Any, *, offset: int, axes: tuple[int, int], shape: tuple[int, ...]) -> Any:
         self.offset, self.axes = offset, axes
-        y = np.zeros_like(x, shape=shape, order="C")
+        y = backend.array_module(x).zeros(shape, x.dtype)
         place = np.diagonal(y, offset, *axes)
         _writeable(place)[...] = x
         return y
@@ -208,7 +208,7 @@ class AddWindows(Function):
 
     def forward(self, x: Any, *, axis: int, step: int, shape: tuple[int, ...]) -> Any:
         self.axis, self.step, self.size = axis, step, x.shape[-1]
-        y = np.zeros_like(x, shape=shape, order="C")
+        y = backend.array_module(x).zeros(shape, x.dtype)
         count = x.shape[axis]
         for p in range(self.size):
             stop = p + (count - 1) * step + 1

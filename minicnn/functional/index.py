@@ -67,7 +67,7 @@ def _add_at(flat: Any, g: Any, rows: int) -> Any:
     here = type(g) is np.ndarray
     if here and g.shape[1] == 1 and g.dtype.kind == "f":
         return np.bincount(flat, g[:, 0], minlength=rows).astype(g.dtype)[:, None]
-    out = np.zeros_like(g, shape=(rows, g.shape[1]), order="C")
+    out = backend.array_module(g).zeros((rows, g.shape[1]), g.dtype)
     if flat.size:  # equal places side by side, then one sum for each run of them
         order = np.argsort(flat, kind="stable")
         places, g = flat[order], g[order]
@@ -115,7 +115,7 @@ class AddAt(Function):
     def forward(self, x: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
         self.index = index
         if len(index) == 1 and index[0].dtype.kind == "b":  # a mask names no place twice
-            y = np.zeros_like(x, shape=shape, order="C")
+            y = backend.array_module(x).zeros(shape, x.dtype)
             y[index] = x
             return y
         taken = [i for i, k in enumerate(index) if not isinstance(k, slice)]
@@ -400,7 +400,7 @@ class ScatterAdd(Function):
         self.index, self.axis = index, axis
         grid = _grid(index, axis)
         if index.shape[axis] == 1:  # one place for each: none is named twice
-            y = np.zeros_like(x, shape=shape, order="C")
+            y = backend.array_module(x).zeros(shape, x.dtype)
             y[grid] = x
             return y
         return AddAt.apply(x, index=grid, shape=shape)

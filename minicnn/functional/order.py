@@ -103,11 +103,13 @@ def unique(
     """
     x = raw(input)
     axis = None if dim is None else axis_of("unique", dim, x.ndim)
+    if axis is not None:
+        x = backend.to_numpy(x)  # CuPy compares slices one by one from Python
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=axis)
     parts = [values]
     parts += [inverse.reshape(x.shape if axis is None else -1)] if return_inverse else []
     parts += [counts] if return_counts else []
-    outs = tuple([wrapped(p, input) for p in parts])
+    outs = tuple([wrapped(backend.like(raw(input), p), input) for p in parts])
     return outs if len(outs) > 1 else outs[0]
 
 

@@ -551,7 +551,7 @@ def _largest(x: Any, axes: tuple[int, ...]) -> Any:
     if _count(x.shape, axes):
         return x.max(axis=axes, keepdims=True)
     shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
-    return np.full_like(x, -np.inf, shape=tuple(shape))
+    return backend.array_module(x).full(shape, -np.inf, x.dtype)
 
 
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Function, Tensor
 from .operands import into
 
@@ -425,7 +426,7 @@ class Unslice(Function):
 
     def forward(self, x: Any, *, shape: tuple[int, ...], index: Any) -> Any:
         self.index = index
-        y = np.zeros_like(x, shape=shape, order="C")
+        y = backend.array_module(x).zeros(shape, x.dtype)
         y[index] = x
         return y
 
