@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Before minicnn is imported, so that nothing has looked for CuPy yet.
+if os.environ.get("MINICNN_TESTS_CUPY") == "stand-in":
+    sys.path.insert(0, str(Path(__file__).parent))
+    import cupy_stand_in
+
+    cupy_stand_in.install()
 
 import minicnn
 
