@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 # Before minicnn is imported, so that nothing has looked for CuPy yet.
@@ -19,10 +19,14 @@ if os.environ.get("MINICNN_TESTS_CUPY") == "stand-in":
 
 import minicnn
 
-hypothesis.settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, max_examples=25, database=None
-)
-hypothesis.settings.load_profile("repeatable")
+# On a machine that is there for its GPU alone, the tests that need no Hypothesis can run without.
+with contextlib.suppress(ImportError):
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "repeatable", derandomize=True, deadline=None, max_examples=25, database=None
+    )
+    hypothesis.settings.load_profile("repeatable")
 
 
 # A run in the background (`make test &`, some CI runners) inherits that Ctrl-C is ignored. The

@@ -1,0 +1,65 @@
+"""Stage `kernels`: each kernel's time against what its bytes and its operations must take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .cases import Case, Launch, cases, every_kernel, recorded
+from .device import open_device
+from .machine import ceilings
+from .run import Run
+
+_COUNTED = ("conv.cu", "depthwise.cu")  # the files whose operations are compared with a matmul's
+
+
+def kernels(run: Run) -> None:
+    """Measures the launches of all cases."""
+    device = open_device(run.device)
+    limits = ceilings(run, device)
+    run.note("ceilings", limits)
+    run.note("precision", "float32, no tensor cores")
+    for case in cases(small=not device.is_gpu):
+        run.attempt(case.label, lambda case=case: _measure(run, device, case, limits), 3)
+        device.release()
+    measured = {entry["kernel"] for entry in run.results.get("kernels", [])}
+    for kernel in sorted(every_kernel() - measured):
+        run.fail(kernel, "has no figure: see the cases that were skipped, or that failed")
+
+
+def _measure(run: Run, device: Any, case: Case, limits: dict[str, float]) -> None:
+    calls = case.make(device)
+    calls()  # compiles
+    with recorded(device.kernels) as launches:
+        calls()
+    done: set[Any] = set()
+    for launch in launches:
+        key = (launch.kernel, launch.grid, launch.array_bytes())
+        if key in done:
+            continue
+        done.add(key)
+        seconds, how = device.seconds(launch.again, 5 if run.quick else 15)
+        run.add("kernels", _entry(case, launch, seconds, how, limits))
+
+
+def _entry(
+    case: Case, launch: Launch, seconds: float, how: str, limits: dict[str, float]
+) -> dict[str, Any]:
+    moved = case.bytes.get(launch.kernel, launch.array_bytes())
+    flops = case.flops if launch.file in _COUNTED else 0
+    of_copy = moved / seconds / limits["copy_bytes_per_s"]
+    of_matmul = flops / seconds / limits["fp32_flop_per_s"]
+    return {
+        "kernel": launch.kernel,
+        "file": launch.file,
+        "case": case.label,
+        "grid": launch.grid,
+        "block": launch.block,
+        "microseconds": seconds * 1e6,
+        "bytes": moved,
+        "flops": flops,
+        "of_copy": of_copy,
+        "of_matmul": of_matmul if flops else None,
+        # No run can take less than the longer of its two minima.
+        "of_limit": max(of_copy, of_matmul),
+        "launched": how,
+    }
