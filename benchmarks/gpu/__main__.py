@@ -24,6 +24,7 @@ and are never written under results/.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -40,7 +41,7 @@ from . import report
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-# Stages in the order they run, with their weights: seconds, when the whole has ten minutes.
+# Stages in the order they run, with the weights by which they share what is left of the time.
 STAGES = {
     "versions": 15,
     "tests": 110,
@@ -49,9 +50,9 @@ STAGES = {
     "kernels": 100,
     "training": 70,
     "steps-lenet5": 60,
-    "steps-vgg11": 50,
+    "steps-vgg11": 70,
     "steps-vgg11_bn": 40,
-    "steps-resnet18": 50,
+    "steps-resnet18": 60,
 }
 _LEAST = 3  # seconds: with less a stage does not begin
 _TIDY = 0.9  # of its time, after which a stage begins nothing new
@@ -129,8 +130,8 @@ def _limit(name: str, only: list[str] | None, left: float) -> float:
     names = list(STAGES)
     coming = [other for other in names[names.index(name) :] if _chosen(other, only)]
     if name == "versions":
-        return min(left, 2 * STAGES[name])
-    return left * STAGES[name] / sum(STAGES[other] for other in coming)
+        return min(left, 30.0)
+    return left * (STAGES[name] / sum(STAGES[other] for other in coming))
 
 
 def _run_stage(name: str, limit: float, given: argparse.Namespace) -> dict[str, Any]:
@@ -185,10 +186,8 @@ def _search_path() -> list[str]:
 
 def _end(process: subprocess.Popen) -> None:
     """Ends the process and those that it started, which are of its session."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -126,7 +126,7 @@ def _convolutions() -> Layers:
     ]
 
 
-def _conv(label: str, out_channels: int, kernel: int, groups: int = 1, **window: int) -> Any:
+def _conv(label: str, out_channels: int, kernel: int, groups: int = 1, **window: Any) -> Any:
     """A convolution and both gradients; groups=0 for one group a channel."""
 
     def case(N: int, C: int, H: int, W: int) -> Case:

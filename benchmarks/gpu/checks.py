@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,51 +27,74 @@ _PLACES = (
     f"{sys.prefix}/lib/python*/site-packages/nvidia/**/compute-sanitizer",
 )
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
+_BROKEN = re.compile(
+    "internal sanitizer error|device not supported|no attachable|terminated before|unable to|"
+    "failed to (attach|initialize|inject)",
+    re.IGNORECASE,
+)
 _FOUND = 86  # the exit status for findings: none of Python's
 # Of the emulator one file and one order of threads, to try the stage itself.
 _TRIED = "tests/backend/cuda/test_softmax.py"
+_PROCESSES = 8
+_NO_TESTS = 5  # pytest's exit status for a share without any
 _WORDS = {"cuda": "cuda", "emulator": "emulator-forward"}
 
 
 def test_files() -> list[str]:
-    """The folder of the kernels' tests, and every other file of tests that runs some on a GPU."""
-    folder = "tests/backend/cuda"
-    others = {
-        str(path.relative_to(ROOT))
-        for path in sorted((ROOT / "tests").rglob("test_*.py"))
-        if '"cuda"' in path.read_text(encoding="utf-8")
-    }
-    apart = (folder, "tests/benchmarks")
-    return [folder, *sorted(name for name in others if not name.startswith(apart))]
+    """The tests that name the GPU, or share a fixture with the others of their folder that does."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        texts = [p for p in (path, path.parent / "conftest.py") if p.exists()]
+        if any('"cuda"' in text.read_text(encoding="utf-8") for text in texts):
+            found.append(str(path.relative_to(ROOT)))
+    return [name for name in found if not name.startswith("tests/benchmarks")]
 
 
 def tests(run: Run) -> None:
-    """Runs the tests of the device alone, in a process of their own."""
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "told.json"
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
-        # A warning of CuPy or the driver is no failure: it is counted instead.
-        command += ["-p", "benchmarks.gpu.only_device", "-W", "default", "--maxfail=100"]
-        command += test_files() if run.device == "cuda" else [_TRIED]
-        env = {
-            **_environment(),
-            "MINICNN_ONLY_DEVICE": _WORDS[run.device],
-            "MINICNN_TOLD": str(told),
-        }
-        output = run_within(command, env, run.left())
-        if not told.exists():
-            run.fail("pytest", f"it told nothing:\n{output['tail']}")
-            return
-        for name, value in json.loads(told.read_text(encoding="utf-8")).items():
-            run.note(name, value)
-    if output["status"] is None:
+    """Runs the tests of the device alone, in several processes: most of the time compiles."""
+    count = min(_PROCESSES, os.cpu_count() or 1) if run.device == "cuda" else 2
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
+        files = [Path(folder) / f"{k}.json" for k in range(count)]
+        shares = [f"{k}/{count}" for k in range(count)]
+        ends = [*pool.map(partial(_pytest, run), shares, files)]
+        told = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
+    for name, value in merged(told).items():
+        run.note(name, value)
+    if any(end["status"] is None for end in ends):
         run.skip("the rest of the tests", "no time left; the counts are of those that ran")
-    elif output["status"] not in (0, 1):
-        run.fail("pytest", f"exit status {output['status']}:\n{output['tail']}")
+    for end in ends:
+        if end["status"] not in (None, 0, 1, _NO_TESTS):
+            run.fail("pytest", f"exit status {end['status']}:\n{end['tail']}")
     if not run.results.get("passed"):
-        run.fail("tests", "none passed")
+        run.fail("tests", f"none passed:\n{ends[0]['tail']}")
     for name, lines in run.results.get("failures", {}).items():
         run.fail(name, lines)
+
+
+def _pytest(run: Run, share: str, told: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
+    # A warning of CuPy or the driver is no failure: it is counted instead.
+    command += ["-p", "benchmarks.gpu.only_device", "-W", "default", "--maxfail=20"]
+    command += test_files() if run.device == "cuda" else [_TRIED]
+    asked = {"ONLY_DEVICE": _WORDS[run.device], "SHARE": share, "TOLD": str(told)}
+    env = {**_environment(), **{f"MINICNN_{name}": value for name, value in asked.items()}}
+    return run_within(command, env, run.left())
+
+
+def merged(told: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several processes told, as if one had run all: counts added, lists joined."""
+    whole: dict[str, Any] = {}
+    for part in told:
+        for name, value in part.items():
+            if name not in whole:
+                whole[name] = value
+            elif name == "why_skipped":
+                whole[name] = dict(Counter(whole[name]) + Counter(value))
+            elif isinstance(value, dict):
+                whole[name] = {**whole[name], **value}
+            elif name != "deselected":  # which each of them counts
+                whole[name] += value
+    return whole
 
 
 def _environment() -> dict[str, str]:
@@ -115,7 +141,7 @@ def sanitizer(run: Run) -> None:
     version = run_within([program, "--version"], _environment(), 20)
     run.note("program", f"{program}: {version['tail'].splitlines()[-1:]}")
     for tool in TOOLS:
-        run.attempt(tool, lambda tool=tool: _put_on(run, program, tool, script), 5)
+        run.attempt(tool, partial(_put_on, run, program, tool, script), 5)
 
 
 def _compute_sanitizer() -> str | None:
@@ -128,14 +154,19 @@ def _compute_sanitizer() -> str | None:
 
 
 def _put_on(run: Run, program: str, tool: str, script: list[str]) -> None:
-    options = ["--tool", tool, "--error-exitcode", str(_FOUND), "--print-limit", "20"]
+    options = ["--tool", tool, "--target-processes", "all", "--print-limit", "20"]
+    # What CuPy asks of the driver in vain, to learn what it can, is no fault of a kernel.
+    options += ["--report-api-errors", "no"] if tool == "memcheck" else []
+    options += ["--error-exitcode", str(_FOUND)]
     told = run_within([program, *options, *script], _environment(), run.left())
-    summary = re.findall(r"^=+ ((?:\w+ )?(?:ERROR )?SUMMARY: .*)$", told["text"], re.MULTILINE)
     if told["status"] is None:
         raise Unavailable("no time left while it ran")
-    if not summary or "kernels ran" not in told["text"]:
-        raise Unavailable(f"did not work here (exit status {told['status']}):\n{told['tail']}")
+    own = [line for line in told["text"].splitlines() if line.startswith("=====")]
+    summary = [line.strip("= ") for line in own if "SUMMARY" in line]
+    broken = [line for line in own if _BROKEN.search(line)]
+    if told["status"] == _FOUND and summary and not broken:
+        run.fail(tool, "\n".join([*own[:LINES], summary[-1]]))
+    elif told["status"] != 0 or not summary or broken or "kernels ran" not in told["text"]:
+        end = "\n".join(broken) or told["tail"]
+        raise Unavailable(f"did not work here (exit status {told['status']}):\n{end}")
     run.note(tool, summary[-1])
-    if told["status"]:
-        first = [line for line in told["text"].splitlines() if line.startswith("=====")]
-        run.fail(tool, "\n".join([*first[:LINES], summary[-1]]))

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,8 +148,8 @@ class Gpu:
         kinds = {"pageable": np.empty(size, np.uint8), "pinned": cupyx.empty_pinned(size, np.uint8)}
         for kind, here in kinds.items():
             here[...] = 0
-            copies[f"{kind} host to GPU"] = self._waited(lambda here=here: there.set(here))
-            copies[f"GPU to {kind} host"] = self._waited(lambda here=here: there.get(out=here))
+            copies[f"{kind} host to GPU"] = self._waited(partial(there.set, here))
+            copies[f"GPU to {kind} host"] = self._waited(partial(there.get, out=here))
         return copies
 
     def _waited(self, run: Action) -> Action:
@@ -173,7 +174,7 @@ class Gpu:
     def peak_bytes(self, run: Action) -> int:
         """The most memory that arrays held at a time while `run` ran, beyond what they held."""
 
-        class Peak(self.xp.cuda.MemoryHook):  # type: ignore[name-defined, misc]
+        class Peak(self.xp.cuda.MemoryHook):  # type: ignore[name-defined]
             name, now, most = "peak", 0, 0
 
             def malloc_postprocess(self, **kwargs: Any) -> None:

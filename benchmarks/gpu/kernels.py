@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .cases import Case, Launch, cases, every_kernel, recorded
@@ -19,7 +20,7 @@ def kernels(run: Run) -> None:
     run.note("ceilings", limits)
     run.note("precision", "float32, no tensor cores")
     for case in cases(small=not device.is_gpu):
-        run.attempt(case.label, lambda case=case: _measure(run, device, case, limits), 3)
+        run.attempt(case.label, partial(_measure, run, device, case, limits), 3)
         device.release()
     measured = {entry["kernel"] for entry in run.results.get("kernels", [])}
     for kernel in sorted(every_kernel() - measured):

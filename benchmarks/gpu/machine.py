@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,13 @@ def machine(run: Run) -> None:
         run.note(name, value)
     size = 2**28 if device.is_gpu else 2**16
     for name, copy in device.host_copies(size).items():
-        seconds = run.attempt(name, lambda copy=copy: _wall(copy, 3 if run.quick else 7))
+        seconds = run.attempt(name, partial(_wall, copy, 3 if run.quick else 7))
         if seconds is not None:
             run.add("host_copies", {"what": name, "bytes": size, "gb_per_s": size / seconds / 1e9})
     for n in (2048, 4096, 8192) if device.is_gpu else (32,):
         for kind in ("fp32", "tf32", "fp64"):
             what = f"matmul {n}, {kind}"
-            rate = run.attempt(what, lambda n=n, kind=kind: _matmul(run, device, n, kind), 2)
+            rate = run.attempt(what, partial(_matmul, run, device, n, kind), 2)
             if rate is not None:
                 entry = {"n": n, "kind": kind, "tflop_per_s": rate / 1e12}
                 run.add("matmul", entry)
@@ -123,7 +124,7 @@ def _matmul(run: Run, device: Any, n: int, kind: str) -> float:
     out, repeats = device.kernels.zeros((n, n), dtype), 5 if run.quick else 15
 
     def product() -> None:
-        device.xp.matmul(a, b, out=out)
+        device.xp.dot(a, b, out=out)
 
     if kind == "tf32":
         with device.tf32():

@@ -63,7 +63,7 @@ def resnet18(lib: Any, width: int = 64, classes: int = 10) -> Any:
     """ResNet-18 for small images: a 3x3 stem without pooling. (N,3,H,W) to logits (N,classes)."""
     nn = lib.nn
 
-    class Block(nn.Module):  # type: ignore[name-defined, misc]
+    class Block(nn.Module):  # type: ignore[name-defined]
         def __init__(self, channels: int, features: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(channels, features, 3, stride, 1, bias=False)

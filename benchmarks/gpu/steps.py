@@ -6,6 +6,7 @@ and see the same batch; before anything is timed, their first losses must agree.
 
 from __future__ import annotations
 
+import copy
 import gc
 import statistics
 import time
@@ -20,7 +21,7 @@ import minicnn
 
 from ..common import interleaved
 from . import nets
-from .device import normal, open_device
+from .device import open_device
 from .run import Run, Unavailable, last_lines
 
 OURS = "minicnn"
@@ -112,17 +113,24 @@ def steps(run: Run, name: str) -> None:
         run.skip("PyTorch's side", "PyTorch is not installed, or sees no GPU (stage versions)")
     batches = work.batches if device.is_gpu else (2,)
     batches = batches[:1] if run.quick else batches
+    minicnn.manual_seed(0)
+    start = work.net(minicnn, classes=work.classes, **_options(device, work))
     for batch in batches:
-        problem = _Problem(device, torch, work, batch)
-        run.attempt(f"batch {batch}", lambda problem=problem: _batch(run, problem))
+        problem = Problem(device, torch, work, start, batch)
+        run.attempt(f"batch {batch}", partial(_batch, run, problem))
         _tidy(problem)
-    for batch in batches if torch is not None else ():
-        problem = _Problem(device, torch, work, batch)
-        run.attempt(f"torch.compile, batch {batch}", lambda p=problem: _compiled_batch(run, p), 10)
+    if torch is None:
+        return
+    if not device.is_gpu and name != "lenet5":
+        run.skip("torch.compile", "without a GPU it is tried with lenet5 alone")
+        return
+    for batch in batches:
+        problem = Problem(device, torch, work, start, batch)
+        run.attempt(f"torch.compile, batch {batch}", partial(_compiled_batch, run, problem), 10)
         _tidy(problem)
 
 
-def _tidy(problem: _Problem) -> None:
+def _tidy(problem: Problem) -> None:
     """Gives back what the contenders held."""
     gc.collect()
     problem.device.release()
@@ -145,51 +153,49 @@ def _torch(device: Any) -> Any:
     return torch
 
 
-@dataclass
-class _Problem:
-    """Networks from the same weights, and a batch, for each side."""
+class Problem:
+    """Networks from the same weights, and a batch, for each side.
 
-    device: Any
-    torch: Any
-    work: Workload
-    batch: int
+    Args:
+        device: of device.py.
+        torch: PyTorch, or None.
+        start: minicnn's network on the CPU, whose weights both begin with.
+        batch: how many images.
+    """
 
-    def __post_init__(self) -> None:
-        work, device = self.work, self.device
+    def __init__(self, device: Any, torch: Any, work: Workload, start: Any, batch: int) -> None:
+        self.device, self.torch, self.start, self.batch = device, torch, start, batch
+        self._make = partial(work.net, classes=work.classes, **_options(device, work))
         shape = work.shape if device.is_gpu or not work.tried_shape else work.tried_shape
-        self.options = {**work.options, **({} if device.is_gpu else work.tried)}
-        self.x = np.asarray(_host(normal(device, self.batch, *shape)))
-        self.target = np.random.default_rng(1).integers(0, work.classes, self.batch)
-        minicnn.manual_seed(0)
-        net = work.net(minicnn, classes=work.classes, **self.options)
-        self.state = {key: value.numpy() for key, value in net.state_dict().items()}
-        self._net = net
+        rng = np.random.default_rng(1)
+        self.x = rng.standard_normal((batch, *shape), np.float32)
+        self.target = rng.integers(0, work.classes, batch)
 
     def ours(self) -> Contender:
-        """minicnn's side, from the initial weights."""
+        """minicnn's side."""
         where = self.device.where
-        net = self.work.net(minicnn, classes=self.work.classes, **self.options)
-        net.load_state_dict(self._net.state_dict())
-        x = minicnn.from_numpy(self.x).to(where)
-        return Contender(minicnn, net.to(where), x, minicnn.from_numpy(self.target).to(where))
+        x, target = [minicnn.from_numpy(a).to(where) for a in (self.x, self.target)]
+        return Contender(minicnn, copy.deepcopy(self.start).to(where), x, target)
 
     def theirs(
         self, tf32: bool = False, channels_last: bool = False, compiled: bool = False
     ) -> Contender:
-        """PyTorch's side, from the same weights."""
+        """PyTorch's side."""
         torch, where = self.torch, "cuda" if self.device.is_gpu else "cpu"
         layout = {"memory_format": torch.channels_last} if channels_last else {}
-        net = self.work.net(torch, classes=self.work.classes, **self.options)
-        net.load_state_dict({key: torch.tensor(value) for key, value in self.state.items()})
-        net = net.to(where, **layout)
-        x = torch.from_numpy(self.x).to(where).contiguous(**layout)
-        target = torch.from_numpy(self.target).to(where)
+        with torch.device("meta"):  # initial values of its own would take long for a VGG
+            net = self._make(torch)
+        net = net.to_empty(device=where)
+        state = self.start.state_dict()
+        net.load_state_dict({key: torch.as_tensor(value.numpy()) for key, value in state.items()})
+        net = net.to(**layout) if layout else net
+        x, target = [torch.from_numpy(a).to(where) for a in (self.x, self.target)]
         forward = _compiled(torch, net, self.device.is_gpu) if compiled else None
-        return Contender(torch, net, x, target, forward, tf32)
+        return Contender(torch, net, x.contiguous(**layout), target, forward, tf32)
 
 
-def _host(x: Any) -> Any:
-    return x.get() if hasattr(x, "get") else np.asarray(x).view(np.ndarray)
+def _options(device: Any, work: Workload) -> dict[str, Any]:
+    return {**work.options, **({} if device.is_gpu else work.tried)}
 
 
 def _compiled(torch: Any, net: Any, on_gpu: bool) -> Callable[[Any, Any], Any]:
@@ -208,18 +214,18 @@ def _compiled(torch: Any, net: Any, on_gpu: bool) -> Callable[[Any, Any], Any]:
     return forward
 
 
-def _batch(run: Run, problem: _Problem) -> None:
+def _batch(run: Run, problem: Problem) -> None:
     """minicnn against PyTorch as it comes: eager and channels_last, without and with TF32."""
     makers: dict[str, Callable[[], Contender]] = {OURS: problem.ours}
     if problem.torch is not None:
-        run.attempt(f"losses, batch {problem.batch}", lambda: _agree(run, problem))
+        run.attempt(f"losses, batch {problem.batch}", lambda: agree(run, problem))
         for tf32, word in ((False, "TF32 off"), (True, "TF32 on")):
             makers[f"PyTorch eager, {word}"] = partial(problem.theirs, tf32)
             makers[f"PyTorch channels_last, {word}"] = partial(problem.theirs, tf32, True)
     _match(run, problem, makers)
 
 
-def _compiled_batch(run: Run, problem: _Problem) -> None:
+def _compiled_batch(run: Run, problem: Problem) -> None:
     """minicnn against compiled PyTorch: apart, since compiling may fail or take long."""
     graphs = "CUDA graphs" if problem.device.is_gpu else "traced, not compiled"
     makers: dict[str, Callable[[], Contender]] = {OURS: problem.ours}
@@ -229,7 +235,7 @@ def _compiled_batch(run: Run, problem: _Problem) -> None:
     _match(run, problem, makers)
 
 
-def _agree(run: Run, problem: _Problem) -> None:
+def agree(run: Run, problem: Problem) -> None:
     """The losses of the first steps, without dropout and TF32, must be the same in both."""
     columns = []
     for contender in (problem.ours(), problem.theirs()):
@@ -244,20 +250,17 @@ def _agree(run: Run, problem: _Problem) -> None:
         run.fail(f"losses, batch {problem.batch}", f"minicnn {ours}, PyTorch {theirs}")
 
 
-def _match(run: Run, problem: _Problem, makers: dict[str, Callable[[], Contender]]) -> None:
+def _match(run: Run, problem: Problem, makers: dict[str, Callable[[], Contender]]) -> None:
     """Times the contenders that can be made, in turn, and notes medians and ratios."""
     device, contenders, memory = problem.device, {}, {}
     for name, make in makers.items():
         what = f"{name}, batch {problem.batch}"
-        made = run.attempt(what, lambda make=make, name=name: _made(problem, name, make), 3)
+        made = run.attempt(what, partial(_made, problem, name, make), 3)
         if made is not None:
             contenders[name], memory[name] = made
     if OURS not in contenders:
         raise Unavailable("minicnn did not run: nothing to compare")
-    once = max(_seconds(device, contender) for contender in contenders.values())
-    each = max(1, min(20, round(_TURN_SECONDS / once)))
-    rounds = 3 if run.quick or not device.is_gpu else 15
-    rounds = max(3, min(rounds, int(run.left() / 2 / (each * once * len(contenders)))))
+    each, rounds = _pace(run, device, contenders)
 
     def turn(contender: Contender) -> Callable[[], None]:
         def steps() -> None:
@@ -276,6 +279,7 @@ def _match(run: Run, problem: _Problem, makers: dict[str, Callable[[], Contender
             {
                 "batch": problem.batch,
                 "who": name,
+                "against": [other for other in contenders if other != name],
                 "milliseconds": seconds * 1e3,
                 "from_to_ms": spread,
                 "images_per_s": problem.batch / seconds,
@@ -287,7 +291,17 @@ def _match(run: Run, problem: _Problem, makers: dict[str, Callable[[], Contender
         )
 
 
-def _made(problem: _Problem, name: str, make: Callable[[], Contender]) -> Any:
+def _pace(run: Run, device: Any, contenders: dict[str, Contender]) -> tuple[int, int]:
+    """(steps a turn, rounds) that fit into half of the time that is left."""
+    if not device.is_gpu:
+        return 1, 2
+    once = max(_seconds(device, contender) for contender in contenders.values())
+    each = max(1, min(20, round(_TURN_SECONDS / once)))
+    fit = int(run.left() / 2 / (each * once * len(contenders)))
+    return each, max(3, min(3 if run.quick else 15, fit))
+
+
+def _made(problem: Problem, name: str, make: Callable[[], Contender]) -> Any:
     """`_warmed`; what PyTorch cannot do here is no failure of ours, but is said."""
     try:
         return _warmed(problem, make)
@@ -297,7 +311,7 @@ def _made(problem: _Problem, name: str, make: Callable[[], Contender]) -> Any:
         raise Unavailable(f"PyTorch failed:\n{last_lines(error)}") from None
 
 
-def _warmed(problem: _Problem, make: Callable[[], Contender]) -> tuple[Contender, int | None]:
+def _warmed(problem: Problem, make: Callable[[], Contender]) -> tuple[Contender, int | None]:
     """(a contender that has run some steps, the most memory of the GPU that it held)."""
     made: list[Contender] = []
 

@@ -35,8 +35,8 @@ def _lenet(run: Run, device: Any, data: str) -> dict[str, Any]:
     if run.quick:
         epochs, least = epochs // 4, 0.9
     if not device.is_gpu:
-        train, test = _some(train, 192), _some(test, 64)
-        epochs, least = 2, 0.0
+        train, test = _some(train, 64), _some(test, 64)
+        epochs, batch, least = 1, 16, 0.0
     torch.manual_seed(1)
     net = lenet5(torch).to(device.where)
     losses, seconds, done = _fit(run, device, net, train, epochs, batch, lr=2e-3)
@@ -61,9 +61,9 @@ def _lenet(run: Run, device: Any, data: str) -> dict[str, Any]:
 
 def _vgg(run: Run, device: Any) -> dict[str, Any]:
     train, name = _cifar(run)
-    width, side, epochs = (32, 32, 4) if device.is_gpu else (4, 16, 2)
+    width, side, epochs = (32, 32, 4) if device.is_gpu else (4, 8, 2)
     if not device.is_gpu:
-        train = _some((train[0][:, :, ::2, ::2], train[1]), 96)
+        train = _some((train[0][:, :, ::4, ::4], train[1]), 48)
     torch.manual_seed(1)
     net = small_vgg(torch, width, side=side).to(device.where)
     losses, seconds, done = _fit(run, device, net, train, epochs, 64 if device.is_gpu else 16, 2e-3)
