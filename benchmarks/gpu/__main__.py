@@ -55,6 +55,7 @@ STAGES = {
     "steps-resnet18": 60,
 }
 _LEAST = 3  # seconds: with less a stage does not begin
+_TF32_SWITCHES = ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")  # fp32 is to mean fp32
 _TIDY = 0.9  # of its time, after which a stage begins nothing new
 
 
@@ -168,6 +169,8 @@ def _run_stage(name: str, limit: float, given: argparse.Namespace) -> dict[str, 
 def _within(command: list[str], seconds: float, errors: Path) -> tuple[int | None, str]:
     """(exit status, None if the time ran out; the end of its standard error)."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())}
+    for switch in _TF32_SWITCHES:
+        env.pop(switch, None)
     with errors.open("w+", encoding="utf-8", errors="replace") as told:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=told, start_new_session=True)
         try:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+import minicnn
+
 from .run import Unavailable
 
 Action = Callable[[], Any]
@@ -37,12 +39,11 @@ class Gpu:
     is_gpu = True
 
     def __init__(self) -> None:
-        try:
-            import cupy
-        except ImportError as error:
-            raise Unavailable(f"CuPy cannot be imported ({error})") from None
-        if not cupy.is_available():
-            raise Unavailable("CuPy finds no GPU")
+        reason = minicnn.cuda.why_unavailable()
+        if reason is not None:
+            raise Unavailable(reason)
+        import cupy
+
         from minicnn.backend.cuda import compiler
 
         self.xp, self.kernels = cupy, compiler.device(0)
