@@ -54,6 +54,7 @@ STAGES = {
     "steps-vgg11_bn": 40,
     "steps-resnet18": 60,
 }
+_ASKING = 30.0  # seconds for the versions, whatever the time
 _LEAST = 3  # seconds: with less a stage does not begin
 _TF32_SWITCHES = ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")  # fp32 is to mean fp32
 _TIDY = 0.9  # of its time, after which a stage begins nothing new
@@ -84,7 +85,8 @@ def main() -> int:
         print(f"    {stage['status']} in {stage['seconds']:.1f} s", flush=True)
         gpu = whole["stages"]["versions"]["results"].get("gpu")
         if gpu is None:
-            print("no GPU. To try the script without one: --device emulator", file=sys.stderr)
+            said = "nothing was told of a GPU. To try the script without one: --device emulator"
+            print(said, file=sys.stderr)
             return 1
         paths = report.write(whole, given.out, report.file_name(gpu))
     print("\n".join(map(str, paths)))
@@ -131,8 +133,8 @@ def _limit(name: str, only: list[str] | None, left: float) -> float:
     names = list(STAGES)
     coming = [other for other in names[names.index(name) :] if _chosen(other, only)]
     if name == "versions":
-        return min(left, 30.0)
-    return left * (STAGES[name] / sum(STAGES[other] for other in coming))
+        return _ASKING
+    return max(left, 0.0) * (STAGES[name] / sum(STAGES[other] for other in coming))
 
 
 def _run_stage(name: str, limit: float, given: argparse.Namespace) -> dict[str, Any]:

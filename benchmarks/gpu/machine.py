@@ -96,6 +96,7 @@ def machine(run: Run) -> None:
             if rate is not None:
                 entry = {"n": n, "kind": kind, "tflop_per_s": rate / 1e12}
                 run.add("matmul", entry)
+    run.attempt("nvidia-smi", lambda: run.note("after_the_products", _nvidia_smi()))
 
 
 def ceilings(run: Run, device: Any) -> dict[str, float]:

@@ -117,9 +117,12 @@ def _machine(results: dict[str, Any]) -> list[str]:
     copies = [["copy on the device, read and written", results.get("copy_bytes_per_s", 0) / 1e9]]
     copies += [[c["what"], c["gb_per_s"]] for c in results.get("host_copies", [])]
     products = [[m["n"], m["kind"], m["tflop_per_s"]] for m in results.get("matmul", [])]
+    warm = results.get("after_the_products", "not asked")
+    warm = ", ".join(f"{k} {v}" for k, v in warm.items()) if isinstance(warm, dict) else warm
     return [
         _table(("copies", "GB/s"), copies),
         _table(("matmul, n x n", "precision", "TFLOP/s"), products),
+        f"nvidia-smi right after them: {warm}.\n",
     ]
 
 
