@@ -22,7 +22,7 @@ tool=$2
 while [ "$1" != --error-exitcode ]; do shift; done
 shift 2
 case $tool in
-memcheck) "$@" && echo "========= ERROR SUMMARY: 0 errors" ;;
+memcheck) echo "36 kernels ran"; echo "========= ERROR SUMMARY: 0 errors" ;;
 racecheck) echo "========= Error: Race reported between two accesses"
     echo "========= RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)"; exit 86 ;;
 synccheck) echo "========= Error: Device not supported"; exit 1 ;;
