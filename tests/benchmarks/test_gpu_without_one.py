@@ -61,7 +61,7 @@ def command(root, tmp_path_factory):
 def whole(command, tmp_path_factory):
     """(the report as JSON, as Markdown) of a run of all stages."""
     out = tmp_path_factory.mktemp("out")
-    done = command("--quick", "--minutes", "8", "--out", str(out))
+    done = command("--quick", "--minutes", "60", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     [told], [text] = out.glob("*.json"), out.glob("*.md")
     assert told.stem == text.stem == "gpu-none-emulated-on-the-cpu"
