@@ -16,6 +16,7 @@ import numpy as np
 
 from minicnn.backend import cuda
 from minicnn.backend.cuda import sources
+from minicnn.backend.cuda.conv import conv_algorithm
 from minicnn.backend.cuda.optim import MultiTensor
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 from minicnn.backend.taps import Taps
@@ -41,6 +42,7 @@ class Case:
     make: Callable[[Any], Callable[[], Any]]
     flops: int = 0
     bytes: Mapping[str, int] = field(default_factory=dict)
+    passes: Callable[[Any], dict[str, Callable[[], Any]]] | None = None  # of a convolution
 
 
 @dataclass(frozen=True)
@@ -135,19 +137,27 @@ def _conv(label: str, out_channels: int, kernel: int, groups: int = 1, **window:
         w_shape = (F, C // G, kernel, kernel)
         geometry = ConvGeometry.of((N, C, H, W), w_shape, (F,), groups=G, **window)
 
-        def make(device: Any) -> Callable[[], Any]:
+        def passes(device: Any) -> dict[str, Callable[[], Any]]:
             x, w = normal(device, N, C, H, W), normal(device, *w_shape)
             b, grad_y = normal(device, F), normal(device, *geometry.y_shape)
+            return {
+                "forward": lambda: cuda.conv_forward(x, w, b, geometry),
+                "grad_input": lambda: cuda.conv_grad_input(grad_y, w, geometry),
+                "grad_weight": lambda: cuda.conv_grad_weight(x, grad_y, geometry),
+            }
+
+        def make(device: Any) -> Callable[[], Any]:
+            calls = passes(device).values()
 
             def run() -> None:
-                cuda.conv_forward(x, w, b, geometry)
-                cuda.conv_grad_input(grad_y, w, geometry)
-                cuda.conv_grad_weight(x, grad_y, geometry)
+                with conv_algorithm("implicit"):
+                    for call in calls:
+                        call()
 
             return run
 
         flops = 2 * prod(geometry.y_shape) * prod(w_shape[1:])
-        return Case(f"{label}, x {N}x{C}x{H}x{W}", make, flops)
+        return Case(f"{label}, x {N}x{C}x{H}x{W}", make, flops, passes=passes)
 
     return case
 
@@ -252,6 +262,12 @@ def _others() -> Layers:
     return [
         (_layer("VGG-BN, batch norm", _batch_norm), (64, 64, 56, 56)),
         (_layer("ResNet, batch norm", _batch_norm), (128, 512, 4, 4)),
+        (_layer("ConvNeXt, layer norm", _layer_norm), (64, 96, 56, 56)),
+        (_layer("detection, group norm", _group_norm), (16, 256, 64, 64)),
+        (_layer("LeNet, cross-entropy", _cross_entropy), (1024, 10)),
+        (_layer("ImageNet, cross-entropy", _cross_entropy), (1024, 1000)),
+        (_layer("vocabulary, cross-entropy", _cross_entropy), (1024, 32768)),
+        (_layer("segmentation, cross-entropy", _cross_entropy), (16, 21, 256, 256)),
         (_layer("LeNet, softmax", _softmax), (1024, 10)),
         (_layer("ImageNet, softmax", _softmax), (1024, 1000)),
         (_layer("vocabulary, softmax", _softmax), (1024, 32768)),
@@ -275,6 +291,39 @@ def _batch_norm(device: Any, x: Any) -> Callable[[], Any]:
         y, _, _ = cuda.batch_norm_forward(x, weight, bias, 1e-5)
         cuda.batch_norm_backward(y, x, weight, mean, inv_std)
         cuda.batch_norm_inference(x, weight, bias, mean, var, 1e-5)
+
+    return run
+
+
+def _layer_norm(device: Any, x: Any) -> Callable[[], Any]:
+    return _in_groups(device, x, 1)
+
+
+def _group_norm(device: Any, x: Any) -> Callable[[], Any]:
+    return _in_groups(device, x, min(32, x.shape[1] // 2))
+
+
+def _in_groups(device: Any, x: Any, groups: int) -> Callable[[], Any]:
+    weight, bias = normal(device, x.shape[1]), normal(device, x.shape[1])
+    y, mean, var = cuda.group_norm_forward(x, weight, bias, groups, 1e-5)
+    inv_std = 1 / device.xp.sqrt(var + np.float32(1e-5))
+
+    def run() -> None:
+        cuda.group_norm_forward(x, weight, bias, groups, 1e-5)
+        cuda.group_norm_grad_input(y, x, weight, mean, inv_std)
+        cuda.group_norm_grad_affine(y, x, mean, inv_std)
+
+    return run
+
+
+def _cross_entropy(device: Any, x: Any) -> Callable[[], Any]:
+    places = (x.shape[0], *x.shape[2:])
+    target = device.kernels.asarray(np.random.default_rng(1).integers(0, x.shape[1], places))
+    g = device.kernels.asarray(np.full((), 1 / x.shape[0], np.float32))
+
+    def run() -> None:
+        _, m, total = cuda.cross_entropy_forward(x, target)
+        cuda.cross_entropy_backward(g, x, target, None, m, total)
 
     return run
 

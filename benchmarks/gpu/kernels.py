@@ -1,9 +1,14 @@
-"""Stage `kernels`: each kernel's time against what its bytes and its operations must take."""
+"""Stage `kernels`: each kernel's time against what its bytes and its operations must take.
+
+And convolution's two ways, the kernels or im2col and cuBLAS, side by side.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
+
+from minicnn.backend.cuda.conv import conv_algorithm
 
 from .cases import Case, Launch, cases, every_kernel, recorded
 from .device import open_device
@@ -21,6 +26,10 @@ def kernels(run: Run) -> None:
     run.note("precision", "float32, no tensor cores")
     for case in cases(small=not device.is_gpu):
         run.attempt(case.label, partial(_measure, run, device, case, limits), 3)
+        device.release()
+    convolutions = [case for case in cases(small=not device.is_gpu) if case.passes is not None]
+    for case in convolutions if device.is_gpu else convolutions[:2]:
+        run.attempt(f"two ways: {case.label}", partial(_both_ways, run, device, case), 3)
         device.release()
     measured = {entry["kernel"] for entry in run.results.get("kernels", [])}
     for kernel in sorted(every_kernel() - measured):
@@ -40,6 +49,19 @@ def _measure(run: Run, device: Any, case: Case, limits: dict[str, float]) -> Non
         done.add(key)
         seconds, how = device.seconds(launch.again, 5 if run.quick else 15)
         run.add("kernels", _entry(case, launch, seconds, how, limits))
+
+
+def _both_ways(run: Run, device: Any, case: Case) -> None:
+    """Each pass of a convolution by the kernels, and by im2col and cuBLAS: whole primitives."""
+    assert case.passes is not None
+    for name, call in case.passes(device).items():
+        entry: dict[str, Any] = {"case": case.label, "pass": name, "flops": case.flops}
+        for way in ("implicit", "im2col"):
+            with conv_algorithm(way):
+                # cuBLAS cannot be captured through CuPy; to compare, neither is.
+                seconds, _ = device.seconds(call, 5 if run.quick else 11, captured=False)
+            entry[f"{way}_microseconds"] = seconds * 1e6
+        run.add("two_ways", entry)
 
 
 def _entry(

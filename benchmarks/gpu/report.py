@@ -143,7 +143,19 @@ def _kernels(results: dict[str, Any]) -> list[str]:
         sizes = [k["bytes"] / 1e6, k["flops"] / 1e9 or None]
         said = "" if k["launched"] == "graph" else k["launched"]
         rows.append([k["kernel"], k["case"], k["microseconds"], *sizes, *percent, said])
-    return [*parts, _table(head, rows)]
+    return [*parts, _table(head, rows), *_two_ways(results.get("two_ways", []))]
+
+
+def _two_ways(entries: list[dict[str, Any]]) -> list[str]:
+    if not entries:
+        return []
+    head = ("convolution", "pass", "GFLOP", "kernels, µs", "im2col and cuBLAS, µs", "ratio")
+    rows = []
+    for e in entries:
+        times = e["implicit_microseconds"], e["im2col_microseconds"]
+        rows.append([e["case"], e["pass"], e["flops"] / 1e9, *times, times[0] / times[1]])
+    said = "Whole primitives, launched from Python, which takes some microseconds of each:\n"
+    return [said, _table(head, rows)]
 
 
 def _percent(fraction: float | None) -> str:

@@ -100,6 +100,16 @@ def test_every_kernel_is_measured(whole):
     assert {"conv_forward", "conv_grad_weight", "depthwise_forward"} <= counted
 
 
+def test_convolution_is_measured_both_ways(whole):
+    report, text = whole
+    entries = report["stages"]["kernels"]["results"]["two_ways"]
+    assert {entry["pass"] for entry in entries} == {"forward", "grad_input", "grad_weight"}
+    for entry in entries:
+        assert entry["implicit_microseconds"] > 0
+        assert entry["im2col_microseconds"] > 0
+        assert f"| {entry['case']} | {entry['pass']} |" in text
+
+
 def test_tests_ran_on_the_device(whole):
     results = whole[0]["stages"]["tests"]["results"]
     assert results["passed"] > 10
