@@ -96,6 +96,8 @@ class ndarray(NDArrayOperatorsMixin):
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(getattr(x, "__array_priority__", 0) > self.__array_priority__ for x in inputs):
+            return NotImplemented  # as CuPy's operators
         for name in options:
             assert name in ("out", "dtype", "casting", "axis", "keepdims", "axes"), (ufunc, name)
         out = options.get("out")
@@ -107,6 +109,8 @@ class ndarray(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         index = _index_of(function.__name__, (args, options))
         result = function(*_plain(args), **_plain(options))
+        if function is np.diagonal:  # a view that NumPy, unlike CuPy, forbids to write
+            result.flags.writeable = True
         return options["out"] if options.get("out") is not None else _wrapped(result, index)
 
     def __getitem__(self, key: Any) -> Any:
@@ -139,11 +143,14 @@ class ndarray(NDArrayOperatorsMixin):
     def __complex__(self) -> complex:
         return complex(self._a)
 
-    def __index__(self) -> int:
-        return self._a.__index__()
-
     def __repr__(self) -> str:
         return repr(self._a)
+
+    def __str__(self) -> str:
+        return str(self._a)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._a, spec)
 
 
 def _method(name: str) -> Any:
@@ -256,7 +263,7 @@ class RawModule:
         from minicnn.backend import emulator
 
         kernel = emulator.Device().kernel(str(self._file), name, self._constants)
-        codes = kernel._built().codes
+        codes = kernel.codes
 
         def run(grid: Any, block: Any, args: Any, *, shared_mem: int = 0, stream: Any = None):
             assert isinstance(grid, tuple) and isinstance(block, tuple) and isinstance(args, tuple)

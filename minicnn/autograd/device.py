@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..backend import arrays as backend
 
@@ -57,6 +59,22 @@ class device:
 CPU = device("cpu")
 
 
+def check_one_device(function: str, *inputs: Any) -> None:
+    """RuntimeError unless the tensors and arrays among the inputs are all on one device."""
+    arrays = [getattr(x, "array", x) for x in inputs if x is not None]
+    if any(type(a) is not np.ndarray for a in arrays):
+        _refuse_mixture(function, dict.fromkeys(map(backend.place, arrays)))
+
+
+def _refuse_mixture(function: str, places: Iterable[tuple[str, int | None]]) -> None:
+    names = [str(device(*p)) for p in places]
+    if len(names) > 1:
+        raise RuntimeError(
+            f"{function}: expects all tensors on one device, got {' and '.join(names)}; "
+            "move them with .to(...)"
+        )
+
+
 def on_one_device(function: str, inputs: Sequence[Any]) -> list[Any] | None:
     """Inputs that an op could not take together, with those of the CPU that have no dimensions
     moved to where the others are, as numbers would be. None if there is nothing to move.
@@ -71,10 +89,7 @@ def on_one_device(function: str, inputs: Sequence[Any]) -> list[Any] | None:
     wide = {p for a, p in zip(arrays, places, strict=True) if p is not None and a.ndim}
     on_gpu = [p for p in found if p[0] != "cpu"]
     if len(on_gpu) > 1 or ("cpu", None) in wide:
-        names = " and ".join([str(device(*p)) for p in found])
-        raise RuntimeError(
-            f"{function}: expects all tensors on one device, got {names}; move them with .to(...)"
-        )
+        _refuse_mixture(function, found)
     there = device(*on_gpu[0])
     moved = []
     for x, p in zip(inputs, places, strict=True):

@@ -76,10 +76,12 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor, dtypes
+from ..autograd.device import check_one_device
 from ..autograd.tensor import recorded
 from .activation import log_softmax, softmax
 from .arithmetic import cast, div
 from .checks import check_floating
+from .operands import on_its_device
 from .reduce import mean, sum
 from .rounding import sign
 from .shape import reshape, sum_to
@@ -103,10 +105,16 @@ class _Labels:
         self.smooth, self.dtype, self.classes = smooth, x.dtype, x.shape[1]
         self.wide = np.result_type(x.dtype, np.float32)  # float16 cannot count beyond 65504
         self.counts = target != ignore
-        self.ignore = None if self.counts.all() else ignore
+        # On a GPU every question is a wait for all that it still has to do: it is asked but one.
+        on_cpu = type(x) is np.ndarray
+        self.ignore = None if on_cpu and self.counts.all() else ignore
         if self.ignore is not None:
             t = backend.array_module(x).where(self.counts, t, 0)
-        if t.size and (t.min() < 0 or t.max() >= self.classes):
+        if on_cpu and t.size:
+            is_bad = t.min() < 0 or t.max() >= self.classes
+        else:
+            is_bad = ((t < 0) | (t >= self.classes)).any()
+        if is_bad:
             _bad_label(function, t, self.classes, ignore)
         self.t = t
 
@@ -422,6 +430,7 @@ def _check_scores(function: str, x: Any, target: Any, weight: Any) -> None:
         raise RuntimeError(f"{function}: weight is not differentiated; detach() it")
 
 
+@on_its_device
 def _with_labels(
     function: str,
     loss: Any,
@@ -432,6 +441,7 @@ def _with_labels(
     reduction: str,
     smooth: float,
 ) -> Any:
+    check_one_device(function, x, target, weight)
     wanted = (*x.shape[:1], *x.shape[2:]) if x.ndim > 1 else ()
     if tuple(target.shape) != wanted:
         raise ValueError(

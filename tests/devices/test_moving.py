@@ -70,6 +70,7 @@ def test_devices_do_not_mix(gpu, x):
         lambda: minicnn.cat([there, x]),
         lambda: there @ x.T,
         lambda: minicnn.nn.functional.linear(x, there),
+        lambda: minicnn.nn.functional.cross_entropy(there, minicnn.tensor([0, 1])),
     ):
         with pytest.raises(RuntimeError, match=f"expects all tensors on one device.*{gpu}:0"):
             op()
