@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from minicnn.backend import emulator
 from minicnn.backend.cuda import nvrtc, occupancy, sources
 from minicnn.backend.cuda.instances import ARCHITECTURES, blocks, instances
 from minicnn.backend.cuda.launcher import DEFAULT_THREADS
+
+if os.environ.get("MINICNN_TESTS_CUPY"):
+    pytest.skip("CuPy's stand-in compiles nothing", allow_module_level=True)
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.version() is None, reason="no CuPy or no NVRTC")
 ONE = {"SCALAR": "float"}
