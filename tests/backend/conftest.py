@@ -1,19 +1,194 @@
-"""What the backend tests share: every backend in turn, and arrays in awkward memory orders."""
+"""What the backend tests share: one test body for every executor, arrays in awkward memory orders.
+
+A test that takes `primitives` runs on the reference, on the fast NumPy backend, and through the
+kernels: on the emulator with the threads in each order, on the emulator that checks every access,
+and on a GPU. One that takes `both` compares each of them with the reference. What a machine lacks
+is skipped, and says so.
+"""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from minicnn import backend
+from minicnn.backend import reference
 
 MEMORY_ORDERS = ("NCHW", "NHWC", "CHWN", "reversed", "gaps")
 
+# A planted mistake shows in one of these: another order of threads gives another result, or the
+# checks see it.
+EMULATIONS: dict[str, dict[str, Any]] = {
+    "emulator-forward": {},
+    "emulator-reversed": {"order": "reversed"},
+    "emulator-shuffled": {"order": "shuffled", "seed": 1},
+    "emulator-checked": {"checked": True},
+}
+KERNEL_EXECUTORS = (*EMULATIONS, "cuda")
+EXECUTORS = ("reference", "cpu", *KERNEL_EXECUTORS)
 
-@pytest.fixture(scope="session", params=backend.available())
-def primitives(request):
-    """The module of each backend: a test that takes it runs once for each."""
-    return getattr(backend, request.param)
+
+class OnDevice:
+    """The primitives of backend/cuda on NumPy arrays: brought to a device, and the results back.
+
+    An emulated device shares the memory of the arrays, with the order they lie in.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, primitive: str) -> Any:
+        from minicnn.backend import cuda
+
+        return partial(self.call, getattr(cuda, primitive))
+
+    def running(self) -> AbstractContextManager[Any]:
+        """The block in which kernels run as this executor's do."""
+        if self.name == "cuda":
+            return nullcontext()
+        from minicnn.backend import emulator
+
+        return emulator.emulation(**EMULATIONS[self.name])
+
+    def there(self, x: Any) -> Any:
+        """An array on the device; anything else as it is."""
+        if not isinstance(x, np.ndarray):
+            return x
+        if self.name == "cuda":
+            return backend.move(x, "cuda")
+        from minicnn.backend import emulator
+
+        return emulator.emulated(x)
+
+    def back(self, x: Any) -> Any:
+        return backend.to_numpy(x) if self.name == "cuda" else x.view(np.ndarray)
+
+    def call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """What `function`, on arrays of the device, makes of NumPy arrays."""
+        with self.running():
+            results = function(*map(self.there, arguments), **options)
+            if isinstance(results, tuple):
+                return tuple(map(self.back, results))
+            return self.back(results)
+
+
+def pytest_generate_tests(metafunc):
+    """A test runs once for each executor that its fixture names.
+
+    Kernels are compiled for every geometry, which is slow: the quick set has them on the examples
+    by hand, in the usual order of threads.
+    """
+    if "executor" not in metafunc.fixturenames:
+        return
+    names = EXECUTORS if "primitives" in metafunc.fixturenames else EXECUTORS[1:]
+    names = KERNEL_EXECUTORS if "device" in metafunc.fixturenames else names
+    quick = "emulator-forward" if metafunc.definition.path.stem == "test_by_hand" else None
+    slow = set(EMULATIONS) - {quick}
+    params = [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
+    metafunc.parametrize("executor", params, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def _builds_ahead(request):
+    """While kernels run as they are, another core builds them with checks, which comes later."""
+    if not any("emulator-checked" in item.name for item in request.session.items):
+        yield
+        return
+    from minicnn.backend.emulator import device
+
+    build = device.build
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+
+        def build_both(file: Path, names: Any, constants: Any, checked: bool) -> Path:
+            if not checked:
+                pool.submit(build, file, names, constants, True)
+            return build(file, names, constants, checked)
+
+        patch.setattr(device, "build", build_both)
+        yield
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def executor(request, _builds_ahead):
+    """The primitives on NumPy arrays, as an executor computes them; skips what is not here."""
+    name = request.param
+    if name not in KERNEL_EXECUTORS:
+        return getattr(backend, name)
+    if (reason := backend.why_not(name.partition("-")[0])) is not None:
+        pytest.skip(reason)
+    return OnDevice(name)
+
+
+@pytest.fixture(scope="session")
+def primitives(executor):
+    """The primitives of each executor: a test that takes it runs once for each."""
+    return executor
+
+
+class Both:
+    """Runs a primitive, and gives its results and the reference's, as lists."""
+
+    def __init__(self, primitives: Any) -> None:
+        self._primitives = primitives
+
+    def on_device(self, function: Any, *arguments: Any, **options: Any) -> list[np.ndarray]:
+        """The results of a function of backend/cuda, its arrays brought to the device and back."""
+        return _listed(self._primitives.call(function, *arguments, **options))
+
+    def __call__(
+        self, name: str, *arguments: Any, **options: Any
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        wanted = _listed(getattr(reference, name)(*arguments))
+        return _listed(getattr(self._primitives, name)(*arguments, **options)), wanted
+
+    def equal(self, name: str, *arguments: Any, **options: Any) -> list[np.ndarray]:
+        """Asserts that both are the same bit for bit; gives the results."""
+        results, wanted = self(name, *arguments, **options)
+        for result, want in zip(results, wanted, strict=True):
+            assert (result.dtype, result.shape) == (want.dtype, want.shape)
+            np.testing.assert_array_equal(result, want)
+        return wanted
+
+    def close(self, name: str, *arguments: Any, ulps: float = 16, **options: Any) -> list[Any]:
+        """Asserts that both agree to so many units in the last place of the largest value."""
+        results, wanted = self(name, *arguments, **options)
+        for result, want in zip(results, wanted, strict=True):
+            assert (result.dtype, result.shape) == (want.dtype, want.shape)
+            finite = np.abs(want[np.isfinite(want)])
+            tolerance = ulps * np.finfo(want.dtype).eps * max(finite.max(initial=0), 1)
+            np.testing.assert_allclose(result, want, rtol=0, atol=tolerance)
+        return wanted
+
+
+def _listed(results: Any) -> list[Any]:
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+@pytest.fixture
+def both(executor):
+    """Every executor beside the reference: see `Both`."""
+    return Both(executor)
+
+
+@pytest.fixture
+def integers():
+    """A function (shape, dtype) -> small integers, whose sums are exact in any order."""
+    rng = np.random.default_rng(0)
+    return lambda shape, dtype=np.float32: rng.integers(-4, 5, shape).astype(dtype)
+
+
+@pytest.fixture
+def normal():
+    """A function (shape, dtype) -> normally distributed numbers."""
+    rng = np.random.default_rng(1)
+    return lambda shape, dtype=np.float32: rng.standard_normal(shape).astype(dtype)
 
 
 @pytest.fixture(scope="session")

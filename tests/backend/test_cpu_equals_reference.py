@@ -11,12 +11,14 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from minicnn.backend import cpu, reference
 from minicnn.backend.cpu import conv, depthwise, norm, pool, scratch
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given, settings = hypothesis.given, hypothesis.settings
 
 
 def integers(rng, shape, dtype):

@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minicnn.backend import cpu, reference
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given = hypothesis.given
 
 WORD = st.integers(0, 2**64 - 1)
 ONES = 2**64 - 1

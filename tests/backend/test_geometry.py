@@ -6,8 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minicnn.backend.geometry import (
     ConvGeometry,
@@ -16,6 +14,10 @@ from minicnn.backend.geometry import (
     adaptive_out_size,
     adaptive_windows,
 )
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given = hypothesis.given
 
 
 @given(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import minicnn
 import minicnn.nn.functional as F
 from minicnn.backend import cpu, reference
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given = hypothesis.given
 
 BACKENDS = pytest.mark.parametrize("backend", [cpu, reference])
 seeds = st.integers(0, 2**32 - 1)

@@ -13,5 +13,6 @@ def matmul(a: Any, b: Any) -> Any:
     """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N)."""
     dtype = np.result_type(a.dtype, b.dtype)
     device = device_of(a)
-    a, b = prepared("matmul", a=(a, None), b=(b, None))
+    if dtype.kind == "f":
+        a, b = prepared("matmul", a=(a, None), b=(b, None))
     return device.xp.matmul(a, b).astype(dtype, copy=False)

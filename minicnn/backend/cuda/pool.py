@@ -44,7 +44,8 @@ def _indices(function: str, indices: Any, shape: Ints) -> Any:
 def max_pool_forward(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
     """y[n,c,i,j] = max over p,q of x[n,c,h,k]; indices[n,c,i,j] = h*W + k of the winner.
 
-    x (N,C,H,W); results (N,C,OH,OW), the second int64.
+    x (N,C,H,W); results (N,C,OH,OW), the second int64. Integers of 64 bits are refused, with a
+    TypeError: no kernel compares them.
     """
     y_shape = _y_shape(x, geometry)
     return _max_pool("max_pool_forward", x, _x_shape(x, geometry), y_shape, windows(geometry))
@@ -64,6 +65,8 @@ def _max_pool(
     function: str, x: Any, x_shape: Ints, y_shape: Ints, where: Constants
 ) -> tuple[Any, Any]:
     device, dtype = device_of(x), x.dtype
+    if dtype.kind in "iu" and dtype.itemsize <= 4:
+        x = x.astype(np.float64)  # which holds them exactly
     [x] = prepared(function, x=(x, x_shape))
     y = device.empty(y_shape, x.dtype)
     indices = device.empty(y_shape, np.int64)

@@ -152,14 +152,6 @@ def test_arrays_of_no_device():
         cuda.softmax_forward(np.zeros((2, 2), np.float32), 1)
 
 
-def test_any_order_in_memory(both, integers):
-    geometry = ConvGeometry.of((2, 3, 5, 4), (4, 3, 3, 3), padding=1)
-    x = integers((5, 4, 2, 3)).transpose(2, 3, 0, 1)
-    w = integers((8, 3, 3, 3))[::2]
-    assert not x.flags.c_contiguous
-    both.equal("conv_forward", x, w, None, geometry)
-
-
 def test_an_edited_header_changes_the_hash(tmp_path, monkeypatch):
     (tmp_path / "common.cuh").write_text("// one")
     monkeypatch.setattr(sources, "folder", lambda: tmp_path)
