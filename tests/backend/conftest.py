@@ -8,6 +8,7 @@ is skipped, and says so.
 
 from __future__ import annotations
 
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -19,6 +20,7 @@ import pytest
 
 from minicnn import backend
 from minicnn.backend import reference
+from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 MEMORY_ORDERS = ("NCHW", "NHWC", "CHWN", "reversed", "gaps")
 
@@ -32,6 +34,34 @@ EMULATIONS: dict[str, dict[str, Any]] = {
 }
 KERNEL_EXECUTORS = (*EMULATIONS, "cuda")
 EXECUTORS = ("reference", "cpu", *KERNEL_EXECUTORS)
+
+# Every geometry is a build on the emulator: few, shared by the tests, each awkward in its way.
+CONVOLUTIONS = [
+    # size, kernel, stride, padding, dilation, groups
+    ((6, 7), (3, 3), 1, 1, 1, 1),
+    ((7, 6), (3, 2), (2, 3), ((0, 2), (1, 0)), 1, 1),  # rows left over, asymmetric padding
+    ((7, 8), (2, 3), 1, 2, (2, 1), 2),
+    ((5, 5), (5, 5), 1, 0, 1, 1),  # a kernel as large as the input
+    ((4, 5), (1, 1), 1, 0, 1, 2),
+    ((5, 4), (1, 1), 2, 0, 1, 1),
+    ((1, 9), (1, 3), 1, "same", 3, 1),
+    ((9,), (3,), 2, ((1, 0),), 1, 1),  # rows left over
+    ((8,), (2,), 1, 1, 3, 2),
+    ((4, 5, 6), (2, 3, 2), (2, 1, 3), ((0, 1), (2, 0), (1, 1)), (1, 2, 1), 1),
+    ((3, 2, 4), (3, 1, 2), 1, "same", 1, 2),
+]
+
+POOLS = [
+    # size, kernel, stride, padding, dilation, ceil_mode
+    ((6, 8), 2, 2, 0, 1, False),
+    ((7, 5), 2, 2, 0, 1, True),
+    ((7, 7), 3, 1, 1, 1, False),
+    ((7, 8), (3, 2), (1, 3), (1, 0), (2, 1), True),
+    ((5, 5), 5, 1, 0, 1, False),
+    ((9,), 3, 2, 1, 2, True),
+    ((4, 5, 3), (2, 3, 2), (1, 2, 2), (1, 1, 0), 1, True),
+    ((5, 4, 3), 2, 1, 0, (1, 2, 1), False),
+]
 
 
 class OnDevice:
@@ -95,28 +125,35 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def _builds_ahead(request):
-    """While kernels run as they are, another core builds them with checks, which comes later."""
-    if not any("emulator-checked" in item.name for item in request.session.items):
-        yield
-        return
-    from minicnn.backend.emulator import device
+def _quick_builds(request):
+    """Builds kernels for tests, whose arrays are small: the compiler takes more time than they.
 
-    build = device.build
+    It optimises less. And while a kernel runs as it is, another core builds it with checks, which
+    the last of the executors asks for.
+    """
+    maker = importlib.import_module("minicnn.backend.emulator.build")
+    device = importlib.import_module("minicnn.backend.emulator.device")
+    cached, build = maker._cached, device.build
+    checks = any("emulator-checked" in item.name for item in request.session.items)
+
+    def cached_soon(stem: str, sources: Any, parts: Any, steps: Any) -> Path:
+        less = [["-O1" if word == "-O3" else word for word in step] for step in steps]
+        return cached(stem, sources, parts, less)
+
+    def build_both(file: Path, names: Any, constants: Any, checked: bool) -> Path:
+        if checks and not checked:
+            pool.submit(build, file, names, constants, True)
+        return build(file, names, constants, checked)
+
     with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
-
-        def build_both(file: Path, names: Any, constants: Any, checked: bool) -> Path:
-            if not checked:
-                pool.submit(build, file, names, constants, True)
-            return build(file, names, constants, checked)
-
+        patch.setattr(maker, "_cached", cached_soon)
         patch.setattr(device, "build", build_both)
         yield
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="session")
-def executor(request, _builds_ahead):
+def executor(request, _quick_builds):
     """The primitives on NumPy arrays, as an executor computes them; skips what is not here."""
     name = request.param
     if name not in KERNEL_EXECUTORS:
@@ -215,3 +252,20 @@ def laid_out():
         return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
 
     return lay_out
+
+
+@pytest.fixture(params=CONVOLUTIONS, ids=str)
+def convolution(request):
+    """The geometry of a convolution, with something awkward about it."""
+    size, kernel, stride, padding, dilation, groups = request.param
+    x_shape, w_shape = (2, 4, *size), (6, 4 // groups, *kernel)
+    return ConvGeometry.of(
+        x_shape, w_shape, (6,), stride, padding, dilation, groups, f"conv{len(size)}d"
+    )
+
+
+@pytest.fixture(params=POOLS, ids=str)
+def pooling(request):
+    """The geometry of a pooling, likewise."""
+    size, *options = request.param
+    return PoolGeometry.of((2, 4, *size), *options, f"max_pool{len(size)}d")

@@ -10,52 +10,48 @@ import numpy as np
 import pytest
 
 from minicnn.backend import cpu, reference
-from minicnn.backend.geometry import ConvGeometry, PoolGeometry
+from minicnn.backend.geometry import AdaptiveGeometry, ConvGeometry, PoolGeometry
 from minicnn.backend.taps import Taps
 
 # Convolution. x, weight, stride, padding, dilation, groups
-CONVOLUTIONS = {
-    "rectangular": ((2, 3, 7, 5), (4, 3, 3, 2), 2, ((1, 1), (0, 2)), (1, 2), 1),
-    "signal": ((2, 4, 6), (4, 2, 3), 2, 1, 2, 2),
-    "volume": ((1, 2, 3, 4, 5), (2, 2, 2, 1, 3), (1, 2, 2), (1, 0, 1), 1, 1),
+RECTANGULAR = ((2, 3, 7, 5), (4, 3, 3, 2), 2, ((1, 1), (0, 2)), (1, 2), 1)
+MORE = {
     "empty batch": ((0, 3, 4, 4), (2, 3, 3, 3), 1, 1, 1, 1),
     "ones": ((2, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
     "left over": ((1, 2, 6, 4), (6, 1, 3, 3), 3, 2, 1, 2),
-}
-DEPTHWISE = {
-    "multiplier": ((2, 3, 5, 7), (6, 1, 3, 3), 2, 1, 1, 3),
-    "large kernel": ((2, 2, 9, 9), (2, 1, 9, 9), 1, 4, 1, 2),
-    "signal, dilated": ((2, 5, 11), (5, 1, 3), 1, 2, 2, 5),
+    "depthwise": ((2, 3, 5, 7), (6, 1, 3, 3), 2, 1, 1, 3),
+    "depthwise, large kernel": ((2, 2, 9, 9), (2, 1, 9, 9), 1, 4, 1, 2),
+    "depthwise signal, dilated": ((2, 5, 11), (5, 1, 3), 1, 2, 2, 5),
 }
 
 
-def convolution(case):
+def geometry_of(case):
     x, w, *options = case
     return ConvGeometry.of(x, w, None, *options, function=f"conv{len(x) - 2}d")
 
 
-@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_columns_and_back(both, integers, case):
-    geometry = convolution(case)
-    [cols] = both.equal("im2col", integers(geometry.x_shape), geometry)
-    both.equal("col2im", integers(cols.shape), geometry)
-
-
-@pytest.mark.parametrize(
-    "case", [*CONVOLUTIONS.values(), *DEPTHWISE.values()], ids=[*CONVOLUTIONS, *DEPTHWISE]
-)
-def test_convolution(both, integers, case):
-    geometry = convolution(case)
+def check_convolution(both, integers, geometry):
     x, w = integers(geometry.x_shape), integers(geometry.w_shape)
     [y] = both.equal("conv_forward", x, w, integers(geometry.out_channels), geometry)
     grad_y = integers(y.shape)
     both.equal("conv_grad_input", grad_y, w, geometry)
     both.equal("conv_grad_weight", x, grad_y, geometry)
+    [cols] = both.equal("im2col", x, geometry)
+    both.equal("col2im", integers(cols.shape), geometry)
+
+
+def test_convolution(both, integers, convolution):
+    check_convolution(both, integers, convolution)
+
+
+@pytest.mark.parametrize("case", MORE.values(), ids=MORE)
+def test_more_convolutions(both, integers, case):
+    check_convolution(both, integers, geometry_of(case))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16])
 def test_convolution_in_other_dtypes(both, integers, dtype):
-    geometry = convolution(CONVOLUTIONS["rectangular"])
+    geometry = geometry_of(RECTANGULAR)
     x, w = integers(geometry.x_shape, dtype), integers(geometry.w_shape, dtype)
     [y] = both.equal("conv_forward", x, w, None, geometry)
     both.equal("conv_grad_input", y, w, geometry)
@@ -66,30 +62,22 @@ def test_convolution_in_other_dtypes(both, integers, dtype):
 
 @pytest.mark.parametrize("order", ["NHWC", "CHWN", "reversed", "gaps"])
 def test_memory_orders(both, integers, laid_out, order):
-    geometry = convolution(CONVOLUTIONS["rectangular"])
+    geometry = geometry_of(RECTANGULAR)
     x, w = (laid_out(integers(s), order) for s in (geometry.x_shape, geometry.w_shape))
     [y] = both.equal("conv_forward", x, w, None, geometry)
     grad_y = laid_out(integers(y.shape), order)
     both.equal("conv_grad_input", grad_y, w, geometry)
     both.equal("conv_grad_weight", x, grad_y, geometry)
-    pool = pooling(WINDOWS["overlapping"])
-    x = laid_out(integers(WINDOWS["overlapping"][0]), order)
-    y, indices = both.equal("max_pool_forward", x, pool)
+    x = laid_out(integers((2, 4, 7, 7)), order)
+    y, indices = both.equal("max_pool_forward", x, OVERLAPPING)
     both.equal("max_pool_backward", laid_out(y, order), laid_out(indices, order), x.shape)
     both.close("batch_norm_forward", x, None, None, 1e-5)
     both.close("softmax_forward", x, 1)
 
 
-# Pooling. x, kernel, stride, padding, dilation, ceil_mode
-WINDOWS = {
-    "overlapping": ((2, 3, 7, 5), 3, 2, 1, 1, False),
-    "dilated, ceil": ((2, 3, 7, 6), (3, 2), (2, 3), (1, 0), (2, 1), True),
-    "signal": ((2, 2, 9), 3, 1, 1, 2, False),
-    "volume": ((1, 2, 4, 5, 3), 2, 1, 1, 1, True),
-    "empty batch": ((0, 2, 4, 4), 2, 2, 0, 1, False),
-    "ones": ((1, 1, 1, 1), 1, 1, 0, 1, False),
-    "gaps": ((2, 1, 5, 7), 2, 3, 1, 1, True),
-}
+# Pooling
+
+OVERLAPPING = PoolGeometry.of((2, 4, 7, 7), 3, 1, 1)
 ADAPTIVE = {
     "uneven": ((2, 3, 7, 5), (3, 2)),
     "more than there are": ((2, 2, 4), (7,)),
@@ -98,46 +86,48 @@ ADAPTIVE = {
 }
 
 
-def pooling(case):
-    x, *options = case
-    return PoolGeometry.of(x, *options, function=f"max_pool{len(x) - 2}d")
-
-
-@pytest.mark.parametrize("case", WINDOWS.values(), ids=WINDOWS)
-def test_max_pooling(both, integers, case):
-    geometry, x = pooling(case), integers(case[0])
-    x.reshape(-1)[1::7] = np.nan
-    y, indices = both.equal("max_pool_forward", x, geometry)
-    both.equal("max_pool_backward", integers(y.shape), indices, x.shape)
-    both.equal("max_pool_gather", x, indices)
-    u = np.random.default_rng(0).random(y.shape)
-    both.equal("stochastic_pool_forward", np.abs(integers(x.shape)), u, geometry)
+def test_max_pooling(both, integers, pooling):
+    for N in (2, 0):
+        x = integers((N, 4, *pooling.size))
+        x.reshape(-1)[1::7] = np.nan
+        y, indices = both.equal("max_pool_forward", x, pooling)
+        both.equal("max_pool_backward", integers(y.shape), indices, x.shape, pooling)
+        both.equal("max_pool_gather", x, indices)
+        u = np.random.default_rng(0).random(y.shape)
+        both.equal("stochastic_pool_forward", np.abs(integers(x.shape)), u, pooling)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16])
 def test_max_pooling_in_other_dtypes(both, integers, dtype):
-    geometry = pooling(WINDOWS["overlapping"])
-    x = integers(WINDOWS["overlapping"][0], dtype)
-    y, indices = both.equal("max_pool_forward", x, geometry)
-    both.equal("max_pool_backward", y, indices, x.shape)
+    x = integers((2, 4, 7, 7), dtype)
+    y, indices = both.equal("max_pool_forward", x, OVERLAPPING)
+    both.equal("max_pool_backward", y, indices, x.shape, OVERLAPPING)
 
 
-@pytest.mark.parametrize("case", [WINDOWS["overlapping"], WINDOWS["volume"]])
-def test_indices_of_unknown_windows(both, integers, case):
-    rng, geometry = np.random.default_rng(0), pooling(case)
-    x_shape, y_shape = case[0], (*case[0][:2], *geometry.out_size)
+def test_indices_of_unknown_windows(both, integers, pooling):
+    rng = np.random.default_rng(0)
+    x_shape, y_shape = (2, 4, *pooling.size), (2, 4, *pooling.out_size)
     indices = rng.integers(0, np.prod(x_shape[2:]), y_shape)
     both.equal("max_pool_backward", integers(y_shape), indices, x_shape)
     both.equal("max_unpool_forward", integers(y_shape), indices, x_shape[2:])
     both.equal("max_unpool_backward", integers(x_shape), indices)
 
 
-@pytest.mark.parametrize("options", [(True, None), (False, None), (True, -3)])
-@pytest.mark.parametrize("name", ["overlapping", "signal", "volume", "gaps"])
-def test_average_pooling(both, integers, name, options):
-    x_shape, *window = WINDOWS[name]
-    window[3] = 1  # no average has a dilation
-    geometry = pooling((x_shape, *window))
+# x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override
+AVERAGES = {
+    "overlapping": ((2, 3, 7, 5), 3, 2, 1, False, True, None),
+    "signal": ((2, 2, 9), 3, 1, 1, False, False, None),
+    "volume": ((1, 2, 4, 5, 3), 2, 1, 1, True, True, -3),
+    "gaps": ((2, 1, 5, 7), 2, 3, 1, True, False, None),
+    "ceil": ((2, 3, 7, 6), (3, 2), (2, 3), (1, 0), True, True, None),
+}
+
+
+@pytest.mark.parametrize("case", AVERAGES.values(), ids=AVERAGES)
+def test_average_pooling(both, integers, case):
+    x_shape, kernel, stride, padding, ceil_mode, *options = case
+    function = f"avg_pool{len(x_shape) - 2}d"
+    geometry = PoolGeometry.of(x_shape, kernel, stride, padding, 1, ceil_mode, function)
     [y] = both.equal("avg_pool_forward", integers(x_shape), geometry, *options)
     both.close("avg_pool_backward", integers(y.shape), x_shape, geometry, *options)
 
@@ -148,7 +138,8 @@ def test_adaptive_pooling(both, integers, case):
     [y] = both.equal("adaptive_avg_pool_forward", x, out_size)
     both.close("adaptive_avg_pool_backward", integers(y.shape), x.shape)
     y, indices = both.equal("adaptive_max_pool_forward", x, out_size)
-    both.equal("max_pool_backward", integers(y.shape), indices, x.shape)
+    windows = AdaptiveGeometry(x.shape[2:], out_size)
+    both.equal("max_pool_backward", integers(y.shape), indices, x.shape, windows)
 
 
 # Normalisation

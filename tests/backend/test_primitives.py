@@ -9,26 +9,11 @@ import pytest
 
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
-C, F = 4, 6
-
-CONVOLUTIONS = [
-    # size, kernel, stride, padding, dilation, groups
-    ((6, 7), (3, 3), 1, 1, 1, 1),
-    ((7, 6), (3, 2), (2, 3), ((0, 2), (1, 0)), 1, 1),  # rows left over, asymmetric padding
-    ((7, 8), (2, 3), 1, 2, (2, 1), 2),
-    ((5, 5), (5, 5), 1, 0, 1, 1),  # a kernel as large as the input
-    ((4, 5), (1, 1), 1, 0, 1, 2),
-    ((5, 4), (1, 1), 2, 0, 1, 1),
-    ((1, 9), (1, 3), 1, "same", 3, 1),
-    ((9,), (3,), 2, ((1, 0),), 1, 1),  # rows left over
-    ((8,), (2,), 1, 1, 3, 2),
-    ((4, 5, 6), (2, 3, 2), (2, 1, 3), ((0, 1), (2, 0), (1, 1)), (1, 2, 1), 1),
-    ((3, 2, 4), (3, 1, 2), 1, "same", 1, 2),
-]
+C = 4
 
 
 def inner(a, b):
-    return float((a * b).sum())
+    return float((a.astype(np.float64) * b).sum())
 
 
 def tensors(seed, *shapes, dtype=np.float64):
@@ -36,74 +21,51 @@ def tensors(seed, *shapes, dtype=np.float64):
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
-@pytest.fixture(params=CONVOLUTIONS, ids=str)
-def convolution(request):
-    size, kernel, stride, padding, dilation, groups = request.param
-    x_shape, w_shape = (2, C, *size), (F, C // groups, *kernel)
-    return ConvGeometry.of(
-        x_shape, w_shape, (F,), stride, padding, dilation, groups, f"conv{len(size)}d"
-    )
-
-
-def test_convolution_gradients_are_its_adjoints(primitives, convolution):
+def test_convolution_gradients_are_its_adjoints(primitives, convolution, integers):
+    """Exactly: sums of small integers are not rounded."""
     g = convolution
-    x, w, grad_y = tensors(0, g.x_shape, g.w_shape, g.y_shape)
+    x, w, grad_y = integers(g.x_shape), integers(g.w_shape), integers(g.y_shape)
     wanted = inner(primitives.conv_forward(x, w, None, g), grad_y)
-    assert inner(x, primitives.conv_grad_input(grad_y, w, g)) == pytest.approx(wanted, rel=1e-12)
-    assert inner(w, primitives.conv_grad_weight(x, grad_y, g)) == pytest.approx(wanted, rel=1e-12)
+    assert inner(x, primitives.conv_grad_input(grad_y, w, g)) == wanted
+    assert inner(w, primitives.conv_grad_weight(x, grad_y, g)) == wanted
 
 
-def test_im2col_and_col2im_are_adjoint(primitives, convolution):
-    [x] = tensors(1, convolution.x_shape)
+def test_im2col_and_col2im_are_adjoint(primitives, convolution, integers):
+    x = integers(convolution.x_shape)
     cols = primitives.im2col(x, convolution)
-    [other] = tensors(2, cols.shape)
+    other = integers(cols.shape)
     back = primitives.col2im(other, convolution)
     assert back.shape == x.shape
-    assert inner(x, back) == pytest.approx(inner(cols, other), rel=1e-12)
+    assert inner(x, back) == inner(cols, other)
 
 
-def test_convolution_is_a_product_with_the_columns(primitives, convolution):
+def test_convolution_is_a_product_with_the_columns(primitives, convolution, integers):
     g = convolution
     if g.groups > 1:
         pytest.skip("the product is per group")
-    x, w, b = tensors(3, g.x_shape, g.w_shape, (F,))
+    F = g.out_channels
+    x, w, b = integers(g.x_shape), integers(g.w_shape), integers(F)
     y = w.reshape(F, -1) @ primitives.im2col(x, g) + b[:, None]
-    assert np.allclose(primitives.conv_forward(x, w, b, g), y.reshape(g.y_shape), rtol=1e-12)
+    assert np.array_equal(primitives.conv_forward(x, w, b, g), y.reshape(g.y_shape))
 
 
-POOLS = [
-    # size, kernel, stride, padding, dilation, ceil_mode
-    ((6, 8), 2, 2, 0, 1, False),
-    ((7, 5), 2, 2, 0, 1, True),
-    ((7, 7), 3, 1, 1, 1, False),
-    ((7, 8), (3, 2), (1, 3), (1, 0), (2, 1), True),
-    ((5, 5), 5, 1, 0, 1, False),
-    ((9,), 3, 2, 1, 2, True),
-    ((4, 5, 3), (2, 3, 2), (1, 2, 2), (1, 1, 0), 1, True),
-    ((5, 4, 3), 2, 1, 0, (1, 2, 1), False),
-]
-
-
-@pytest.fixture(params=POOLS, ids=str)
-def pooling(request):
-    size, *options = request.param
-    return PoolGeometry.of((2, C, *size), *options, f"max_pool{len(size)}d")
-
-
-def test_pooling_gradients_are_adjoints(primitives, pooling):
-    x_shape = (2, C, *pooling.size)
-    [x] = tensors(4, x_shape)
+def test_pooling_gradients_are_adjoints(primitives, pooling, integers):
+    x_shape = (2, 4, *pooling.size)
+    x = integers(x_shape)
     y, indices = primitives.max_pool_forward(x, pooling)
     assert np.array_equal(primitives.max_pool_gather(x, indices), y)
-    other, grad_y = tensors(5, x_shape, y.shape)
+    other, grad_y = integers(x_shape), integers(y.shape)
     grad_x = primitives.max_pool_backward(grad_y, indices, x_shape)
-    gathered = primitives.max_pool_gather(other, indices)
-    assert inner(other, grad_x) == pytest.approx(inner(gathered, grad_y), rel=1e-12)
-    if max(pooling.dilation) == 1:
-        for options in ((True, None), (False, None), (True, 7)):
-            y = primitives.avg_pool_forward(x, pooling, *options)
-            grad_x = primitives.avg_pool_backward(grad_y, x_shape, pooling, *options)
-            assert inner(x, grad_x) == pytest.approx(inner(y, grad_y), rel=1e-12)
+    assert inner(other, grad_x) == inner(primitives.max_pool_gather(other, indices), grad_y)
+
+
+@pytest.mark.parametrize("options", [(True, None), (False, None), (True, 7)])
+def test_average_pooling_gradients_are_adjoints(primitives, options):
+    g = PoolGeometry.of((2, C, 7, 8), (3, 2), (1, 3), (1, 0), 1, True)
+    x, grad_y = tensors(4, (2, C, *g.size), (2, C, *g.out_size))
+    y = primitives.avg_pool_forward(x, g, *options)
+    grad_x = primitives.avg_pool_backward(grad_y, x.shape, g, *options)
+    assert inner(x, grad_x) == pytest.approx(inner(y, grad_y), rel=1e-12)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -117,9 +79,7 @@ def test_unpooling_is_linear_with_its_adjoint(primitives, dims):
     assert inner(y, grad_y) == pytest.approx(inner(x, grad_x), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "out_size", [(1, 1), (2, 3), (4, 5), (6, 7), (8, 3), (2,), (4,), (2, 1, 4), (4, 9, 2)]
-)
+@pytest.mark.parametrize("out_size", [(1, 1), (4, 5), (8, 3), (4,), (4, 9, 2)])
 def test_adaptive_pooling_gradient_is_its_adjoint(primitives, out_size):
     x_shape = (2, C, 6, 9, 4)[: 2 + len(out_size)]
     x, grad_y = tensors(6, x_shape, (2, C, *out_size))
