@@ -118,7 +118,10 @@ def pytest_generate_tests(metafunc):
         return
     names = EXECUTORS if "primitives" in metafunc.fixturenames else EXECUTORS[1:]
     names = KERNEL_EXECUTORS if "device" in metafunc.fixturenames else names
-    quick = "emulator-forward" if metafunc.definition.path.stem == "test_by_hand" else None
+    file = metafunc.definition.path.stem
+    if file == "test_torch_parity":  # the emulator is compared with the reference elsewhere
+        names = [n for n in names if n not in EMULATIONS]
+    quick = "emulator-forward" if file == "test_by_hand" else None
     slow = set(EMULATIONS) - {quick}
     params = [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
     metafunc.parametrize("executor", params, indirect=True, scope="session")

@@ -334,7 +334,7 @@ def test_batch_norm_of_an_empty_batch(primitives):
 
 def test_broadcast_gradients(primitives):
     """The gradient of a sum is one number with strides 0; that of a sum over n, one image."""
-    for x_shape, features in (((3, 2, 5, 6), 4), ((3, 2, 1, 6), 1), ((1, 2, 1, 1), 1)):
+    for x_shape, features in (((3, 2, 4, 5), 4), ((3, 2, 1, 6), 1), ((1, 2, 1, 1), 1)):
         for axes in itertools.product([0, 1], repeat=4):
             g = ConvGeometry.of(x_shape, (features, 2, 3, 3), None, 1, 1)
             shape = [1 if axis else n for n, axis in zip(g.y_shape, axes, strict=True)]
