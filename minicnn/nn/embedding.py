@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import functional as F
 from . import init
 from .module import Module
@@ -62,7 +60,7 @@ class Embedding(Module):
         if self.padding_idx is not None:
             values = self.weight.array.copy()
             values[self.padding_idx] = 0
-            copy_into(self.weight, np.asarray(values), "reset_parameters")
+            copy_into(self.weight, values, "reset_parameters")
 
     def forward(self, input: Any) -> Any:
         return F.embedding(

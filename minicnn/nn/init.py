@@ -135,10 +135,9 @@ def trunc_normal_(
         raise ValueError(f"trunc_normal_: expects a < b and std > 0, got a={a}, b={b}, std={std}")
     rng = _rng(tensor, generator)
     z = _standard_normal_between((a - mean) / std, (b - mean) / std, tensor.numel(), rng)
-    values = np.clip(mean + std * z, a, b).reshape(tensor.shape)
-    copy_into(tensor, values, "trunc_normal_")
+    values = np.clip(mean + std * z, a, b).reshape(tensor.shape).astype(tensor.dtype)
     # A bound may be no number of the tensor's type; the nearest one can lie outside.
-    np.clip(tensor.array, a, b, out=tensor.array)
+    copy_into(tensor, np.clip(values, a, b), "trunc_normal_")
     return tensor
 
 

@@ -338,8 +338,7 @@ class Module:
             if set_to_none or param.grad is None:
                 param.grad = None
             else:
-                param.grad = param.grad.detach()
-                state.copy_into(param.grad, np.zeros((), param.grad.dtype), "zero_grad")
+                param.grad = state.clear(param.grad, "zero_grad")
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replaces the memory of every parameter, its gradient and every buffer by `fn` of it."""
@@ -360,14 +359,18 @@ class Module:
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Moves and casts in place: to(device), to(dtype), to(device, dtype), to(tensor).
 
-        Integer buffers keep their type. Raises TypeError for a dtype that is not floating or an
-        argument that is neither, RuntimeError for a device that cannot be used.
+        Parameters stay the same objects: an optimizer that was made before goes on with them.
+        Integer buffers keep their type. non_blocking: as for Tensor.to. Raises TypeError for a
+        dtype that is not floating or an argument that is neither, RuntimeError for a device that
+        cannot be used.
         """
-        place, dtype = _parse_to(args, kwargs)
+        place, dtype, non_blocking = _parse_to(args, kwargs)
 
         def convert(t: Tensor) -> Tensor:
             cast = dtype if dtype is not None and dtypes.is_floating(t.dtype) else t.dtype
-            return t.to(dtype=cast) if place is None else t.to(device=place, dtype=cast)
+            if place is None:
+                return t.to(dtype=cast)
+            return t.to(device=place, dtype=cast, non_blocking=non_blocking)
 
         return self._apply(convert)
 
@@ -536,11 +539,12 @@ def indent(text: str) -> str:
     return text.replace("\n", "\n  ")
 
 
-def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """The device and dtype that `Module.to` was asked for; None for what was not named."""
+def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, bool]:
+    """The device and dtype that `Module.to` was asked for, None for what was not named; and
+    non_blocking."""
     place, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
     other = kwargs.pop("tensor", None)
-    kwargs.pop("non_blocking", None)  # copies are synchronous
+    non_blocking = bool(kwargs.pop("non_blocking", False))
     kwargs.pop("memory_format", None)  # layout is the backend's choice
     if kwargs:
         raise TypeError(f"Module.to: unexpected arguments {sorted(kwargs)}")
@@ -549,13 +553,15 @@ def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             place, dtype = arg.device, arg.dtype
         elif isinstance(arg, (str, device)):
             place = device(arg)
-        elif isinstance(arg, int) and not isinstance(arg, bool):
+        elif isinstance(arg, bool):  # it may come by position
+            non_blocking = arg
+        elif isinstance(arg, int):
             place = device("cuda", arg)
         elif isinstance(arg, (np.dtype, type)):
             dtype = arg
-        elif arg is not None and not isinstance(arg, bool):
+        elif arg is not None:
             raise TypeError(f"Module.to: expects a device, a dtype or a Tensor, got {arg!r}")
     dtype = None if dtype is None else np.dtype(dtype)
     if dtype is not None and not dtypes.is_floating(dtype):
         raise TypeError(f"Module.to: only floating types are possible, got {dtype}")
-    return place, dtype
+    return place, dtype, non_blocking

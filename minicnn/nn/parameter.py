@@ -56,7 +56,8 @@ class _Uninitialized:
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Becomes a tensor of this shape, with values still to be set."""
         xp: Any = backend.array_module(self.array)
-        empty = xp.empty(shape, self.array.dtype)
+        with backend.on_device_of(self.array):
+            empty = xp.empty(shape, self.array.dtype)
         self.__class__ = self._kind
         self.data = Tensor(empty)
 

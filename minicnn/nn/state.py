@@ -106,7 +106,7 @@ def load_own(
         value = _as_array(loading[key])
         problem = _problem(key, loading[key], value, target)
         if problem is None:
-            if np.shape(target.array) == () and np.shape(value) == (1,):
+            if not is_lazy(target) and target.shape == () and value.shape == (1,):
                 value = value[0:1].reshape(())  # PyTorch 0.3 knew no 0-dimensional tensors
             loading.plan(module, name, loading[key] if assign else value, assign)
         else:
@@ -176,7 +176,17 @@ def _write(module: Any, name: str, value: Any, assign: bool) -> None:
 
 def copy_into(target: Any, value: Any, name: str) -> None:
     """Overwrites the memory of `target`; a graph that saved the old values will notice."""
-    xp: Any = backend.array_module(target.array)
-    target.array[...] = backend.to_numpy(value) if xp is np else xp.asarray(value)
+    with backend.on_device_of(target.array):
+        target.array[...] = backend.like(target.array, value)
     target._version[0] += 1
     target._version[1] = name
+
+
+def clear(grad: Any, name: str) -> Any:
+    """The gradient `grad`, its memory filled with zeros; without its graph if it has one."""
+    grad = grad.detach() if grad.requires_grad else grad
+    with backend.on_device_of(grad.array):
+        grad.array[...] = 0
+    grad._version[0] += 1
+    grad._version[1] = name
+    return grad

@@ -9,14 +9,44 @@ The arrays are changed in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from ..arrays import on_device_of, place
 from . import sources
-from .launcher import device_of, launch, scalar
+from .launcher import LIMIT, device_of, launch, scalar
 
 _FILE = "optim.cu"
+
+
+def fits(arrays: Sequence[Any]) -> bool:
+    """True if the kernels can take these arrays: on one device, of one dtype, without gaps."""
+    if not arrays or type(arrays[0]) is np.ndarray or arrays[0].dtype.char not in "fd":
+        return False
+    where, dtype = place(arrays[0]), arrays[0].dtype
+    return all(
+        type(x) is not np.ndarray
+        and place(x) == where
+        and x.dtype == dtype
+        and x.flags.c_contiguous
+        and x.size < LIMIT
+        for x in arrays
+    )
+
+
+@lru_cache(maxsize=64)
+def _parts(device: Any, sizes: tuple[int, ...]) -> tuple[dict[str, Any], int]:
+    """What each block of a launch works on, for arrays of these sizes; the number of blocks."""
+    chunk = sources.read(_FILE).constants["CHUNK"]
+    starts = [(t, s) for t, size in enumerate(sizes) for s in range(0, size, chunk)]
+    columns = {
+        "tensors": np.array([t for t, _ in starts], np.int32),
+        "starts": np.array([s for _, s in starts], np.uint32),
+        "sizes": np.array(sizes, np.uint32),
+    }
+    return {name: device.asarray(column) for name, column in columns.items()}, len(starts)
 
 
 class MultiTensor:
@@ -35,15 +65,7 @@ class MultiTensor:
         self._device = device_of(params[0])
         for name, arrays in {"params": params, **states}.items():
             self._check(name, arrays)
-        chunk = sources.read(_FILE).constants["CHUNK"]
-        starts = [(t, s) for t, p in enumerate(params) for s in range(0, p.size, chunk)]
-        columns = {
-            "tensors": np.array([t for t, _ in starts], np.int32),
-            "starts": np.array([s for _, s in starts], np.uint32),
-            "sizes": np.array([p.size for p in params], np.uint32),
-        }
-        self._parts = {name: self._device.asarray(column) for name, column in columns.items()}
-        self._blocks = len(starts)
+        self._parts, self._blocks = _parts(self._device, tuple([p.size for p in params]))
         self._tables = {
             name: self._device.pointers(arrays)
             for name, arrays in {"params": self._params, **states}.items()
@@ -55,7 +77,7 @@ class MultiTensor:
             raise ValueError(f"{name} expects {len(self._params)} arrays, got {len(arrays)}")
         for i, (x, p) in enumerate(zip(arrays, self._params, strict=True)):
             where = f"{name}[{i}]"
-            if x.shape != p.shape or x.size >= 2**31:
+            if x.shape != p.shape or x.size >= LIMIT:
                 raise ValueError(f"{where} expects shape {p.shape}, below 2^31 elements: {x.shape}")
             if x.dtype != self._params[0].dtype:
                 raise TypeError(f"{where} expects {self._params[0].dtype}, got {x.dtype}")
@@ -136,7 +158,8 @@ class MultiTensor:
         """(norm of all gradients together, min(1, max_norm / norm)), arrays of one number each."""
         dtype = self._params[0].dtype
         partial = self._device.empty((self._blocks,), dtype)
-        norm, clip = [self._device.empty((1,), dtype) for _ in range(2)]
+        with on_device_of(self._params[0]):
+            norm, clip = [self._device.empty((1,), dtype) for _ in range(2)]
         self._launch("gradient_squares", grads, partial=partial)
         launch(
             self._device,

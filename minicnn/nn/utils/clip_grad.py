@@ -13,6 +13,7 @@ import numpy as np
 
 from ...autograd import Tensor
 from ...backend import arrays as backend
+from ...backend.cuda import optim as kernels
 
 
 def _gradients(parameters: Any) -> list[Tensor]:
@@ -27,7 +28,7 @@ def _norm(array: Any, p: float) -> Any:
     if array.dtype.itemsize < 4:  # the squares of float16 overflow beyond 255
         array = array.astype("float32")
     if p == 2:
-        flat = array.ravel(order="K")
+        flat = array.ravel(order="K") if type(array) is np.ndarray else array.reshape(-1)
         return (flat @ flat) ** 0.5
     if p == math.inf:
         return abs(array).max()
@@ -50,28 +51,57 @@ def get_total_norm(
     `foreach` is accepted and has no effect.
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    norm_type = float(norm_type)
-    if not tensors:
-        return Tensor._wrap(np.zeros((), np.float32))
-    xp: Any = backend.array_module(tensors[0].array)
-    total = _norm(xp.stack([xp.asarray(_norm(t.array, norm_type)) for t in tensors]), norm_type)
-    if error_if_nonfinite and not bool(xp.isfinite(total)):
+    arrays, norm_type = [t.array for t in tensors], float(norm_type)
+    if norm_type == 2 and kernels.fits(arrays):
+        total = kernels.MultiTensor(arrays).clip_coefficient(arrays, 1.0)[0].reshape(())
+    else:
+        total = _total_norm(arrays, norm_type)
+    if error_if_nonfinite:
+        _check_finite(total, norm_type)
+    return Tensor._wrap(total)
+
+
+def _total_norm(arrays: list[Any], p: float) -> Any:
+    """The norm of all arrays together, on the device of the first."""
+    if not arrays:
+        return np.zeros((), np.float32)
+    xp: Any = backend.array_module(arrays[0])
+    parts = []
+    for array in arrays:
+        with backend.on_device_of(array):
+            part = _norm(array, p)
+        parts.append(backend.like(arrays[0], part))
+    with backend.on_device_of(arrays[0]):
+        return xp.asarray(_norm(xp.stack(parts), p))
+
+
+def _check_finite(total: Any, p: float) -> None:
+    """RuntimeError for NaN or infinity. On a GPU this waits until the norm is known."""
+    if not math.isfinite(total):
         raise RuntimeError(
-            f"get_total_norm: the norm of order {norm_type} of the gradients is {float(total)}; "
+            f"get_total_norm: the norm of order {p} of the gradients is {float(total)}; "
             "with error_if_nonfinite=False they would be scaled by it all the same"
         )
-    return Tensor._wrap(xp.asarray(total))
 
 
 def clip_grads_with_norm_(
     parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Multiplies the gradients of the parameters by max_norm / total_norm where that is below 1."""
+    _scale(_gradients(parameters), _coefficient(total_norm, float(max_norm)))
+
+
+def _coefficient(total: Tensor, max_norm: float) -> Any:
     # 1e-6 as in PyTorch: no division by zero, and results a little below max_norm.
-    coefficient = float(max_norm) / (total_norm.array + total_norm.dtype.type(1e-6))
-    coefficient = coefficient.clip(max=1)
-    for grad in _gradients(parameters):
-        grad.array *= coefficient.astype(grad.dtype)
+    with backend.on_device_of(total.array):
+        return (max_norm / (total.array + total.dtype.type(1e-6))).clip(max=1)
+
+
+def _scale(grads: list[Tensor], coefficient: Any) -> None:
+    for grad in grads:
+        factor = backend.like(grad.array, coefficient)
+        with backend.on_device_of(grad.array):
+            grad.array *= factor.astype(grad.dtype)
         _changed(grad, "clip_grad_norm_")
 
 
@@ -85,11 +115,21 @@ def clip_grad_norm_(
     """Scales all gradients by one factor so that their norm together is at most max_norm.
 
     Returns the norm before. Parameters without a gradient count for nothing. RuntimeError if the
-    norm is not finite and error_if_nonfinite says so; the gradients are then unchanged.
+    norm is not finite and error_if_nonfinite says so; the gradients are then unchanged. On a GPU
+    nothing waits for the norm unless error_if_nonfinite asks what it is.
     """
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    total = get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite)
-    clip_grads_with_norm_(parameters, max_norm, total)
+    grads = _gradients(parameters)
+    arrays = [grad.array for grad in grads]
+    if norm_type == 2 and kernels.fits(arrays):
+        found = kernels.MultiTensor(arrays).clip_coefficient(arrays, float(max_norm))
+        norm, coefficient = [x.reshape(()) for x in found]
+        if error_if_nonfinite:
+            _check_finite(norm, norm_type)
+        total = Tensor._wrap(norm)
+    else:
+        total = get_total_norm(grads, norm_type, error_if_nonfinite)
+        coefficient = _coefficient(total, float(max_norm))
+    _scale(grads, coefficient)
     return total
 
 
@@ -97,7 +137,8 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     """Clamps every element of every gradient to [-clip_value, clip_value]."""
     limit = float(clip_value)
     for grad in _gradients(parameters):
-        np.clip(grad.array, -limit, limit, out=grad.array)
+        with backend.on_device_of(grad.array):
+            np.clip(grad.array, -limit, limit, out=grad.array)
         _changed(grad, "clip_grad_value_")
 
 
