@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..backend import arrays as backend
 from .optimizer import Optimizer, blocks, scalar_type, with_decay
 
 
@@ -55,7 +56,8 @@ class Adagrad(Optimizer):
         super().__init__(params, defaults)
         for group in self.param_groups:  # the state stands before the first step, as in PyTorch
             for p in group["params"]:
-                self._fill(p, self.state[p])
+                with backend.on_device_of(p.array):
+                    self._fill(p, self.state[p])
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", "sum")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..backend import arrays as backend
+from .fused import divided, gradients
 from .optimizer import (
     Optimizer,
     average,
@@ -31,7 +33,9 @@ class Adam(Optimizer):
 
     amsgrad: v_hat uses the largest v so far (Reddi, Kale and Kumar, "On the convergence of Adam and
     beyond", ICLR 2018). decoupled_weight_decay: AdamW's form.
-    foreach, fused and capturable choose between implementations in PyTorch; they have no effect.
+    On a device, all parameters are changed in one launch of a kernel; with fused=False or
+    foreach=False they are changed one by one. On the CPU neither has an effect, and capturable
+    nowhere.
     Raises ValueError for settings out of range.
     """
 
@@ -73,6 +77,28 @@ class Adam(Optimizer):
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", *self._arrays[: 3 if group["amsgrad"] else 2])
 
+    def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
+        parts, others = divided(params, group)
+        names = self._state_names(group)[1:]
+        kernel_names = dict(zip(("momenta", "squares", "largest"), names, strict=False))
+        for part in parts:
+            by_count: dict[float, list[Any]] = {}
+            for p in part:
+                with backend.on_device_of(p.array):
+                    self._begin(p, self.state[p], names)
+                by_count.setdefault(float(self.state[p]["step"].array), []).append(p)
+            for some in by_count.values():
+                states = {k: [self.state[p][v] for p in some] for k, v in kernel_names.items()}
+                tables = self._tables.of(some, **states)
+                if tables is None:
+                    others = [*others, *some]
+                    continue
+                count = int(self.state[some[0]]["step"].array)
+                tables.adam(gradients(some), step=count + 1, **_settings(group))
+                for p in some:
+                    self._count(self.state[p])
+        return others
+
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         step, arrays = self._counted(p, state, self._state_names(group)[1:])
         beta1, beta2 = map(float, group["betas"])
@@ -92,3 +118,11 @@ class Adam(Optimizer):
             np.divide(np.sqrt(largest, out=t), root, out=t)  # sqrt(v_hat)
             np.divide(m, np.add(t, group["eps"], out=t), out=t)
             np.subtract(x, np.multiply(t, rate, out=t), out=x)
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    """The group's settings as the kernel takes them."""
+    beta1, beta2 = map(float, group["betas"])
+    numbers = {name: float(group[name]) for name in ("lr", "eps", "weight_decay")}
+    decoupled, maximize = bool(group["decoupled_weight_decay"]), bool(group["maximize"])
+    return {**numbers, "betas": (beta1, beta2), "decoupled": decoupled, "maximize": maximize}

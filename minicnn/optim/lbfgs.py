@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, enable_grad
+from ..backend import arrays as backend
 from .optimizer import Optimizer
 
 _VECTORS = ("d", "old_dirs", "old_stps", "prev_flat_grad")  # of all parameters together
@@ -115,7 +116,7 @@ class LBFGS(Optimizer):
             memory.t = group["lr"]
             if begins:
                 memory.t = min(1.0, 1.0 / float(np.abs(grad).sum())) * group["lr"]
-            slope = grad @ memory.d
+            slope = _dot(grad, memory.d)
             if slope > -group["tolerance_change"]:
                 break
             last = iteration == group["max_iter"]
@@ -157,7 +158,7 @@ class LBFGS(Optimizer):
             for p, array in zip(group["params"], start, strict=True):
                 p.array[...] = array
                 self._changed(p)
-            return t, f, g, g @ memory.d
+            return t, f, g, _dot(g, memory.d)
 
         best, count = strong_wolfe(
             along, (0.0, loss, grad, slope), memory.t, _largest(memory.d), group["max_eval"] - evals
@@ -192,12 +193,18 @@ def _largest(a: Any) -> float:
     return float(np.abs(a).max())
 
 
+def _dot(a: Any, b: Any) -> Any:
+    """The inner product of two vectors, a number of their type."""
+    return backend.to_numpy(a @ b)[()]
+
+
 class _Memory:
     """The last direction, length, gradient and loss, and the pairs: as they are in the state."""
 
     def __init__(self, state: dict[str, Any], size: int):
         def array(value: Any) -> Any:
-            return value.array if isinstance(value, Tensor) else value
+            value = value.array if isinstance(value, Tensor) else value
+            return value[()] if isinstance(value, np.ndarray) and not value.ndim else value
 
         self.size = size
         self.d, self.t = array(state.get("d")), array(state.get("t"))
@@ -212,7 +219,7 @@ class _Memory:
         """Writes all into the state, under PyTorch's names."""
 
         def tensor(value: Any) -> Tensor:
-            return Tensor._wrap(np.asarray(value))
+            return Tensor._wrap(value if backend.is_array(value) else np.asarray(value))
 
         state["d"], state["t"] = tensor(self.d), float(self.t)
         state["old_dirs"] = [tensor(v) for v in self.y]
@@ -228,14 +235,14 @@ class _Memory:
             self.d = -grad
             return
         y, s = grad - self.prev_grad, self.d * self.t
-        ys = y @ s
+        ys = _dot(y, s)
         if ys > 1e-10:
             if len(self.y) == self.size:
                 del self.y[0], self.s[0], self.rho[0]
             self.y.append(y)
             self.s.append(s)
             self.rho.append(1.0 / ys)
-            self.scale = ys / (y @ y)
+            self.scale = ys / _dot(y, y)
         self.d = self._product(-grad)
 
     def _product(self, q: Any) -> Any:
@@ -243,11 +250,11 @@ class _Memory:
         pairs = list(zip(self.y, self.s, self.rho, strict=True))
         alphas = []
         for y, s, rho in reversed(pairs):
-            alphas.append((s @ q) * rho)
+            alphas.append(_dot(s, q) * rho)
             q = q - y * alphas[-1]
         q = q * self.scale
         for (y, s, rho), alpha in zip(pairs, reversed(alphas), strict=True):
-            q = q + s * (alpha - (y @ q) * rho)
+            q = q + s * (alpha - _dot(y, q) * rho)
         return q
 
 

@@ -127,6 +127,6 @@ def orthogonalized(
 
 def _bfloat16(a: Any) -> Any:
     """float32 of the 16 bits that bfloat16 has: the rest rounded away, ties to even."""
-    bits = np.ascontiguousarray(a, np.float32).view(np.uint32)
+    bits = a.astype(np.float32, order="C", copy=False).view(np.uint32)
     rounded: Any = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
     return rounded.view(np.float32)

@@ -5,7 +5,8 @@
 
 A method is written as `_update`, which changes one parameter in place. It works on blocks that stay
 in the cache while all its array operations pass over them, and on scratch arrays that are kept: in
-the steady state no step allocates.
+the steady state no step allocates. On a GPU, where launches cost more than passes over memory,
+SGD and Adam change all parameters at once: `_update_together`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..autograd import Tensor, dtypes, enable_grad
 from ..backend import arrays as backend
+from .fused import Tables
 
 # Elements of a block. Adam passes over six arrays: 6 * 65536 * 4 bytes stay in a core's own cache.
 _BLOCK = 1 << 16
@@ -63,6 +65,7 @@ class Optimizer:
         self.state: Any = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._scratch_arrays: dict[Any, Any] = {}
+        self._tables = Tables()
         groups = list(params)
         if not groups:
             raise ValueError(f"{type(self).__name__}: optimizer got an empty parameter list")
@@ -159,23 +162,59 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        todo = [(p, group) for group in self.param_groups for p in group["params"]]
-        todo = [(p, group) for p, group in todo if p.grad is not None]
-        for p, _ in todo:
-            if p.grad.shape != p.shape:
-                raise RuntimeError(
-                    f"{type(self).__name__}.step: a parameter of shape {p.shape} has a gradient of "
-                    f"shape {p.grad.shape}"
-                )
-        for p, group in todo:
-            state = self.state.get(p, {})
-            self._update(p, p.grad.array, state, group)
-            if state:
-                self.state[p] = state
-            p._version[0] += 1
-            p._version[1] = f"{type(self).__name__}.step"
+        todo = [
+            (group, [p for p in group["params"] if p.grad is not None])
+            for group in self.param_groups
+        ]
+        for p in chain.from_iterable(params for _, params in todo):
+            self._check_gradient(p)
+        self._tables.begin()
+        for group, params in todo:
+            for p in self._update_together(params, group):
+                self._update_alone(p, group)
+            for p in params:
+                p._version[0] += 1
+                p._version[1] = f"{type(self).__name__}.step"
         self._stepped = True
         return loss
+
+    def _check_gradient(self, p: Any) -> None:
+        x, grad, step = p.array, p.grad.array, f"{type(self).__name__}.step"
+        if grad.shape != x.shape:
+            raise RuntimeError(
+                f"{step}: a parameter of shape {x.shape} has a gradient of shape {grad.shape}"
+            )
+        if type(x) is type(grad) is np.ndarray or backend.place(x) == backend.place(grad):
+            return
+        raise RuntimeError(
+            f"{step}: a parameter of shape {x.shape} is on {p.device}, its gradient on "
+            f"{p.grad.device}"
+        )
+
+    def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
+        """Changes those of the group's parameters that a kernel can change at once; the others."""
+        return params
+
+    def _update_alone(self, p: Any, group: dict[str, Any]) -> None:
+        state = self.state.get(p, {})
+        try:
+            with backend.on_device_of(p.array):
+                self._update(p, p.grad.array, state, group)
+        except (TypeError, ValueError):
+            self._check_state(p, state)  # raises if that is what is wrong
+            raise
+        if state:
+            self.state[p] = state
+
+    def _check_state(self, p: Any, state: dict[str, Any]) -> None:
+        for name in self._arrays:
+            tensor = state.get(name)
+            if isinstance(tensor, Tensor) and tensor.device != p.device:
+                raise RuntimeError(
+                    f"{type(self).__name__}.step: a parameter of shape {p.shape} is on {p.device}, "
+                    f"its {name} on {tensor.device}; move a model before its optimizer's first "
+                    "step, or load the optimizer's own state_dict after moving it"
+                )
 
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Changes p.array by the array `grad`."""
@@ -198,7 +237,8 @@ class Optimizer:
             else:
                 if p.grad.requires_grad:  # made under create_graph
                     p.grad = p.grad.detach()
-                p.grad.array[...] = 0
+                with backend.on_device_of(p.grad.array):
+                    p.grad.array[...] = 0
                 p.grad._version[0] += 1
                 p.grad._version[1] = "zero_grad"
 
@@ -206,18 +246,25 @@ class Optimizer:
         self, p: Tensor, state: dict[str, Any], names: tuple[str, ...]
     ) -> tuple[float, list[Any]]:
         """Counts this step in the state; the count, and the state's arrays, zeros at first."""
+        self._begin(p, state, names)
+        return self._count(state), [state[name].array for name in names]
+
+    def _begin(self, p: Tensor, state: dict[str, Any], names: tuple[str, ...]) -> None:
+        """A count, in the CPU's memory, and arrays of zeros, where the state has none yet."""
         if "step" not in state:
             state["step"] = Tensor._wrap(np.zeros((), scalar_type()))
         for name in names:
             if name not in state:
                 state[name] = Tensor._wrap(np.zeros_like(p.array))
+
+    def _count(self, state: dict[str, Any]) -> float:
         state["step"].array += 1
-        return float(state["step"].array), [state[name].array for name in names]
+        return float(state["step"].array)
 
     def _scratch(self, like: Any, slot: int, dtype: Any = None) -> Any:
         """Scratch number `slot`, of the shape of `like`; of its type too, if no dtype is given."""
         dtype = like.dtype if dtype is None else dtype
-        key = (slot, dtype, type(like))
+        key = (slot, dtype, None if type(like) is np.ndarray else backend.place(like))
         array = self._scratch_arrays.get(key)
         if array is None or array.size < like.size:
             array = np.empty_like(like, dtype=dtype, shape=(like.size,))
@@ -244,7 +291,8 @@ class Optimizer:
     def load_state_dict(self, state_dict: Any) -> None:
         """Takes over the settings and the state of a state_dict, whose arrays are copied.
 
-        Arrays get the type of their parameters, except `step`.
+        Arrays get the type and the device of their parameters, except `step`; what has no
+        dimensions and counts for the whole parameter stays in the CPU's memory.
         Raises ValueError, naming what does not fit: keys, groups, numbers or shapes. After an error
         nothing has changed.
         """
@@ -319,16 +367,19 @@ class Optimizer:
                 f"{name}: {key} has shape {array.shape}, its parameter has shape {p.shape}"
             )
         cast = key != "step" and dtypes.is_floating(p.dtype)
-        xp: Any = backend.array_module(p.array)
-        array = backend.to_numpy(array) if xp is np else array
-        return Tensor._wrap(xp.array(array, dtype=p.dtype if cast else array.dtype, copy=True))
+        dtype = p.dtype if cast else array.dtype
+        if array.ndim == 0 and key not in self._arrays:
+            return Tensor._wrap(np.array(backend.to_numpy(array), dtype))
+        with backend.on_device_of(p.array):
+            return Tensor._wrap(backend.like(p.array, array).astype(dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: v for name, v in self.__dict__.items() if name != "_scratch_arrays"}
+        passing = ("_scratch_arrays", "_tables")
+        return {name: v for name, v in self.__dict__.items() if name not in passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._scratch_arrays = {}
+        self._scratch_arrays, self._tables = {}, Tables()
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -351,9 +402,12 @@ def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def blocks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """The arrays, all of one shape, in pieces of about _BLOCK elements. Each piece is a view."""
+    """The arrays, all of one shape, in pieces of about _BLOCK elements. Each piece is a view.
+
+    On a GPU, which has no caches of this kind and pays for each op, they come in one piece.
+    """
     size, shape = arrays[0].size, arrays[0].shape
-    if size <= _BLOCK:
+    if size <= _BLOCK or type(arrays[0]) is not np.ndarray:
         yield arrays
         return
     if all(a.flags.c_contiguous for a in arrays):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..backend import arrays as backend
+from .fused import divided, gradients
 from .optimizer import Optimizer, blocks, with_decay
 
 
@@ -22,7 +24,8 @@ class SGD(Optimizer):
     of iteration methods", 1964; Nesterov's form as in Sutskever, Martens, Dahl and Hinton, "On the
     importance of initialization and momentum in deep learning", ICML 2013.
 
-    foreach and fused choose between implementations in PyTorch; they have no effect.
+    On a device, all parameters are changed in one launch of a kernel; with fused=False or
+    foreach=False they are changed one by one. On the CPU neither has an effect.
     Raises ValueError for settings out of range.
     """
 
@@ -58,6 +61,43 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, defaults)
+
+    def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
+        parts, others = divided(params, group)
+        for part in parts:
+            by_age: dict[bool, list[Any]] = {}
+            for p in part:
+                first = self.state.get(p, {}).get("momentum_buffer") is None
+                by_age.setdefault(first, []).append(p)
+            for first, some in by_age.items():
+                if not self._fused(some, group, first):
+                    others = [*others, *some]
+        return others
+
+    def _fused(self, params: list[Any], group: dict[str, Any], first: bool) -> bool:
+        """One launch for parameters that all have a momentum, or all have none yet (`first`).
+
+        False if the kernel cannot take them.
+        """
+        names = ("lr", "momentum", "dampening", "weight_decay")
+        settings = {name: float(group[name]) for name in names}
+        states = {}
+        if settings["momentum"]:
+            with backend.on_device_of(params[0].array):
+                states["momenta"] = [
+                    Tensor._wrap(np.empty_like(p.array))
+                    if first
+                    else self.state[p]["momentum_buffer"]
+                    for p in params
+                ]
+        tables = self._tables.of(params, **states)
+        if tables is None:
+            return False
+        switches = {name: bool(group[name]) for name in ("nesterov", "maximize")}
+        tables.sgd(gradients(params), first=first, **settings, **switches)
+        for p, velocity in zip(params, states.get("momenta", ()), strict=False):
+            self.state[p]["momentum_buffer"] = velocity
+        return True
 
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         momentum = float(group["momentum"])

@@ -252,7 +252,7 @@ def test_a_norm_that_is_not_finite(gpu):
     params = with_gradients(gpu)
     params[0].grad.array[0, 0] = np.nan
     before = params[1].grad.tolist()
-    with pytest.raises(RuntimeError, match="norm of order 2.0 of the gradients is nan"):
+    with pytest.raises(RuntimeError, match=r"norm of order 2\.0 of the gradients is nan"):
         nn.utils.clip_grad_norm_(params, 1.0, error_if_nonfinite=True)
     assert params[1].grad.tolist() == before
     assert np.isnan(nn.utils.clip_grad_norm_(params, 1.0).item())

@@ -1,0 +1,82 @@
+"""Steps for all parameters on a device in one launch, by the kernels of backend/cuda/optim.py.
+
+A network has dozens of parameters, most of them small: on a GPU, a launch for each op on each of
+them would cost more time than the arithmetic. The kernels find the arrays through tables of their
+addresses; these are kept from step to step while the arrays stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor
+from ..backend import arrays as backend
+from ..backend.cuda.optim import MultiTensor, fits
+
+
+def divided(params: list[Tensor], group: dict[str, Any]) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """Parameters that one launch can take, by device and type; and all others.
+
+    The settings fused=False and foreach=False of the group keep all of them apart.
+    """
+    fused = group.get("fused")
+    apart = not fused and (fused is False or group.get("foreach") is False)
+    if apart or all(type(p.array) is np.ndarray for p in params):
+        return [], params
+    parts: dict[Any, list[Tensor]] = {}
+    others = []
+    times = Counter(map(id, params))
+    for p in params:
+        if times[id(p)] == 1 and fits([p.array]):
+            parts.setdefault((*backend.place(p.array), p.dtype), []).append(p)
+        else:
+            others.append(p)
+    return list(parts.values()), others
+
+
+class Tables:
+    """The tables of addresses of one optimizer's parameters and state."""
+
+    def __init__(self) -> None:
+        self._now: dict[Any, tuple[list[Any], MultiTensor | None]] = {}
+        self._before = self._now
+
+    def begin(self) -> None:
+        """A new step: what neither it nor the one before used is forgotten."""
+        self._now, self._before = {}, self._now
+
+    def of(self, params: Sequence[Tensor], **states: Sequence[Tensor]) -> MultiTensor | None:
+        """The tables of these parameters and of what is remembered of each; None if no kernel can
+        take them: arrays of other types than the parameters', or over the same memory."""
+        key = tuple([id(p) for p in params])
+        arrays = [t.array for column in (params, *states.values()) for t in column]
+        kept = self._now.get(key) or self._before.get(key)
+        same = kept is not None and len(kept[0]) == len(arrays)
+        if not same or any(a is not b for a, b in zip(kept[0], arrays, strict=True)):
+            kept = (arrays, _made(arrays, len(params), list(states)))
+        self._now[key] = kept
+        return kept[1]
+
+
+def _made(arrays: list[Any], n: int, names: list[str]) -> MultiTensor | None:
+    """Tables of n parameters, and of n arrays for each of the names behind them."""
+    spans = sorted((backend.address(x), x.nbytes) for x in arrays if x.size)
+    overlap = any(a + size > b for (a, size), (b, _) in pairwise(spans))
+    if overlap or not fits(arrays):
+        return None
+    columns = [arrays[i : i + n] for i in range(n, len(arrays), n)]
+    return MultiTensor(arrays[:n], **dict(zip(names, columns, strict=True)))
+
+
+def gradients(params: Sequence[Tensor]) -> list[Any]:
+    """The gradients as the kernels take them: of their parameters' types, without gaps."""
+    grads = [p.grad.array for p in params]  # type: ignore[union-attr]
+    with backend.on_device_of(*grads):
+        return [
+            g.astype(p.dtype, order="C", copy=False) for p, g in zip(params, grads, strict=True)
+        ]
