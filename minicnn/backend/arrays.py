@@ -103,7 +103,12 @@ def move(x: Any, kind: str, index: int | None = None, non_blocking: bool = False
         if here == "cuda" and non_blocking:
             return x.get(blocking=False)
         return to_numpy(x)
-    return kernel_device(kind, index).asarray(x if here != "emulator" else x.get())
+    device = kernel_device(kind, index)
+    if kind == "cuda" and here == "cpu" and non_blocking:
+        from .cuda import gpu
+
+        return gpu.upload(x, device.index)
+    return device.asarray(x if here != "emulator" else x.get())
 
 
 def kernel_device(kind: str, index: int | None = None) -> Any:

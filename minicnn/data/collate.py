@@ -59,6 +59,22 @@ def default_convert(data: Any) -> Any:
     return data
 
 
+def pinned(data: Any) -> Any:
+    """`data`, a batch of any structure, with its tensors in page-locked memory: DataLoader's
+    pin_memory. What has a method `pin_memory` of its own is asked for it."""
+    if isinstance(data, (str, bytes)):
+        return data
+    if hasattr(data, "pin_memory"):
+        return data.pin_memory()
+    if isinstance(data, Mapping):
+        return _like_mapping(data, {key: pinned(data[key]) for key in data})
+    if isinstance(data, tuple) and not hasattr(data, "_fields"):
+        return type(data)([pinned(x) for x in data])
+    if isinstance(data, Sequence):
+        return _like_sequence(data, [pinned(x) for x in data])
+    return data
+
+
 def _stack(arrays: Sequence[Any]) -> Tensor:
     shape = arrays[0].shape
     for k, x in enumerate(arrays):

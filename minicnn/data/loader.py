@@ -25,7 +25,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from .collate import default_collate, default_convert
+from ..backend import why_not
+from .collate import default_collate, default_convert, pinned
 from .dataset import Dataset, IterableDataset
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
@@ -58,7 +59,10 @@ class DataLoader(Generic[T_co]):
         worker_init_fn: called with 0 in the background thread before its first fetch.
         generator: a minicnn.Generator; default: the global one.
         prefetch_factor: batches fetched ahead for each of num_workers (default 2).
-        pin_memory, multiprocessing_context, persistent_workers, pin_memory_device, in_order:
+        pin_memory: put the tensors of each batch into page-locked memory, from where
+            `.to("cuda", non_blocking=True)` copies while the program goes on. Without a GPU a
+            UserWarning says that it has no effect.
+        multiprocessing_context, persistent_workers, pin_memory_device, in_order:
             accepted for PyTorch's sake, without effect here.
 
     An exception of the dataset or collate_fn reaches the loop as it was raised, with its own
@@ -142,10 +146,11 @@ class DataLoader(Generic[T_co]):
     def _orders(self) -> Iterable:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
-    def _fetcher(self) -> _IndexedFetcher | _StreamFetcher:
+    def _fetcher(self) -> Callable[..., Any]:
         batched = self.batch_sampler is not None
         kind = _StreamFetcher if isinstance(self.dataset, IterableDataset) else _IndexedFetcher
-        return kind(self.dataset, self.collate_fn, batched, self.drop_last)
+        fetch = kind(self.dataset, self.collate_fn, batched, self.drop_last)
+        return _Pinning(fetch) if self.pin_memory and _can_pin() else fetch
 
 
 class _Endless(Sampler[None]):
@@ -273,6 +278,28 @@ class _StreamFetcher:
         if not batch or (self.drop_last and len(batch) < len(order)):
             return _END
         return self.collate_fn(batch)
+
+
+def _can_pin() -> bool:
+    """Whether there is a GPU that page-locked memory is for; warns if there is none."""
+    reason = why_not("cuda")
+    if reason is not None:
+        warnings.warn(
+            f"DataLoader: pin_memory=True has no effect, for no GPU can be used: {reason}",
+            stacklevel=4,
+        )
+    return reason is None
+
+
+class _Pinning:
+    """Fetches a batch, and brings its tensors into page-locked memory."""
+
+    def __init__(self, fetch: Callable[..., Any]) -> None:
+        self.fetch = fetch
+
+    def __call__(self, order: Any, line: _Line | None = None) -> Any:
+        batch = self.fetch(order, line)
+        return batch if batch is _END else pinned(batch)
 
 
 # ---------------------------------------------------------------- iterating

@@ -7,6 +7,7 @@ under the same name. What is more than a table entry is written out below it.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from ..autograd import Tensor, dtypes, inplace
 from ..autograd import device as Device
 from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
+from ..autograd.tensor import recorded
+from ..backend import why_not
 from . import arithmetic, choice, compare, creation, diagonals, index, rounding, shape
 from .linear import matmul
 from .operands import on_its_device, raw
@@ -197,6 +200,31 @@ def cpu(self: Tensor) -> Tensor:
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """This tensor in a GPU's memory. RuntimeError where no GPU can be used."""
     return to(self, Device("cuda" if device is None else device), non_blocking=non_blocking)
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """This tensor in page-locked memory of the CPU, from where a GPU fetches by itself: see
+    non_blocking in `to`. Itself if it is there. RuntimeError where no GPU can be used, for a tensor
+    that is on one, and for one whose gradient would be lost."""
+    if self.device.type != "cpu":
+        raise RuntimeError(f"pin_memory: expects a tensor of the CPU, got one on {self.device}")
+    if (reason := why_not("cuda")) is not None:
+        raise RuntimeError(f"pin_memory: no GPU can be used: {reason}")
+    if recorded(self):
+        raise RuntimeError("pin_memory: this tensor requires a gradient; use .detach() first")
+    from ..backend.cuda import gpu
+
+    return self if gpu.is_pinned(self.array) else Tensor._wrap(gpu.pinned(self.array))
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """True if this tensor is in page-locked memory."""
+    on_cpu = type(self.array) is np.ndarray
+    if not on_cpu or "cupy" not in sys.modules or why_not("cuda") is not None:
+        return False
+    from ..backend.cuda import gpu
+
+    return gpu.is_pinned(self.array)
 
 
 def _convert(dtype: np.dtype) -> Callable[[Tensor], Tensor]:
@@ -382,8 +410,8 @@ def _install() -> None:
         setattr(Tensor, f"__i{name}__", _binary(in_place(function, f"bitwise_{name}_")))
     for name, dtype in _CONVERSIONS.items():
         setattr(Tensor, name, _convert(dtype))
-    for method in (to, cpu, cuda, type_as, copy_, fill_, zero_, normal_, uniform_, random_,
-                   bernoulli_, exponential_, new_tensor):  # fmt: skip
+    for method in (to, cpu, cuda, pin_memory, is_pinned, type_as, copy_, fill_, zero_, normal_,
+                   uniform_, random_, bernoulli_, exponential_, new_tensor):  # fmt: skip
         setattr(Tensor, method.__name__, method)
     for make in (creation.zeros, creation.ones, creation.empty, creation.full):
         setattr(Tensor, f"new_{make.__name__}", _new(make))

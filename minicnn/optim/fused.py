@@ -55,12 +55,12 @@ class Tables:
         take them: arrays of other types than the parameters', or over the same memory."""
         key = tuple([id(p) for p in params])
         arrays = [t.array for column in (params, *states.values()) for t in column]
-        kept = self._now.get(key) or self._before.get(key)
-        same = kept is not None and len(kept[0]) == len(arrays)
-        if not same or any(a is not b for a, b in zip(kept[0], arrays, strict=True)):
-            kept = (arrays, _made(arrays, len(params), list(states)))
-        self._now[key] = kept
-        return kept[1]
+        before, tables = self._now.get(key) or self._before.get(key) or ([], None)
+        same = len(before) == len(arrays)
+        if not same or any(a is not b for a, b in zip(before, arrays, strict=True)):
+            tables = _made(arrays, len(params), list(states))
+        self._now[key] = arrays, tables
+        return tables
 
 
 def _made(arrays: list[Any], n: int, names: list[str]) -> MultiTensor | None:

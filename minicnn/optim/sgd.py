@@ -80,7 +80,7 @@ class SGD(Optimizer):
         False if the kernel cannot take them.
         """
         names = ("lr", "momentum", "dampening", "weight_decay")
-        settings = {name: float(group[name]) for name in names}
+        settings: dict[str, Any] = {name: float(group[name]) for name in names}
         states = {}
         if settings["momentum"]:
             with backend.on_device_of(params[0].array):

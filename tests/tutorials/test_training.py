@@ -365,6 +365,7 @@ def write_mnist(folder):
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
 
 
+@pytest.mark.filterwarnings("ignore:DataLoader. pin_memory")  # where there is no GPU
 def test_mnist_from_files(tmp_path):
     """datasets, transforms and loaders as torchvision's; PyTorch alone does not have them."""
     torch = minicnn
