@@ -22,6 +22,7 @@ app = typer.Typer(
 
 # As in options.py, which is not imported for a text.
 _OPTIMIZERS = "sgd, adam, adamw, adamax, nadam, radam, rmsprop, rprop, adagrad, adadelta or lbfgs."
+_DEVICES = "cpu, cuda (or cuda:1 ...), or emulator: a GPU played by the CPU, slowly."
 _SCHEDULERS = (
     "none, step, multistep, exponential, linear, polynomial, cosine, restarts, plateau, cyclic or "
     "onecycle."
@@ -99,7 +100,7 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="The seed of everything random; default 0.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help=_DEVICES)] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; default runs/MODEL-DATA.")
     ] = None,
@@ -151,7 +152,8 @@ def _run(job: Any, display: Any) -> None:
 
     training = runs.Training(job, [display])
     verb = "resuming" if job.resume else "training"
-    typer.echo(f"{verb} {job.model} on {job.data.name}: {job.folder}")
+    where = _device_text(next(training.trainer.model.parameters()).device)
+    typer.echo(f"{verb} {job.model} on {job.data.name}{where}: {job.folder}")
     try:
         training.run()
         _report(job, training.trainer.history)
@@ -161,6 +163,15 @@ def _run(job: Any, display: Any) -> None:
         if job.folder.can_resume():
             text = f"{text}\ngo on with: {_resume_command(job)}"
         raise KeyboardInterrupt(text) from None
+
+
+def _device_text(device: Any) -> str:
+    """What the first line of a training says of its device: nothing of the CPU."""
+    if device.type != "cuda":
+        return "" if device.type == "cpu" else f", computed on {device}"
+    from ..cuda import get_device_name
+
+    return f", computed on {device} ({get_device_name(device)})"
 
 
 def _report(job: Any, history: list[dict[str, Any]]) -> None:
@@ -227,11 +238,13 @@ def evaluate(
     data_dir: Annotated[
         str | None, typer.Option(help="The folder with the data set's files.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help=_DEVICES)] = "cpu",
 ) -> None:
     """Measure a trained network on the test images, class by class."""
     from . import runs
+    from .options import check_device
 
+    check_device(device)
     if checkpoint not in ("best", "last"):
         raise ValueError(f"--checkpoint expects best or last, got {checkpoint!r}")
     trained = runs.open_run(run, checkpoint, data_dir)
@@ -253,6 +266,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures, of any kind that Pillow reads.")],
     top: Annotated[int, typer.Option(help="How many guesses to show.", min=1)] = 3,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    device: Annotated[str, typer.Option(help=_DEVICES)] = "cpu",
 ) -> None:
     """Say what a trained network sees in pictures.
 
@@ -265,12 +279,14 @@ def predict(
     from ..train import Trainer
     from . import runs
     from .data import Images
+    from .options import check_device
     from .picture import read_picture
 
     if checkpoint not in ("best", "last"):
         raise ValueError(f"--checkpoint expects best or last, got {checkpoint!r}")
+    check_device(device)
     trained = runs.open_run(run, checkpoint)
-    trainer, failed = Trainer(trained.model, None), 0
+    trainer, failed = Trainer(trained.model, None, device=device), 0
     width = max(len(str(path)) for path in images)
     for path in images:
         try:
@@ -280,7 +296,7 @@ def predict(
             typer.echo(f"minicnn: {_text(error)}", err=True)
             continue
         batch = Images(pixels[None], np.zeros(1, np.int64), trained.data)[0][0].array[None]
-        chances = softmax(trainer.predict(_tensor(batch)), 1).array[0]
+        chances = softmax(trainer.predict(_tensor(batch)).cpu(), 1).array[0]
         best = chances.argsort()[::-1][:top]
         guesses = "  ".join(f"{trained.data.classes[k]} {chances[k]:.1%}" for k in best)
         typer.echo(f"{path!s:{width}}  {guesses}")
@@ -376,7 +392,9 @@ def gradcheck(
     second: Annotated[
         bool, typer.Option("--second/--first-only", help="Check second derivatives too.")
     ] = True,
-    backend: Annotated[str, typer.Option(help="Run the primitives of cpu or reference.")] = "cpu",
+    backend: Annotated[
+        str, typer.Option(help="Whose primitives to run: cpu, reference, emulator or cuda.")
+    ] = "cpu",
 ) -> None:
     """Check gradients against finite differences: `minicnn gradcheck conv2d max_pool2d`.
 

@@ -79,6 +79,7 @@ def new_job(
             f"{folder} holds another run; add --resume to go on with it, or choose another --out"
         )
     options = opt.complete(model, data, given)
+    opt.check_device(options.device)
     if fixed := sorted(model_options.keys() & _from_data(config)):
         raise ValueError(
             f"--set {fixed[0]}: it follows from the data"
@@ -118,6 +119,7 @@ def resumed_job(
         job.options = opt.restored(config["options"], given)
     except (KeyError, TypeError):
         raise CheckpointError(f"{folder} was not made by `minicnn train`") from None
+    opt.check_device(job.options.device)
     for name, here, there in (("model", model, job.model), ("data set", data, stored.name)):
         if here is not None and here != there:
             raise ValueError(
@@ -145,12 +147,16 @@ class Training:
         images, validation = split(load_part(job.data, True), job.data)
         images.shift = job.options.shift
         manual_seed(job.options.seed)
-        model = job.make_model()
+        # Moved first: some optimizers make arrays beside the parameters when they are made.
+        model = job.make_model().to(job.options.device)
         size = job.options.batch_size
         # One image has no variance for batch normalisation: a last batch of one is left out.
         alone = len(images) > size and len(images) % size == 1
-        self.loader = DataLoader(images, size, shuffle=True, drop_last=alone)
-        self.validation = None if validation is None else DataLoader(validation, _EVAL_BATCH)
+        pin = job.options.device.startswith("cuda")
+        self.loader = DataLoader(images, size, shuffle=True, drop_last=alone, pin_memory=pin)
+        self.validation = (
+            None if validation is None else DataLoader(validation, _EVAL_BATCH, pin_memory=pin)
+        )
         optimizer = opt.make_optimizer(job.options, model)
         self.trainer = Trainer(
             model,

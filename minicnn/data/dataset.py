@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..autograd import Tensor
+from ..backend import arrays as backend
 from .sampler import draw_seed, stream
 
 T_co = TypeVar("T_co", covariant=True)
@@ -80,7 +81,13 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         if type(self).__getitem__ is not TensorDataset.__getitem__:
             return None
         rows = index_array(indices)
-        return None if rows is None else [Tensor(x.array[rows]) for x in self.tensors]
+        return None if rows is None else [Tensor(_taken(x.array, rows)) for x in self.tensors]
+
+
+def _taken(array: Any, rows: np.ndarray) -> Any:
+    """array[rows], where the array is."""
+    with backend.on_device_of(array):
+        return array[backend.like(array, rows)]
 
 
 def index_array(indices: Sequence[int]) -> np.ndarray | None:

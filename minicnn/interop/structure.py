@@ -46,8 +46,8 @@ class Encoder:
         if type(obj) is float:
             return obj if math.isfinite(obj) else {"float": repr(obj)}
         if isinstance(obj, Tensor):
-            return {"tensor": self._store(backend.to_numpy(obj.array), path)}
-        if isinstance(obj, np.ndarray):
+            return {"tensor": self._store(obj.array, path)}
+        if backend.is_array(obj):
             return {"array": self._store(obj, path)}
         if isinstance(obj, np.generic):
             return {"scalar": self._store(np.asarray(obj), path)}
@@ -76,19 +76,20 @@ class Encoder:
             return {"tuple": [self._key(k, path) for k in key]}
         raise TypeError(f"save: {_at(path)} has a key of type {type(key).__name__}: {key!r}")
 
-    def _store(self, array: np.ndarray, path: str) -> str:
+    def _store(self, array: Any, path: str) -> str:
         if array.dtype.kind not in "biufc":
             raise TypeError(
                 f"save: {_at(path)} is an array of {array.dtype}; only numbers can be stored"
             )
-        where = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+        memory = (*backend.place(array), backend.address(array))
+        where = (*memory, array.shape, array.strides, array.dtype.str)
         if where in self._known:
             return self._known[where]
         name, n = path or "value", 1
         while name in self.arrays or name == "__metadata__":
             n += 1
             name = f"{path or 'value'}#{n}"
-        self.arrays[name] = array
+        self.arrays[name] = backend.to_numpy(array)
         self._known[where] = name
         return name
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..autograd import device as device_type
+from ..backend import arrays as backend
 from ..backend.random import Generator, default_generator
 from .run import CheckpointError
 
@@ -15,15 +17,23 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 _MAX_NAMES = 3  # how many differing names an error lists
+_DEVICE = "device"  # the place of a device's generator
 _CHECKED = 1 << 18  # how many elements of an array a fingerprint looks at
 
 
 # Random generators
 
 
-def find_generators(*loaders: Any) -> dict[str, Generator]:
-    """Every generator that a training with these loaders draws from, by the place it was found."""
+def find_generators(*loaders: Any, device: Any = "cpu") -> dict[str, Generator]:
+    """Every generator that a training with these loaders draws from, by the place it was found.
+
+    "device" is the one of a device that is not the CPU.
+    """
     found = {"default": default_generator()}
+    there = device_type(device)
+    if there.type != "cpu":
+        index = backend.kernel_device(there.type, there.index).index
+        found[_DEVICE] = default_generator(f"{there.type}:{index}")
     for i, loader in enumerate(loaders):
         sampler = getattr(loader, "sampler", None)
         batch_sampler = getattr(loader, "batch_sampler", None)
@@ -42,9 +52,10 @@ def generator_states(generators: dict[str, Generator]) -> dict[str, np.ndarray]:
 
 
 def set_generator_states(generators: dict[str, Generator], states: dict[str, np.ndarray]) -> None:
-    """Puts each of them back."""
+    """Puts each of them back; a device's, only if there was one."""
     for name, generator in generators.items():
-        generator.set_state(states[name])
+        if name in states or name != _DEVICE:
+            generator.set_state(states[name])
 
 
 # The data
@@ -63,7 +74,8 @@ def fingerprint(loader: Any) -> dict[str, Any] | None:
     while dataset is not None:
         arrays = [getattr(dataset, name, None) for name in ("data", "targets", "indices")]
         for value in [*arrays, *getattr(dataset, "tensors", ())]:
-            array = np.asarray(getattr(value, "array", value))
+            array = getattr(value, "array", value)
+            array = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
             if array.dtype.kind in "biuf" and array.ndim:
                 checksum = zlib.crc32(array.reshape(-1)[:_CHECKED].tobytes(), checksum)
         dataset = getattr(dataset, "dataset", None)
@@ -190,7 +202,8 @@ def _check_generators(trainer: Trainer, state: dict[str, Any]) -> None:
     for key in ("generators", "epoch_start"):
         if key == "epoch_start" and state[key] is None and state["batch"] == 0:
             continue
-        if set(state[key]) != set(trainer._generators):
+        # It may go on on another device, then not to the same bits.
+        if {*state[key], _DEVICE} != {*trainer._generators, _DEVICE}:
             raise CheckpointError(
                 f"knows the random generators {sorted(state[key])}, "
                 f"here are {sorted(trainer._generators)}"

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..autograd import device as device_type
-from ..backend.arrays import to_numpy
+from ..backend import arrays as backend
 from ..backend.random import manual_seed
 from ..functional import cat, cross_entropy
 from ..optim import LBFGS
@@ -40,6 +40,7 @@ from .meter import Meter
 from .modes import evaluating
 from .run import BEST, LAST, RunFolder
 
+_FETCHED = 32  # so many batches' losses are fetched from a GPU at once
 _BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")  # those that PyTorch steps after every batch
 
 
@@ -61,8 +62,15 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """The share of samples whose largest output, of (N, K, ...), is at index `targets` (N, ...)."""
-    hits = outputs.array.argmax(1) == targets.array
-    return float(hits.mean()) if hits.size else math.nan
+    return float(_hit_rate(outputs, targets))
+
+
+def _hit_rate(outputs: Tensor, targets: Tensor) -> Any:
+    """As accuracy; an array without dimensions on the device of the outputs."""
+    if not targets.numel():
+        return math.nan
+    with backend.on_device_of(outputs.array):
+        return (outputs.array.argmax(1) == targets.array).mean()
 
 
 class Trainer:
@@ -76,7 +84,7 @@ class Trainer:
         scheduler: of minicnn.optim.lr_scheduler, or None. OneCycleLR and CyclicLR are stepped after
             each batch, others after each epoch; ReduceLROnPlateau is told what `monitor` names
             (a metric wants its mode "max").
-        device: where the model and the batches are brought.
+        device: where the model, what the optimizer remembers and the batches are brought.
         callbacks: Callback objects.
         run_dir: the run folder (see minicnn.train.run); None writes nothing.
         seed: what minicnn.manual_seed is given when a training begins anew; None leaves it.
@@ -108,6 +116,8 @@ class Trainer:
         self.device = device_type(device)
         self.model = model.to(self.device)
         self.optimizer = optimizer
+        if self.device.type != "cpu" and optimizer is not None and optimizer.state:
+            optimizer.load_state_dict(optimizer.state_dict())  # which moves it
         self.loss = loss
         self.scheduler = scheduler
         self.callbacks = list(callbacks)
@@ -122,7 +132,7 @@ class Trainer:
         self._meter = Meter()
         self._stopped = False
         self._data: dict[str, Any] = {}
-        self._generators = find_generators()
+        self._generators = find_generators(device=self.device)
         self._epoch_start: dict[str, np.ndarray] | None = None
         self._interrupt = Interrupt()
         self._saved = "nothing"
@@ -147,7 +157,7 @@ class Trainer:
 
         Raises:
             TrainingDiverged: the loss or a weight became NaN or infinite. The checkpoint of the
-                last good epoch stays.
+                last good epoch stays. (The losses of a GPU are looked at a few batches later.)
             CheckpointError: the disk refuses a checkpoint, or `resume` finds a damaged one, or one
                 of another model, optimizer or data set (then nothing has been changed).
             FileExistsError: run_dir holds a run and `resume` is not set.
@@ -157,7 +167,7 @@ class Trainer:
         """
         self.epochs, self._stopped = epochs, False
         self.batches = len(train_loader) if hasattr(train_loader, "__len__") else None
-        self._generators = find_generators(train_loader, val_loader)
+        self._generators = find_generators(train_loader, val_loader, device=self.device)
         self._data = {"train": fingerprint(train_loader), "validation": fingerprint(val_loader)}
         self._begin(resume)
         self.model.train()
@@ -248,17 +258,28 @@ class Trainer:
                 step_scheduler()
             self.batch += 1
             self._meter.add(len(x), value, self._measure(outputs, y))
+            if self.device.type == "cpu" or self._meter.waiting >= _FETCHED:
+                self._fetch()
             for listener in listeners:
                 listener(self)
             if self._interrupt.requested:
                 self._meter.seconds += time.perf_counter() - began
+                self._fetch()
                 self._save(LAST)
                 self._raise_interrupted()
+        self._fetch()
         if self._meter.samples == 0:
             raise ValueError("fit: train_loader gave no samples")
 
-    def _step(self, x: Tensor, y: Tensor) -> tuple[Any, float]:
-        """A step of the optimizer; the outputs and the loss before it."""
+    def _fetch(self) -> None:
+        """Waits for the losses of the last batches, and looks at them."""
+        losses = self._meter.fetch()
+        for batch, loss in enumerate(losses, self.batch - len(losses) + 1):
+            if not math.isfinite(loss):
+                self._raise_diverged(f"the loss became {loss}", batch)
+
+    def _step(self, x: Tensor, y: Tensor) -> tuple[Any, Any]:
+        """A step of the optimizer; the outputs and the loss before it, as Meter takes it."""
         found: list[Any] = []
 
         def closure() -> Any:
@@ -266,8 +287,8 @@ class Trainer:
             outputs = self.model(x)
             loss = self.loss(outputs, y)
             if not found:
-                found[:] = outputs, loss.item()
-                if not math.isfinite(found[1]):
+                found[:] = outputs, _value(loss)
+                if isinstance(found[1], float) and not math.isfinite(found[1]):
                     self._raise_diverged(f"the loss became {found[1]}", self.batch + 1)
             loss.backward()
             return loss
@@ -308,7 +329,8 @@ class Trainer:
 
     @property
     def running(self) -> dict[str, float]:
-        """Loss and metrics over the batches of this epoch so far."""
+        """Loss and metrics over the batches of this epoch so far. On a GPU this waits for them."""
+        self._fetch()
         return self._meter.means("")
 
     @property
@@ -331,7 +353,9 @@ class Trainer:
             for batch in loader:
                 x, y = self._pair(batch, source)
                 outputs = self.model(x)
-                meter.add(len(x), self.loss(outputs, y).item(), self._measure(outputs, y))
+                meter.add(len(x), _value(self.loss(outputs, y)), self._measure(outputs, y))
+                if meter.waiting >= _FETCHED:
+                    meter.fetch()
                 if self._interrupt.requested:
                     raise _Heard
         if meter.samples == 0:
@@ -369,13 +393,13 @@ class Trainer:
             raise TypeError(f"{source} should give (inputs, targets) as Tensors, got {kinds}")
         if self.device.type == "cpu":
             return x, y
-        return x.to(self.device), y.to(self.device)
+        return x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
 
-    def _measure(self, outputs: Any, targets: Any) -> dict[str, float]:
+    def _measure(self, outputs: Any, targets: Any) -> dict[str, Any]:
         if self.metrics is not None:
             return {name: float(fn(outputs, targets)) for name, fn in self.metrics.items()}
         if targets.dtype.kind in "iu" and outputs.ndim == targets.ndim + 1:
-            return {"accuracy": accuracy(outputs, targets)}
+            return {"accuracy": _hit_rate(outputs, targets)}
         return {}
 
     # ------------------------------------------------------------------ saving, ending
@@ -412,7 +436,9 @@ class Trainer:
     def _check_weights(self) -> None:
         """The last step of an epoch can spoil the weights without a loss that shows it."""
         for name, parameter in self.model.named_parameters():
-            if not np.isfinite(to_numpy(parameter.array)).all():
+            with backend.on_device_of(parameter.array):
+                finite = bool(np.isfinite(parameter.array).all())
+            if not finite:
                 self._raise_diverged(f"{name} holds NaN or infinity", self.batch)
 
     def _raise_diverged(self, what: str, batch: int) -> None:
@@ -439,6 +465,13 @@ class Trainer:
     def _call(self, event: str) -> None:
         for listener in self._overriding(event):
             listener(self)
+
+
+def _value(loss: Tensor) -> Any:
+    """A loss as a number; on a GPU as an array without dimensions, for which nobody has waited."""
+    if type(loss.array) is np.ndarray:
+        return loss.item()
+    return loss.array.reshape(())
 
 
 class _Heard(Exception):
