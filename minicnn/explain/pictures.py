@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backend import arrays as backend
 from ..backend.geometry import ConvGeometry, PoolGeometry
 
 __all__ = [
@@ -66,8 +67,14 @@ def draw_arrays(arrays: Mapping[str, Any] | None = None, /, **named: Any) -> Any
     return panels
 
 
+def _on_cpu(value: Any) -> np.ndarray:
+    """A Tensor, an array of any device or a nested list as an array of the CPU."""
+    array = getattr(value, "array", value)
+    return backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+
+
 def _plane(function: str, name: str, value: Any) -> np.ndarray:
-    array = np.asarray(getattr(value, "array", value))
+    array = _on_cpu(value)
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
     if array.ndim < 2:
@@ -75,7 +82,7 @@ def _plane(function: str, name: str, value: Any) -> np.ndarray:
     if array.ndim > 2 or not array.size:
         raise ValueError(
             f"{function}: {name} expects one or two axes with something in them, got shape "
-            f"{np.shape(getattr(value, 'array', value))}"
+            f"{_on_cpu(value).shape}"
         )
     return array
 
@@ -263,7 +270,7 @@ def draw_im2col(x: Any, geometry: ConvGeometry, window: tuple[int, int] | None =
     Raises ValueError for an x that does not fit the geometry, or a window that it does not have.
     """
     rows, columns = _axes_of("draw_im2col", geometry)
-    image = np.asarray(getattr(x, "array", x))
+    image = _on_cpu(x)
     if image.ndim == 2:
         image = image[None]
     elif image.ndim == 4 and len(image) == 1:

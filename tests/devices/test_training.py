@@ -200,6 +200,16 @@ def test_the_summary_of_a_model_on_a_device(gpu):
     assert str(summary(model.to(gpu), (1, 6, 6))) == str(summary(model.cpu(), (1, 6, 6)))
 
 
+def test_pictures_of_what_is_on_a_device(gpu):
+    pytest.importorskip("matplotlib")
+    from minicnn.explain import draw_arrays, draw_im2col
+
+    x = minicnn.arange(16.0, device=gpu).reshape(1, 4, 4)
+    geometry = backend.ConvGeometry.of((1, 1, 4, 4), (1, 1, 2, 2))
+    assert len(draw_im2col(x, geometry).axes) == 2
+    assert [t.get_text() for t in draw_arrays(x=x[0]).axes[0].texts][:2] == ["0", "1"]
+
+
 # The command
 
 
