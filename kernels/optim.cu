@@ -14,6 +14,7 @@
 //
 //     gradient_squares, clip_coefficient    norm = sqrt(sum of all grad^2)
 //                                           clip = min(1, max_norm / (norm + 1e-6))
+//     scaled                                grad <- clip * grad, for a clipping without a step
 //
 // A network has dozens of parameters, most of them small: a launch for each would cost more than
 // the arithmetic. Here the parameters, gradients and states are tables of addresses in device
@@ -25,7 +26,8 @@
 // The sum of squares goes by a tree in the block and in order over the blocks: the same bits.
 //
 // Bytes moved, in elements: sgd with momentum reads p, grad, v and writes p, v: 5; adam reads 4 and
-// writes 3: 7; the norm reads 1. The minimum; clipping in the same pass would need the norm before.
+// writes 3: 7; the norm reads 1, scaled reads 1 and writes 1. The minimum; clipping in the pass of
+// the norm would need the norm before.
 
 #include "common.cuh"
 
@@ -139,4 +141,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     scalar length = sqrt(sum), coefficient = scalar(max_norm) / (length + scalar(1e-6));
     norm[0] = length;
     clip[0] = coefficient > 1 ? scalar(1) : coefficient;  // NaN stays
+}
+
+// grad <- clip[0] * grad
+extern "C" __global__ void __launch_bounds__(THREADS)
+    scaled(scalar* const* __restrict__ grads, const int* __restrict__ tensors,
+           const unsigned* __restrict__ starts, const unsigned* __restrict__ sizes,
+           const scalar* __restrict__ clip) {
+    Part part(tensors, starts, sizes);
+    scalar* grad = grads[part.tensor];
+    scalar factor = clip[0];
+    for (unsigned e = part.start + threadIdx.x; e < part.stop; e += THREADS) grad[e] *= factor;
 }

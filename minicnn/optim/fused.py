@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,9 +64,7 @@ class Tables:
 
 def _made(arrays: list[Any], n: int, names: list[str]) -> MultiTensor | None:
     """Tables of n parameters, and of n arrays for each of the names behind them."""
-    spans = sorted((backend.address(x), x.nbytes) for x in arrays if x.size)
-    overlap = any(a + size > b for (a, size), (b, _) in pairwise(spans))
-    if overlap or not fits(arrays):
+    if not fits(arrays):
         return None
     columns = [arrays[i : i + n] for i in range(n, len(arrays), n)]
     return MultiTensor(arrays[:n], **dict(zip(names, columns, strict=True)))

@@ -136,6 +136,8 @@ class Optimizer:
         name = type(self).__name__
         if group.get("differentiable"):
             raise ValueError(f"{name}: differentiable=True: steps cannot be differentiated")
+        if group.get("fused") and group.get("foreach"):
+            raise RuntimeError(f"{name}: fused=True and foreach=True exclude each other")
         if isinstance(group.get("lr"), Tensor) and group["lr"].numel() != 1:
             raise ValueError(f"{name}: Tensor lr must be 1-element, got shape {group['lr'].shape}")
         texts = {"lr": "learning rate", "eps": "epsilon value"}

@@ -277,3 +277,11 @@ def test_a_second_device_keeps_its_own():
     net.zero_grad(set_to_none=False)
     net.load_state_dict(net.state_dict())
     assert all(t.device == second for t in [*members(net), *(p.grad for p in net.parameters())])
+
+
+def test_a_gradient_that_comes_twice_is_scaled_twice(gpu):
+    norms = []
+    for params in (with_gradients("cpu")[:1], with_gradients(gpu)[:1]):
+        norms.append(nn.utils.clip_grad_norm_(params * 2, 0.5).item())
+        norms.append(params[0].grad.norm().item())
+    np.testing.assert_allclose(norms[2:], norms[:2], rtol=1e-5)

@@ -308,3 +308,9 @@ def test_the_second_device(kind):
     assert_equal(here, there, rtol=1e-5, atol=1e-5)
     made[1].load_state_dict(made[0].state_dict())
     made[1].step()
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_two_ways_at_once_are_refused(kind):
+    with pytest.raises(RuntimeError, match="fused=True and foreach=True exclude each other"):
+        getattr(optim, kind)([nn.Parameter(minicnn.ones(2))], foreach=True, fused=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..arrays import on_device_of, place
+from ..arrays import address, on_device_of, place
 from . import sources
 from .launcher import LIMIT, device_of, launch, scalar
 
@@ -22,11 +23,12 @@ _FILE = "optim.cu"
 
 
 def fits(arrays: Sequence[Any]) -> bool:
-    """True if the kernels can take these arrays: on one device, of one dtype, without gaps."""
+    """True if the kernels can take these arrays together: on one device, of one dtype, each without
+    gaps, and no two over the same memory."""
     if not arrays or type(arrays[0]) is np.ndarray or arrays[0].dtype.char not in "fd":
         return False
     where, dtype = place(arrays[0]), arrays[0].dtype
-    return all(
+    alike = all(
         type(x) is not np.ndarray
         and place(x) == where
         and x.dtype == dtype
@@ -34,6 +36,8 @@ def fits(arrays: Sequence[Any]) -> bool:
         and x.size < LIMIT
         for x in arrays
     )
+    spans = sorted((address(x), x.nbytes) for x in arrays if x.size) if alike else []
+    return alike and all(start + size <= after for (start, size), (after, _) in pairwise(spans))
 
 
 @lru_cache(maxsize=64)
@@ -174,3 +178,16 @@ class MultiTensor:
             blocks=self._blocks,
         )
         return norm, clip
+
+    def scale(self, clip: Any) -> None:
+        """Multiplies the arrays by the number that clip_coefficient gave."""
+        launch(
+            self._device,
+            _FILE,
+            "scaled",
+            self._constants,
+            grid=(self._blocks,),
+            grads=self._tables["params"],
+            clip=clip,
+            **self._parts,
+        )

@@ -121,15 +121,16 @@ def clip_grad_norm_(
     grads = _gradients(parameters)
     arrays = [grad.array for grad in grads]
     if norm_type == 2 and kernels.fits(arrays):
-        found = kernels.MultiTensor(arrays).clip_coefficient(arrays, float(max_norm))
-        norm, coefficient = [x.reshape(()) for x in found]
+        tables = kernels.MultiTensor(arrays)
+        norm, clip = tables.clip_coefficient(arrays, float(max_norm))
         if error_if_nonfinite:
-            _check_finite(norm, norm_type)
-        total = Tensor._wrap(norm)
-    else:
-        total = get_total_norm(grads, norm_type, error_if_nonfinite)
-        coefficient = _coefficient(total, float(max_norm))
-    _scale(grads, coefficient)
+            _check_finite(norm.reshape(()), norm_type)
+        tables.scale(clip)
+        for grad in grads:
+            _changed(grad, "clip_grad_norm_")
+        return Tensor._wrap(norm.reshape(()))
+    total = get_total_norm(grads, norm_type, error_if_nonfinite)
+    _scale(grads, _coefficient(total, float(max_norm)))
     return total
 
 

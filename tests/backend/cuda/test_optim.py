@@ -82,8 +82,12 @@ def test_clipping_by_norm(device, arrays, max_norm):
     exact = np.sqrt(sum((g.astype(float) ** 2).sum() for g in grads))
     np.testing.assert_allclose(back(norm), [exact], rtol=1e-6)
     np.testing.assert_allclose(back(clip), [min(1, max_norm / (exact + 1e-6))], rtol=1e-6)
+    scaled = [g * back(clip) for g in grads]
+    copies = of(device, grads)
+    MultiTensor(copies).scale(clip)
+    assert_close(copies, scaled)
     method.sgd(there, lr=1, clip=clip)
-    assert_close(params, [p - g * back(clip) for p, g in zip(start, grads, strict=True)])
+    assert_close(params, [p - g for p, g in zip(start, scaled, strict=True)])
 
 
 def test_arrays_that_do_not_go_together(device):
