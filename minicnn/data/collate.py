@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..autograd.dtypes import get_default_dtype
+from ..backend import arrays as backend
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
@@ -85,7 +86,8 @@ def _stack(arrays: Sequence[Any]) -> Tensor:
             )
         if x.dtype.kind in "SUO":
             raise TypeError(_message(f"an array of {x.dtype}"))
-    return Tensor(np.stack(arrays))
+    with backend.on_device_of(arrays[0]):
+        return Tensor(np.stack(arrays))
 
 
 def _number_type(batch: Sequence[Any]) -> np.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 
 import numpy as np
@@ -171,6 +172,9 @@ def test_a_data_set_that_lies_on_the_device(gpu):
     (a, b), *_ = DataLoader(there, 8, sampler=range(3, 30))
     assert a.device.type == b.device.type == gpu
     assert a.cpu().tolist() == x[3:11].tolist()
+    (c, _), *_ = DataLoader([there[i] for i in range(3, 30)], 8)  # sample by sample
+    assert c.device.type == gpu
+    assert c.tolist() == a.tolist()
     assert b.cpu().tolist() == y[3:11].tolist()
     trainer, *_ = lab(gpu)
     trainer.fit(DataLoader(there, 8, shuffle=True), epochs=1)
@@ -231,6 +235,20 @@ def call(tmp_path, monkeypatch):
 
 
 TRAIN = ("train", "lenet", "--data", "digits", "--image-size", 16, "--validation", 0.85)
+
+
+def losses(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return [float(row[k]) for row in csv.DictReader(file) for k in ("train_loss", "val_loss")]
+
+
+@pytest.mark.slow
+def test_lenet_follows_the_curve_of_the_cpu(gpu, call, tmp_path):
+    for device in ("cpu", gpu):
+        call(*TRAIN, "--epochs", 3, "--batch-size", 16, "--out", device, "--device", device)
+    there, here = losses(tmp_path / gpu), losses(tmp_path / "cpu")
+    assert here[4] < 0.9 * here[0]  # it learns
+    np.testing.assert_allclose(there, here, rtol=1e-4)
 
 
 @pytest.mark.slow
