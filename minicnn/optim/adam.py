@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import arrays as backend
-from .fused import divided, gradients
+from .fused import gradients
 from .optimizer import (
     Optimizer,
     average,
@@ -78,7 +78,7 @@ class Adam(Optimizer):
         return ("step", *self._arrays[: 3 if group["amsgrad"] else 2])
 
     def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
-        parts, others = divided(params, group)
+        parts, others = self._tables.divided(params, group)
         names = self._state_names(group)[1:]
         kernel_names = dict(zip(("momenta", "squares", "largest"), names, strict=False))
         for part in parts:

@@ -18,36 +18,49 @@ from ..backend import arrays as backend
 from ..backend.cuda.optim import MultiTensor, fits
 
 
-def divided(params: list[Tensor], group: dict[str, Any]) -> tuple[list[list[Tensor]], list[Tensor]]:
-    """Parameters that one launch can take, by device and type; and all others.
-
-    The settings fused=False and foreach=False of the group keep all of them apart.
-    """
-    fused = group.get("fused")
-    apart = not fused and (fused is False or group.get("foreach") is False)
-    if apart or all(type(p.array) is np.ndarray for p in params):
-        return [], params
-    parts: dict[Any, list[Tensor]] = {}
-    others = []
-    times = Counter(map(id, params))
-    for p in params:
-        if times[id(p)] == 1 and fits([p.array]):
-            parts.setdefault((*backend.place(p.array), p.dtype), []).append(p)
-        else:
-            others.append(p)
-    return list(parts.values()), others
-
-
 class Tables:
     """The tables of addresses of one optimizer's parameters and state."""
 
     def __init__(self) -> None:
+        # By parameter: its array, and the device and type by which it goes with others; None if no
+        # kernel takes it.
+        self._kinds: dict[int, tuple[Any, Any]] = {}
+        # By parameters: all arrays, and the tables, of this step and of the one before.
         self._now: dict[Any, tuple[list[Any], MultiTensor | None]] = {}
         self._before = self._now
 
     def begin(self) -> None:
         """A new step: what neither it nor the one before used is forgotten."""
         self._now, self._before = {}, self._now
+
+    def divided(
+        self, params: list[Tensor], group: dict[str, Any]
+    ) -> tuple[list[list[Tensor]], list[Tensor]]:
+        """Parameters that one launch can take, by device and type; and all others.
+
+        The settings fused=False and foreach=False of the group keep all of them apart.
+        """
+        fused = group.get("fused")
+        apart = not fused and (fused is False or group.get("foreach") is False)
+        if apart or all(type(p.array) is np.ndarray for p in params):
+            return [], params
+        parts: dict[Any, list[Tensor]] = {}
+        others = []
+        times = Counter(map(id, params))
+        for p in params:
+            kind = self._kind(p) if times[id(p)] == 1 else None
+            if kind is None:
+                others.append(p)
+            else:
+                parts.setdefault(kind, []).append(p)
+        return list(parts.values()), others
+
+    def _kind(self, p: Tensor) -> Any:
+        kept = self._kinds.get(id(p))
+        if kept is None or kept[0] is not p.array:
+            kind = (*backend.place(p.array), p.dtype) if fits([p.array]) else None
+            kept = self._kinds[id(p)] = p.array, kind
+        return kept[1]
 
     def of(self, params: Sequence[Tensor], **states: Sequence[Tensor]) -> MultiTensor | None:
         """The tables of these parameters and of what is remembered of each; None if no kernel can

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import arrays as backend
-from .fused import divided, gradients
+from .fused import gradients
 from .optimizer import Optimizer, blocks, with_decay
 
 
@@ -63,7 +63,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
-        parts, others = divided(params, group)
+        parts, others = self._tables.divided(params, group)
         for part in parts:
             by_age: dict[bool, list[Any]] = {}
             for p in part:
