@@ -3,10 +3,9 @@
 They are accepted so that such code runs, and have no effect: minicnn does not use cuDNN, and its
 kernels are deterministic already. Each of their threads gathers what belongs to its own element of
 the result, in a fixed order; none adds to memory that others add to. So a training on a GPU that is
-repeated with the same seed, on a GPU of the same kind, gives the same bits: as far as it goes
-through kernels/ and cuBLAS. What is added up at places that an index names several times (the
-gradients of indexing and of embeddings, bincount with weights) may go through CuPy's atomic
-additions, whose order, and so whose last bits, vary.
+repeated with the same seed, on a GPU of the same kind, gives the same bits. The one exception is
+bincount with weights, which is CuPy's: its atomic additions come in any order, so that the last
+bits of the sums vary.
 """
 
 from . import cuda, cudnn, mps
@@ -23,7 +22,7 @@ _asked = False
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Accepted: the algorithms are deterministic already, but for the exceptions above."""
+    """Accepted: the algorithms are deterministic already, but for the exception named above."""
     global _asked
     _asked = bool(mode)
 

@@ -84,7 +84,8 @@ class Trainer:
         scheduler: of minicnn.optim.lr_scheduler, or None. OneCycleLR and CyclicLR are stepped after
             each batch, others after each epoch; ReduceLROnPlateau is told what `monitor` names
             (a metric wants its mode "max").
-        device: where the model, what the optimizer remembers and the batches are brought.
+        device: where the model, what the optimizer remembers and the batches are brought. Default:
+            where the model's first parameter is.
         callbacks: Callback objects.
         run_dir: the run folder (see minicnn.train.run); None writes nothing.
         seed: what minicnn.manual_seed is given when a training begins anew; None leaves it.
@@ -105,7 +106,7 @@ class Trainer:
         optimizer: Any,
         loss: Callable[[Any, Any], Tensor] = cross_entropy,
         scheduler: Any = None,
-        device: Any = "cpu",
+        device: Any = None,
         callbacks: Iterable[Callback] = (),
         run_dir: str | os.PathLike[str] | None = None,
         seed: int | None = None,
@@ -113,7 +114,9 @@ class Trainer:
         monitor: str = "loss",
         config: Mapping[str, Any] | None = None,
     ):
-        self.device = device_type(device)
+        first = next(iter(model.parameters()), None)
+        here = "cpu" if first is None else first.device
+        self.device = device_type(here if device is None else device)
         self.model = model.to(self.device)
         self.optimizer = optimizer
         if self.device.type != "cpu" and optimizer is not None and optimizer.state:

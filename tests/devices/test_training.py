@@ -70,7 +70,7 @@ def test_the_curve_of_the_cpu(gpu, optimizer):
         trainer, train, validation = lab(device, dropout=0, optimizer=optimizer)
         runs.append(curve(trainer.fit(train, validation, epochs=2)))
     assert trainer.model[0].weight.device.type == gpu
-    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-5)
+    np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4)
     found = trainer.evaluate(validation)
     np.testing.assert_allclose(found["loss"], runs[1][-1][1], rtol=1e-6)
     assert trainer.predict(make_data(16, 1).tensors[0]).device.type == gpu
@@ -166,6 +166,14 @@ def test_an_optimizer_that_remembers_follows_the_model(gpu):
     assert state["exp_avg"].device.type == gpu
 
 
+def test_a_trainer_stays_where_the_model_is(gpu):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).to(gpu)
+    trainer = Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+    assert trainer.device == model[1].weight.device == minicnn.device(gpu, 0)
+    trainer.fit(DataLoader(make_data(), 8), epochs=1)
+    assert Trainer(nn.Flatten(), None).device.type == "cpu"
+
+
 def test_a_data_set_that_lies_on_the_device(gpu):
     x, y = make_data().tensors
     there = TensorDataset(x.to(gpu), y.to(gpu))
@@ -248,7 +256,7 @@ def test_lenet_follows_the_curve_of_the_cpu(gpu, call, tmp_path):
         call(*TRAIN, "--epochs", 3, "--batch-size", 16, "--out", device, "--device", device)
     there, here = losses(tmp_path / gpu), losses(tmp_path / "cpu")
     assert here[4] < 0.9 * here[0]  # it learns
-    np.testing.assert_allclose(there, here, rtol=1e-4)
+    np.testing.assert_allclose(there, here, rtol=1e-3)
 
 
 @pytest.mark.slow
