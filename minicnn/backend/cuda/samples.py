@@ -139,6 +139,7 @@ def _optimizers(on: Numbers) -> None:
     }
     method = optim.MultiTensor(params, **states)
     _, clip = method.clip_coefficient(grads, 0.5)
+    optim.MultiTensor(grads).scale(clip)
     method.sgd(grads, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True, clip=clip)
     method.adam(grads, lr=0.1, betas=(0.9, 0.99), eps=1e-8, step=3, weight_decay=0.01)
 
