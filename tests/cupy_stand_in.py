@@ -10,6 +10,7 @@ CuPy's have, and refuse to become NumPy arrays unasked. It proves nothing about 
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 import threading
@@ -68,7 +69,11 @@ class ndarray(NDArrayOperatorsMixin):
 
     @property
     def data(self) -> Any:
-        return SimpleNamespace(ptr=self._a.__array_interface__["data"][0], device=self.device)
+        return SimpleNamespace(
+            ptr=self._a.__array_interface__["data"][0],
+            device=self.device,
+            copy_from_host_async=lambda mem, size: ctypes.memmove(self.data.ptr, mem, size),
+        )
 
     def _like(self, value: Any) -> Any:
         return _wrapped(value, self.device.id)
@@ -99,7 +104,8 @@ class ndarray(NDArrayOperatorsMixin):
         if any(getattr(x, "__array_priority__", 0) > self.__array_priority__ for x in inputs):
             return NotImplemented  # as CuPy's operators
         for name in options:
-            assert name in ("out", "dtype", "casting", "axis", "keepdims", "axes"), (ufunc, name)
+            known = ("out", "where", "dtype", "casting", "axis", "keepdims", "axes")
+            assert name in known, (ufunc, name)
         out = options.get("out")
         index = _index_of(ufunc.__name__, (inputs, options))
         _current_is(ufunc.__name__, index)
@@ -247,6 +253,63 @@ class Device:
         pass
 
 
+class Stream:
+    """cupy.cuda.Stream: all work is done at once."""
+
+    null: Any = None
+    done = True
+
+    def __init__(self, *, non_blocking: bool = False, priority: int | None = None) -> None:
+        self.ptr = id(self)
+
+    def __enter__(self) -> None:
+        self._before, _current.stream = _current.stream, self
+
+    def __exit__(self, *_: object) -> None:
+        _current.stream = self._before
+
+    def use(self) -> None:
+        _current.stream = self
+
+    def synchronize(self) -> None:
+        pass
+
+    def wait_event(self, event: Event) -> None:
+        pass
+
+
+class Event:
+    """cupy.cuda.Event: has happened when it is recorded."""
+
+    done = True
+
+    def __init__(self, *, block: bool = False, disable_timing: bool = False) -> None:
+        pass
+
+    def record(self, stream: Stream | None = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class MemoryHook:
+    """cupy.cuda.MemoryHook, which nobody calls."""
+
+    def __enter__(self) -> None:
+        pass
+
+
+_pinned: set[int] = set()  # addresses
+
+
+def empty_pinned(shape: Any, dtype: Any = float) -> np.ndarray:
+    """cupyx.empty_pinned."""
+    out = np.empty(shape, dtype)
+    _pinned.add(out.ctypes.data)
+    return out
+
+
 class RawModule:
     """cupy.RawModule, whose kernels run in the emulator."""
 
@@ -351,7 +414,10 @@ def install() -> None:
     pinned = _Pool()
     vars(cuda).update(
         Device=Device, runtime=_runtime(), is_available=lambda: True,
-        get_current_stream=lambda: _current.stream,
+        Event=Event, Stream=Stream, MemoryHook=MemoryHook,
+        get_current_stream=lambda device_id=-1: _current.stream or Stream.null,
+        get_elapsed_time=lambda start, end: 0.0,
+        pinned_memory=SimpleNamespace(is_memory_pinned=lambda address: address in _pinned),
         nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
     )  # fmt: skip
     vars(cupy).update(
@@ -362,7 +428,10 @@ def install() -> None:
         get_default_memory_pool=_Pool, get_default_pinned_memory_pool=lambda: pinned,
         **{name: _made_there(name) for name in _CREATORS},
     )  # fmt: skip
-    sys.modules["cupy"], sys.modules["cupy.cuda"] = cupy, cuda
+    Stream.null = Stream()
+    cupyx = ModuleType("cupyx")
+    cupyx.empty_pinned = empty_pinned  # type: ignore[attr-defined]
+    sys.modules.update({"cupy": cupy, "cupy.cuda": cuda, "cupyx": cupyx})
 
     from minicnn.backend.cuda.diagnosis import Machine
 

@@ -23,8 +23,8 @@ def check_forward(node: Any, arrays: Any, outs: Any) -> None:
         came = [i for i, x in enumerate(arrays) if backend.is_array(x) and first_bad(x) is not None]
         cause = f"input {came[0]} already held one" if came else "its inputs are all finite"
         raise RuntimeError(
-            f"{type(node).__name__}: the forward made {y.array[at]} at index {at} of a result of "
-            f"shape {y.shape} ({cause}); called at {node.where}"
+            f"{type(node).__name__}: the forward made {y.array[at].item()} at index {at} of a "
+            f"result of shape {y.shape} ({cause}); called at {node.where}"
         )
 
 

@@ -224,7 +224,8 @@ def names(thing, path, depth=0):
 
 
 def test_the_fake_has_only_what_cupy_has():
-    pytest.importorskip("cupy")
+    if not hasattr(pytest.importorskip("cupy"), "__file__"):
+        pytest.skip("this CuPy is a stand-in")
     Fake.reset()
     for module in fake_modules():
         for path in names(module, ()):
