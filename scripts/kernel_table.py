@@ -111,7 +111,7 @@ def main() -> None:
     """Writes, or compares."""
     text = README.read_text(encoding="utf-8")
     if nvrtc.version() is None:
-        sys.exit("this needs CuPy and NVRTC: pip install 'minicnn[test]'")
+        sys.exit("this needs CuPy and NVRTC: pip install -e '.[test]'")
     new = updated(text, build_everything())
     if sys.argv[1:] == ["--check"]:
         sys.exit(text != new and "kernels/README.md is out of date: run this without --check")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from minicnn.backend.cuda import sources
+from minicnn.backend import kernel_source
+from minicnn.backend.cuda import diagnosis, sources
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -36,9 +37,9 @@ def test_kernels_of_the_package_come_first(tmp_path, monkeypatch):
     inside = tmp_path / "minicnn" / "kernels"
     inside.mkdir(parents=True)
     (inside / "common.cuh").write_text("")
-    monkeypatch.setattr(sources, "_FOLDERS", (inside, checkout))
+    monkeypatch.setattr(kernel_source, "_FOLDERS", (inside, checkout))
     assert sources.folder.__wrapped__() == inside
-    monkeypatch.setattr(sources, "_FOLDERS", (tmp_path / "nothing",))
+    monkeypatch.setattr(kernel_source, "_FOLDERS", (tmp_path / "nothing",))
     with pytest.raises(FileNotFoundError, match=r"no kernels in .*nothing: reinstall minicnn"):
         sources.folder.__wrapped__()
 
@@ -56,3 +57,5 @@ def test_the_extras_for_a_gpu_ask_for_the_same_cupy():
     extras = PROJECT["project"]["optional-dependencies"]
     [version] = {extras[f"cuda{n}"][0].removeprefix(f"cupy-cuda{n}x[ctk]") for n in (12, 13)}
     assert f"cupy-cuda13x{version}" in [line.partition(";")[0] for line in extras["test"]]
+    for n in (12, 13):  # and so does the advice where something is missing
+        assert diagnosis._pip(n) == f"pip install {extras[f'cuda{n}'][0]!r}"

@@ -182,7 +182,8 @@ def _names(packages: dict[str, str]) -> str:
 
 
 def _pip(major: int) -> str:
-    return f"pip install 'minicnn[cuda{major}]'"
+    """What the extra of that name asks for: right also where minicnn is not installed by pip."""
+    return f"pip install 'cupy-cuda{major}x[ctk]>={OLDEST_CUPY},<{OLDEST_CUPY + 1}'"
 
 
 def _dotted(version: int) -> str:

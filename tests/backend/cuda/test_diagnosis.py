@@ -33,7 +33,7 @@ class Fake(Machine):
 
 
 MISSING = ModuleNotFoundError("No module named 'cupy'")
-PIP12, PIP13 = "pip install 'minicnn[cuda12]'", "pip install 'minicnn[cuda13]'"
+PIP12, PIP13 = [f"pip install 'cupy-cuda{n}x[ctk]>=14,<15'" for n in (12, 13)]
 
 
 @pytest.mark.parametrize(
