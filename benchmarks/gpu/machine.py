@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import minicnn
+from minicnn.backend.cuda import sources
 
 from ..common import machine as host
 from .device import normal, open_device
@@ -25,20 +26,24 @@ _QUERY = "name,driver_version,pstate,clocks.sm,clocks.max.sm,clocks.mem,power.li
 
 
 def versions(run: Run) -> None:
-    """Names and versions of everything that decides a figure."""
-    run.note("host", host())
-    run.note("python", platform.python_version())
-    run.note("minicnn", minicnn.__version__)
-    run.note("commit", _commit())
-    for package in ("numpy", "cupy", "torch", "triton"):
-        found = [d for d in metadata.distributions() if _is(package, d)]
-        run.note(f"{package}_package", [f"{d.metadata['Name']} {d.version}" for d in found])
-    run.attempt("PyTorch", lambda: run.note("torch", _torch()))
+    """Names and versions of everything that decides a figure.
+
+    The GPU comes first: without its name there is no report, and importing PyTorch may take long.
+    """
     device = run.attempt(run.device, lambda: open_device(run.device))
     if device is not None:
         for name, value in device.facts().items():
             run.note(name, value)
+    run.note("host", host())
+    run.note("python", platform.python_version())
+    run.note("minicnn", minicnn.__version__)
+    run.note("commit", _commit())
+    run.note("kernels", f"hash {sources.source_hash()}")
+    for package in ("numpy", "cupy", "torch", "triton"):
+        found = [d for d in metadata.distributions() if _is(package, d)]
+        run.note(f"{package}_package", [f"{d.metadata['Name']} {d.version}" for d in found])
     run.attempt("nvidia-smi", lambda: run.note("nvidia_smi", _nvidia_smi()))
+    run.attempt("PyTorch", lambda: run.note("torch", _torch()))
 
 
 def _is(package: str, distribution: metadata.Distribution) -> bool:

@@ -2,7 +2,8 @@
 
 The environment names both: MINICNN_ONLY_DEVICE is a parameter of the tests to run, MINICNN_TOLD
 the file. With MINICNN_SHARE=1/4 every fourth of them runs, from number 1 on. A file of tests that
-imports a package which is not installed is left out, and told.
+imports a package which is not installed is left out, a test that comes to need one is skipped; both
+are told.
 """
 
 from __future__ import annotations
@@ -79,6 +80,16 @@ class Told:
         number, shares = map(int, os.environ.get("MINICNN_SHARE", "0/1").split("/"))
         items[:] = chosen[number::shares]
         self.write()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self):
+        try:
+            return (yield)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if not package or find_spec(package) is not None:
+                raise
+            pytest.skip(f"needs {package}")
 
     def pytest_warning_recorded(self):
         self.warnings += 1

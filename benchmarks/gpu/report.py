@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,12 +20,22 @@ TRIED = (
 def write(report: Report, folder: Path, name: str) -> list[Path]:
     """Writes NAME.json and NAME.md into the folder; gives their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {".json": json.dumps(report, indent=1) + "\n", ".md": markdown(report)}
+    text = json.dumps(plain(report), indent=1, allow_nan=False)
+    texts = {".json": text + "\n", ".md": markdown(report)}
     paths = []
     for suffix, text in texts.items():
         paths.append(folder / (name + suffix))
         paths[-1].write_text(text, encoding="utf-8")
     return paths
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which has no word for infinite numbers and for those that are none."""
+    if isinstance(value, dict):
+        return {name: plain(v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def file_name(gpu: str) -> str:
@@ -172,7 +183,11 @@ def _steps(results: dict[str, Any]) -> list[str]:
         rows.append(
             [s["batch"], s["who"], s["milliseconds"], spread, s["images_per_s"], times, peak]
         )
-    parts = [_table(head, rows)]
+    parts = [
+        f"{results.get('precision', '')}. Medians; those who took turns stand under a line of "
+        "minicnn's own, which is what the ratio is to.\n",
+        _table(head, rows),
+    ]
     for entry in results.get("losses", []):
         apart = ", ".join(f"{a:.1e}" for a in entry["apart"])
         parts.append(f"Losses of the first steps, batch {entry['batch']}: apart by {apart}.\n")

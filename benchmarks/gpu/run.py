@@ -71,7 +71,7 @@ class Run:
     def attempt(self, what: str, action: Callable[[], Any], seconds: float = 1) -> Any:
         """What `action` gives, or None: without `seconds` left it is skipped; errors are noted."""
         if self.left() < seconds:
-            self.skip(what, f"no time left ({self.left():.0f} s, of which it needs {seconds:g})")
+            self.skip(what, f"no time left ({self.left():.0f} s, and it needs {seconds:.0f})")
             return None
         try:
             return action()

@@ -124,9 +124,12 @@ def steps(run: Run, name: str) -> None:
     if not device.is_gpu and name != "lenet5":
         run.skip("torch.compile", "without a GPU it is tried with lenet5 alone")
         return
+    needs = 10.0
     for batch in batches:
         problem = Problem(device, torch, work, start, batch)
-        run.attempt(f"torch.compile, batch {batch}", partial(_compiled_batch, run, problem), 10)
+        began = time.perf_counter()
+        run.attempt(f"torch.compile, batch {batch}", partial(_compiled_batch, run, problem), needs)
+        needs = max(needs, time.perf_counter() - began)  # as the batch before took
         _tidy(problem)
 
 
@@ -251,13 +254,19 @@ def agree(run: Run, problem: Problem) -> None:
 
 
 def _match(run: Run, problem: Problem, makers: dict[str, Callable[[], Contender]]) -> None:
-    """Times the contenders that can be made, in turn, and notes medians and ratios."""
-    device, contenders, memory = problem.device, {}, {}
+    """Times the contenders that can be made, in turn, and notes medians and ratios.
+
+    A rival is begun only if there is time for one that takes as long as the slowest so far: else
+    the stage would end before anything is noted.
+    """
+    device, contenders, memory, longest = problem.device, {}, {}, 0.0
     for name, make in makers.items():
-        what = f"{name}, batch {problem.batch}"
-        made = run.attempt(what, partial(_made, problem, name, make), 3)
+        what, began = f"{name}, batch {problem.batch}", time.perf_counter()
+        made = run.attempt(what, partial(_made, problem, name, make), 3 + 1.5 * longest)
         if made is not None:
             contenders[name], memory[name] = made
+        if name != OURS:
+            longest = max(longest, time.perf_counter() - began)
     if OURS not in contenders:
         raise Unavailable("minicnn did not run: nothing to compare")
     each, rounds = _pace(run, device, contenders)

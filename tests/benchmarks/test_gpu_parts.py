@@ -14,7 +14,7 @@ import pytest
 
 import minicnn
 from benchmarks.gpu import __main__ as whole
-from benchmarks.gpu import report
+from benchmarks.gpu import report, steps
 from benchmarks.gpu.checks import merged
 from benchmarks.gpu.nets import lenet5
 from benchmarks.gpu.only_device import is_for, missing_imports
@@ -54,6 +54,7 @@ def test_attempts(run, notes):
     assert absent_one == {"what": "absent", "why": "no such thing"}
     assert long["what"] == "long"
     assert "no time left" in long["why"]
+    assert "needs 1000" in long["why"]
     [wrong] = notes()["failed"]
     assert "ZeroDivisionError" in wrong["error"]
 
@@ -111,10 +112,14 @@ SOME_TESTS = """
 import pytest
 
 @pytest.mark.parametrize("device", ["cuda", "other"])
-@pytest.mark.parametrize("what", ["good", "bad", "absent"])
+@pytest.mark.parametrize("what", ["good", "bad", "absent", "alone", "broken"])
 def test_it(what, device):
     if what == "absent":
         pytest.skip("it is not here")
+    if what == "alone":
+        import nowhere_at_all
+    if what == "broken":
+        import json.nowhere_at_all
     assert what == "good", "a lie"
 """
 
@@ -134,12 +139,16 @@ def test_shares_of_tests_are_told_and_merged(root, tmp_path):
         told.append(json.loads(file.read_text(encoding="utf-8")))
     result = merged(told)
     counts = {name: result[name] for name in ("passed", "failed", "skipped", "deselected")}
-    assert counts == {"passed": 1, "failed": 1, "skipped": 1, "deselected": 3}
-    assert result["why_skipped"] == {"Skipped: it is not here": 1}
+    assert counts == {"passed": 1, "failed": 2, "skipped": 2, "deselected": 5}
+    assert result["why_skipped"] == {
+        "Skipped: it is not here": 1,
+        "Skipped: needs nowhere_at_all": 1,
+    }
     assert result["left_out"] == {"test_more.py": "needs nowhere_at_all"}
-    [(name, lines)] = result["failures"].items()
+    [(name, lines), (broken, _)] = sorted(result["failures"].items())
     assert "bad" in name
     assert "a lie" in lines
+    assert "broken" in broken
 
 
 def test_the_report_names_what_was_skipped_and_what_failed(tmp_path):
@@ -176,3 +185,41 @@ def test_losses_that_differ_are_a_failure(run, changed):
     [losses] = run.results["losses"]
     assert len(losses["minicnn"]) == len(losses["PyTorch"]) == 4
     assert np.isfinite(losses["minicnn"]).all()
+
+
+def test_numbers_that_json_lacks_are_written_as_words(tmp_path):
+    told = {"device": "cuda", "command": "c", "when": "now", "seconds": 3.0}
+    results = {"losses": [{"batch": 2, "apart": [float("nan"), 1.0]}], "most": float("inf")}
+    stage = {"status": "FAILED", "seconds": 1.0, "limit": 2.0, "results": results}
+    told["stages"] = {"steps-lenet5": {**stage, "skipped": [], "failed": []}}
+    text = report.write(told, tmp_path, "x")[0].read_text(encoding="utf-8")
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    results = json.loads(text, parse_constant=refuse)["stages"]["steps-lenet5"]["results"]
+    assert results == {"losses": [{"batch": 2, "apart": ["nan", 1.0]}], "most": "inf"}
+
+
+def test_a_rival_is_begun_only_if_there_is_time_for_one_as_slow_as_the_last(run, monkeypatch):
+    def step():
+        clock[0] += 1e-3
+
+    ours = SimpleNamespace(step=step)
+    problem = SimpleNamespace(device=SimpleNamespace(is_gpu=False, synchronize=lambda: None))
+    problem.batch = 2
+
+    def made(problem, name, make):
+        if name != steps.OURS:
+            run._deadline -= 50  # as if it had taken that long
+            clock[0] += 50
+        return ours, None
+
+    clock = [0.0]
+    monkeypatch.setattr(steps, "_made", made)
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: clock[0])
+    steps._match(run, problem, {steps.OURS: None, "slow": None, "slow too": None})
+    assert [entry["who"] for entry in run.results["steps"]] == [steps.OURS, "slow"]
+    [skipped] = run.skipped
+    assert skipped["what"] == "slow too, batch 2"
+    assert "it needs 78" in skipped["why"]

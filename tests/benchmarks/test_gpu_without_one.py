@@ -70,6 +70,7 @@ def whole(command, tmp_path_factory):
 
 def test_every_stage_ends_and_says_what_it_left_out(whole):
     report, text = whole
+    assert next(iter(report["stages"]["versions"]["results"])) == "gpu"  # else there is no report
     assert list(report["stages"]) == list(STAGES)
     for name, stage in report["stages"].items():
         assert stage["finished"] and not stage["failed"], (name, stage["failed"])
@@ -139,6 +140,7 @@ def test_steps_take_turns_with_pytorch(whole, name):
         assert (entry["who"] == "minicnn") == (entry["minicnn_takes"] == 1)
     [losses] = results["losses"]
     assert losses["apart"][0] < 1e-5
+    assert "minicnn: fp32 without TF32. PyTorch: as each line says." in whole[1]
 
 
 def test_what_a_sanitizer_says(command, tmp_path):
