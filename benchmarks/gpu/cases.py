@@ -370,15 +370,17 @@ def _optimizer(label: str) -> Any:
             squares = [abs(s) for s in squares]
             sgd = MultiTensor(params, momenta=momenta)
             adam = MultiTensor(params, momenta=momenta, squares=squares)
+            scaled, clip = MultiTensor(grads), device.kernels.asarray(np.ones(1, np.float32))
 
             def run() -> None:
                 sgd.sgd(grads, lr=1e-3, momentum=0.9)
                 adam.adam(grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, step=1)
                 sgd.clip_coefficient(grads, 1.0)
+                scaled.scale(clip)
 
             return run
 
-        arrays = {"sgd": 5, "adam": 7, "gradient_squares": 1}
+        arrays = {"sgd": 5, "adam": 7, "gradient_squares": 1, "scaled": 2}
         least = {kernel: 4 * total * n for kernel, n in arrays.items()}
         return Case(f"{label}, {total} parameters", make, bytes=least)
 

@@ -136,7 +136,10 @@ def sanitizer(run: Run) -> None:
     if plain["status"] != 0:
         run.fail("every kernel once", f"exit status {plain['status']}:\n{plain['tail']}")
         return
-    run.note("script", plain["tail"].splitlines()[-1])
+    told = plain["tail"].splitlines()[-1]
+    run.note("script", told)
+    if ", not " in told:
+        run.fail("every kernel once", told)
     program = _compute_sanitizer()
     if program is None:
         run.skip("compute-sanitizer", "not installed: looked in PATH, CUDA_HOME and beside CUDA")
