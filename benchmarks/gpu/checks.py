@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .device import open_device
 from .machine import ROOT
 from .run import LINES, Run, Unavailable
 
@@ -36,6 +37,7 @@ _FOUND = 86  # the exit status for findings: none of Python's
 # Of the emulator one file and one order of threads, to try the stage itself.
 _TRIED = "tests/backend/cuda/test_softmax.py"
 _PROCESSES = 14
+_EACH_BYTES = 2**30  # of the GPU's memory: CUDA's own part, libraries, and the tests' arrays
 # For hundreds of ops CuPy compiles kernels of its own: what is left of the time is theirs.
 _LAST = "tests/devices/test_every_op.py"
 _NO_TESTS = 5  # pytest's exit status for a share without any
@@ -55,7 +57,7 @@ def test_files() -> list[str]:
 
 def tests(run: Run) -> None:
     """Runs the tests of the device alone, in several processes: most of the time compiles."""
-    count = min(_PROCESSES, os.cpu_count() or 1) if run.device == "cuda" else 2
+    count = _processes(open_device(run.device))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
         files = [Path(folder) / f"{k}.json" for k in range(count)]
         shares = [f"{k}/{count}" for k in range(count)]
@@ -72,6 +74,13 @@ def tests(run: Run) -> None:
         run.fail("tests", f"none passed:\n{ends[0]['tail']}")
     for name, lines in run.results.get("failures", {}).items():
         run.fail(name, lines)
+
+
+def _processes(device: Any) -> int:
+    """How many run at once: as many as there are cores, and memory of the GPU for each."""
+    if not device.is_gpu:
+        return 2
+    return max(1, min(_PROCESSES, os.cpu_count() or 1, device.free_bytes() // _EACH_BYTES))
 
 
 def _pytest(run: Run, share: str, told: Path) -> dict[str, Any]:

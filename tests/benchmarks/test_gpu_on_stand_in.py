@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["versions", "machine", "kernels", "steps-lenet5"])
+@pytest.mark.parametrize("name", ["versions", "machine", "kernels", "training", "steps-lenet5"])
 def test_a_stage(root, tmp_path, name):
     file = tmp_path / "notes.json"
     command = [sys.executable, "tests/benchmarks/stage_on_stand_in.py", name, "--device", "cuda"]
@@ -38,6 +38,8 @@ def test_a_stage(root, tmp_path, name):
     elif name == "kernels":
         assert {entry["kernel"] for entry in results["kernels"]} == every_kernel()
         assert {entry["launched"] for entry in results["kernels"]} == {"graph"}
+    elif name == "training":
+        assert results["small_vgg"]["last_loss"] < results["small_vgg"]["first_loss"]
     else:
         assert results["steps"][0]["who"] == "minicnn"
         assert results["steps"][0]["peak_bytes"] == 0

@@ -14,8 +14,7 @@ import pytest
 
 import minicnn
 from benchmarks.gpu import __main__ as whole
-from benchmarks.gpu import report, steps
-from benchmarks.gpu.checks import merged
+from benchmarks.gpu import checks, report, steps
 from benchmarks.gpu.nets import lenet5
 from benchmarks.gpu.only_device import is_for, missing_imports
 from benchmarks.gpu.run import Run, Unavailable
@@ -86,6 +85,15 @@ def test_a_stage_that_dies_is_told_with_its_last_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("gib", "cores", "wanted"), [(139, 16, 14), (139, 2, 2), (6, 16, 6), (0, 8, 1)]
+)
+def test_as_many_processes_as_the_gpu_has_memory_for(monkeypatch, gib, cores, wanted):
+    monkeypatch.setattr(checks.os, "cpu_count", lambda: cores)
+    gpu = SimpleNamespace(is_gpu=True, free_bytes=lambda: gib << 30)
+    assert checks._processes(gpu) == wanted
+
+
+@pytest.mark.parametrize(
     ("name", "wanted"),
     [
         ("test_pool[cuda]", True),
@@ -137,7 +145,7 @@ def test_shares_of_tests_are_told_and_merged(root, tmp_path):
         command += ["-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
         subprocess.run(command, env=env, cwd=tmp_path, capture_output=True)
         told.append(json.loads(file.read_text(encoding="utf-8")))
-    result = merged(told)
+    result = checks.merged(told)
     counts = {name: result[name] for name in ("passed", "failed", "skipped", "deselected")}
     assert counts == {"passed": 1, "failed": 2, "skipped": 2, "deselected": 5}
     assert result["why_skipped"] == {
