@@ -45,7 +45,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 STAGES = {
     "versions": 15,
     "tests": 110,
-    "sanitizer": 80,
+    "sanitizer": 110,
     "machine": 25,
     "kernels": 100,
     "training": 70,

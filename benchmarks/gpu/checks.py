@@ -58,7 +58,9 @@ def test_files() -> list[str]:
 def tests(run: Run) -> None:
     """Runs the tests of the device alone, in several processes: most of the time compiles."""
     count = _processes(open_device(run.device))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count + 1) as pool:
+        if run.device == "cuda":  # meanwhile, so that the sanitizer finds these kernels compiled
+            pool.submit(run_within, _every_kernel(run), _environment(), run.left())
         files = [Path(folder) / f"{k}.json" for k in range(count)]
         shares = [f"{k}/{count}" for k in range(count)]
         ends = [*pool.map(partial(_pytest, run), shares, files)]
@@ -140,7 +142,7 @@ def run_within(command: list[str], env: dict[str, str], seconds: float) -> dict[
 
 def sanitizer(run: Run) -> None:
     """Puts each tool of compute-sanitizer on one run of every kernel."""
-    script = [sys.executable, "-m", "benchmarks.gpu.every_kernel", "--device", run.device]
+    script = _every_kernel(run)
     plain = run_within(script, _environment(), run.left())  # and compiles: into CuPy's cache
     if plain["status"] != 0:
         run.fail("every kernel once", f"exit status {plain['status']}:\n{plain['tail']}")
@@ -158,6 +160,10 @@ def sanitizer(run: Run) -> None:
     for done, tool in enumerate(TOOLS):
         seconds = run.left() / (len(TOOLS) - done)  # one that hangs leaves the others their time
         run.attempt(tool, partial(_put_on, run, program, tool, script, seconds), 5)
+
+
+def _every_kernel(run: Run) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.gpu.every_kernel", "--device", run.device]
 
 
 def _compute_sanitizer() -> str | None:

@@ -439,9 +439,7 @@ def emulate(
             "p=none.",
         ),
     ] = None,
-    size: Annotated[
-        int, typer.Option(help="Elements of arrays that no --arg describes.", min=1)
-    ] = 1000,
+    size: Annotated[int, typer.Option(help="Elements of arrays without an --arg.", min=1)] = 1000,
     define: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A macro to compile with.")
     ] = None,

@@ -113,7 +113,7 @@ def test_convolution_is_measured_both_ways(whole):
 
 def test_tests_ran_on_the_device(whole):
     results = whole[0]["stages"]["tests"]["results"]
-    assert results["passed"] > 10
+    assert results["passed"] >= 2  # in two processes
     assert results["failed"] == 0
     assert results["deselected"] > results["passed"]
 
