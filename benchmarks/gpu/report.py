@@ -73,7 +73,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+    """Numbers to three digits, without exponents for the large ones."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    text = "" if value is None else str(value)
     return text.replace("|", "\\|").replace("\n", " ")
 
 

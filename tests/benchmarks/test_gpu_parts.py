@@ -195,6 +195,12 @@ def test_losses_that_differ_are_a_failure(run, changed):
     assert np.isfinite(losses["minicnn"]).all()
 
 
+def test_numbers_can_be_read():
+    values = [1623.4, 99.94, 0.00012345, float("nan"), float("inf"), 12345, None, "a|b\nc"]
+    cells = ["1,623", "99.9", "0.000123", "nan", "inf", "12345", "", r"a\|b c"]
+    assert [report._cell(value) for value in values] == cells
+
+
 def test_numbers_that_json_lacks_are_written_as_words(tmp_path):
     told = {"device": "cuda", "command": "c", "when": "now", "seconds": 3.0}
     results = {"losses": [{"batch": 2, "apart": [float("nan"), 1.0]}], "most": float("inf")}
