@@ -28,10 +28,10 @@ def training(run: Run) -> None:
 def _lenet(run: Run, device: Any, data: str) -> dict[str, Any]:
     """Adam for a fixed number of epochs, the rate falling as a cosine; the test set is asked once.
 
-    Raises an AssertionError for an accuracy that LeNet should not fall below.
+    An accuracy below what LeNet reaches is noted as a failure.
     """
     train, test = _digits() if data == "digits" else _mnist(run)
-    epochs, batch, least = (40, 32, 0.97) if data == "digits" else (12, 128, 0.985)
+    epochs, batch, least = (40, 32, 0.97) if data == "digits" else (12, 128, 0.99)
     if run.quick:
         epochs, least = epochs // 4, 0.9
     if not device.is_gpu:
