@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -235,7 +236,16 @@ def _compiled_batch(run: Run, problem: Problem) -> None:
     for tf32, word in ((False, "TF32 off"), (True, "TF32 on")):
         name = f"PyTorch compile ({graphs}), {word}"
         makers[name] = partial(problem.theirs, tf32, compiled=True)
+    before = _without_graphs(problem.torch)
     _match(run, problem, makers)
+    if without := _without_graphs(problem.torch) - before:
+        run.skip(f"CUDA graphs, batch {problem.batch}", f"PyTorch compiled {without} parts without")
+
+
+def _without_graphs(torch: Any) -> int:
+    """How many of the parts that PyTorch compiled it would not put into CUDA graphs."""
+    utils = importlib.import_module(f"{torch.__name__}._dynamo.utils")
+    return int(utils.counters["inductor"]["cudagraph_skips"])
 
 
 def agree(run: Run, problem: Problem) -> None:

@@ -237,3 +237,20 @@ def test_a_rival_is_begun_only_if_there_is_time_for_one_as_slow_as_the_last(run,
     [skipped] = run.skipped
     assert skipped["what"] == "slow too, batch 2"
     assert "it needs 78" in skipped["why"]
+
+
+def test_what_runs_without_graphs_is_told(run, monkeypatch):
+    torch = pytest.importorskip("torch")
+    counters = {"inductor": {"cudagraph_skips": 2}}
+
+    def match(*_):
+        counters["inductor"]["cudagraph_skips"] += 3
+
+    monkeypatch.setattr("torch._dynamo.utils.counters", counters)
+    monkeypatch.setattr(steps, "_match", match)
+    problem = SimpleNamespace(torch=torch, device=SimpleNamespace(is_gpu=True), batch=64)
+    problem.ours = problem.theirs = print
+    steps._compiled_batch(run, problem)
+    [skipped] = run.skipped
+    assert skipped["what"] == "CUDA graphs, batch 64"
+    assert "3 parts" in skipped["why"]
