@@ -49,6 +49,11 @@ class ArrayLike:
         """True if the memory is a GPU's."""
         return self.device.type == "cuda"
 
+    def get_device(self) -> int:
+        """The number of the device, -1 for the CPU."""
+        index: int | None = self.device.index
+        return -1 if index is None else index
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -134,6 +139,10 @@ class ArrayLike:
             )
         # A file comes back on the CPU: the machine that reads it may have no such device.
         return _rebuild, (type(self), backend.to_numpy(self.array), self._requires_grad)
+
+    def __copy__(self) -> Any:
+        rebuild, (cls, _, requires_grad) = self.__reduce__()
+        return rebuild(cls, self.array, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         rebuild, (cls, _, requires_grad) = self.__reduce__()

@@ -37,12 +37,17 @@ class device:
             type, index = "cuda", type
         if type not in self._TYPES:
             raise RuntimeError(f"device: expected one of {', '.join(self._TYPES)}, got {type!r}")
+        if index is not None and index < 0:
+            raise RuntimeError(f"device: index expects 0 or more, got {index}")
         self.type: str = type
         self.index = index
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
-            other = device(other)
+            try:
+                other = device(other)
+            except RuntimeError:
+                return False  # the name of no device
         return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
 
     def __hash__(self) -> int:
@@ -61,9 +66,13 @@ CPU = device("cpu")
 
 def check_one_device(function: str, *inputs: Any) -> None:
     """RuntimeError unless the tensors and arrays among the inputs are all on one device."""
+    for x in inputs:
+        if x is not None and type(getattr(x, "array", x)) is not np.ndarray:
+            break
+    else:
+        return
     arrays = [getattr(x, "array", x) for x in inputs if x is not None]
-    if any(type(a) is not np.ndarray for a in arrays):
-        _refuse_mixture(function, dict.fromkeys(map(backend.place, arrays)))
+    _refuse_mixture(function, dict.fromkeys(map(backend.place, arrays)))
 
 
 def _refuse_mixture(function: str, places: Iterable[tuple[str, int | None]]) -> None:

@@ -22,6 +22,7 @@ from ..backend import arrays as backend
 from ..backend.arrays import devices
 from . import dtypes
 from .anomaly import first_bad
+from .device import check_one_device, device
 from .function import AccumulateGrad, Function
 from .mode import _Switch, mode
 from .tensor import Tensor
@@ -145,6 +146,7 @@ def _on_device_of(grads: Any) -> AbstractContextManager[Any]:
 
 
 _NOTHING = nullcontext()
+_CPU = ("cpu", None)
 
 
 def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any) -> list[Any]:
@@ -168,11 +170,13 @@ def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any)
     for edge, g in zip(node.edges, result, strict=True):
         if edge is None or g is None or (needed is not None and not needed[edge[0]]):
             continue
-        shape, dtype = edge[0].outputs[edge[1]]
+        target = edge[0]
+        shape, dtype = target.outputs[edge[1]]
         if (
             g.__class__ is not np.ndarray
             or g.shape != shape
             or g.dtype is not dtype
+            or target.places
             or mode.anomaly
         ):
             g = _checked(node, edge, g, create_graph)
@@ -198,8 +202,10 @@ def _backward_with(node: Function, grads: list[Any], create_graph: bool, needed:
 
 
 def _checked(node: Function, edge: Any, g: Any, create_graph: bool) -> Any:
-    """The gradient as the input's node needs it: an array of its shape and type, or an error."""
+    """The gradient as the input's node needs it: an array of its shape, type and device, or an
+    error. One without dimensions is moved there."""
     shape, dtype = edge[0].outputs[edge[1]]
+    place = edge[0].places[edge[1]] if edge[0].places else _CPU
     i = node.edges.index(edge)
     if not create_graph:
         g = g.array if isinstance(g, Tensor) else g
@@ -211,6 +217,13 @@ def _checked(node: Function, edge: Any, g: Any, create_graph: bool) -> Any:
             f"{node.name}: backward returned a gradient of shape {g.shape} for input {i}, "
             f"which has shape {shape}"
         )
+    if (its_place := backend.place(getattr(g, "array", g))) != place:
+        if shape:
+            raise RuntimeError(
+                f"{node.name}: backward returned a gradient on {device(*its_place)} for input {i}, "
+                f"which is on {device(*place)}; move it with .to(...)"
+            )
+        g = g.to(device(*place)) if create_graph else backend.move(g, *place)
     if g.dtype != dtype:
         g = g.to(dtype) if create_graph else g.astype(dtype)
     if mode.anomaly and (at := first_bad(getattr(g, "array", g))) is not None:
@@ -265,6 +278,7 @@ def _check_hooked(node: Function, result: Any, grad: Any) -> None:
             f"{node.name}: a hook returned a gradient of shape {result.shape} and type "
             f"{result.dtype} for one of shape {grad.shape} and type {grad.dtype}"
         )
+    check_one_device(f"{node.name}: a hook's gradient in place of another", grad, result)
 
 
 def _needed(roots: set[Function], targets: list[Any]) -> dict[Function, bool]:
@@ -335,9 +349,19 @@ def _roots(function: str, tensors: Any, gradients: Any, create_graph: bool) -> l
             g = Tensor(backend.like(y.array, backend.as_array(g)))
         if g.shape != y.shape:
             raise RuntimeError(f"{function}: gradient has shape {g.shape}, the tensor {y.shape}")
+        if y.array.__class__ is not np.ndarray or g.array.__class__ is not np.ndarray:
+            g = _beside(function, y, g)
         g = g if g.dtype == y.dtype else g.to(y.dtype)
         roots.append((edge, g if create_graph else g.array))
     return roots
+
+
+def _beside(function: str, y: Tensor, g: Tensor) -> Tensor:
+    """The gradient on the device of its tensor, where a number is moved. RuntimeError for others
+    that are elsewhere."""
+    if y.ndim:
+        check_one_device(f"{function} (a tensor, and the gradient given for it)", y, g)
+    return g.to(y.device)
 
 
 def _target(function: str, i: int, x: Any) -> Any:

@@ -32,7 +32,7 @@ from ..backend import arrays as backend
 from ..backend.arrays import devices
 from . import dtypes
 from .anomaly import check_forward
-from .device import on_one_device
+from .device import check_one_device, on_one_device
 from .hooks import RemovableHandle
 from .mode import mode
 from .tensor import Tensor
@@ -57,11 +57,13 @@ class Function:
     non_differentiable: tuple[Any, ...] = ()  # floating outputs that get no gradient all the same
     is_leaf = False
 
+    function = ""  # the name in messages about arguments, where the class's own says less
     needs_input_grad: tuple[bool, ...] = ()
     create_graph = False  # while backward runs on Tensors
     number = 0  # nodes are numbered as they are made: an input's node has the lower number
     edges: Any = ()  # for each input: (node, output index), or None
     outputs: tuple[Any, ...] = ()  # for each output: (shape, dtype)
+    places: tuple[Any, ...] = ()  # for each output: its device's type and index; (): all on the CPU
     where = ""  # the user's line that called, in anomaly mode
     hooks: dict[int, dict[int, Callable[..., Any]]] | None = None
     retained: dict[int, weakref.ref[Tensor]] | None = None
@@ -82,6 +84,8 @@ class Function:
     @property
     def op_name(self) -> str:
         """The op's name as a function: conv_grad_weight for the Function ConvGradWeight."""
+        if self.function:
+            return self.function
         words = re.findall("[A-Z][^A-Z]*", type(self).__name__)
         return "_".join(words).lower() or type(self).__name__
 
@@ -169,6 +173,7 @@ class Function:
         else:
             results = result if result.__class__ is tuple else (result,)
             outs = tuple([Tensor._wrap(_as_array(y)) for y in results])
+            node.places = _places(outs)
         if mode.anomaly:
             check_forward(node, arrays, outs)
         if True in needs:
@@ -257,7 +262,12 @@ class AccumulateGrad(Function):
     def __init__(self, leaf: Tensor):
         self.leaf = weakref.ref(leaf)
         self.number = next(_numbers)
+        self.describe(leaf)
+
+    def describe(self, leaf: Tensor) -> None:
+        """Notes what a gradient of the leaf is like: once more after its data were replaced."""
         self.outputs = ((leaf.array.shape, leaf.array.dtype),)
+        self.places = _places((leaf,))
 
     def accumulate(self, grad: Any, owned: bool) -> None:
         """Adds `grad`, a raw array or (under create_graph) a Tensor; copies it unless `owned`."""
@@ -269,9 +279,25 @@ class AccumulateGrad(Function):
         elif leaf.grad is None:
             leaf.grad = Tensor._wrap(grad if owned else grad.copy())
         else:
-            leaf.grad.array += grad
+            _add_to(leaf.grad, grad)
             leaf.grad._version[0] += 1
             leaf.grad._version[1] = "backward"
+
+
+def _add_to(total: Tensor, grad: Any) -> None:
+    try:
+        total.array += grad
+    except (TypeError, ValueError):
+        check_one_device("backward (a leaf's .grad, and the gradient to add to it)", total, grad)
+        raise
+
+
+def _places(outs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """For each output its device's type and index; () if all are on the CPU."""
+    for y in outs:
+        if y.array.__class__ is not np.ndarray:
+            return tuple([backend.place(y.array) for y in outs])
+    return ()
 
 
 def _as_array(y: Any) -> Any:

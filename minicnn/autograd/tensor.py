@@ -203,7 +203,7 @@ class Tensor(ArrayLike):
         array = getattr(value, "array", value)
         self.array = (array if backend.is_array(array) else np.asarray(array)).view()
         if self._edge is not None and self.is_leaf:
-            self._edge[0].outputs = ((self.array.shape, self.array.dtype),)
+            self._edge[0].describe(self)
 
     # ------------------------------------------------------------------ what it is
 

@@ -110,7 +110,7 @@ class Elsewhere:
         kind = "cpu" if self._name == "reference" else self._name
 
         def call(*args: Any, **options: Any) -> Any:
-            there = [move(a, kind) if is_array(a) else a for a in args]
+            there = [move(a, kind) if is_array(a) or isinstance(a, np.generic) else a for a in args]
             result = primitive(*there, **options)
             if isinstance(result, tuple):
                 return tuple(like(self._x, y) for y in result)

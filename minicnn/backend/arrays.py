@@ -108,7 +108,7 @@ def move(x: Any, kind: str, index: int | None = None, non_blocking: bool = False
         from .cuda import gpu
 
         return gpu.upload(x, device.index)
-    return device.asarray(x if here != "emulator" else x.get())
+    return device.asarray(x if here in ("", kind) and here != "emulator" else to_numpy(x))
 
 
 def kernel_device(kind: str, index: int | None = None) -> Any:

@@ -160,6 +160,8 @@ class PReLU(Function):
     grad_x = grad_y * (1 where x > 0, else w),  grad_w = sum of grad_y * min(x, 0).
     """
 
+    function = "prelu"
+
     def forward(self, x: Any, w: Any) -> Any:
         self.save(x, w)
         xp = backend.array_module(x)

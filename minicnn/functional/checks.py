@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import dtypes
+from ..autograd.device import check_one_device
 from ..backend.geometry import AXES
 from .arithmetic import cast
 from .shape import check_tensors, reshape
@@ -48,7 +49,7 @@ def check_per_channel(function: str, x: Any, named: dict[str, Any]) -> None:
     """ValueError or TypeError unless each value is None or (C,) of the type of x (N, C, ...).
 
     With a float16 x they may have another type. RuntimeError for running statistics that require
-    a gradient.
+    a gradient, and for values on another device than x.
     """
     C, shape = x.shape[1], tuple(x.shape)
     for name, t in named.items():
@@ -63,6 +64,7 @@ def check_per_channel(function: str, x: Any, named: dict[str, Any]) -> None:
         check_type_of_x(function, name, t, x)
         if name.startswith("running") and getattr(t, "requires_grad", False):
             raise RuntimeError(f"{function}: {name} is a statistic and cannot require a gradient")
+    check_one_device(function, x, *named.values())
 
 
 def check_type_of_x(function: str, name: str, t: Any, x: Any) -> None:
@@ -75,7 +77,7 @@ def check_trailing(function: str, x: Any, normalized_shape: Any, named: dict[str
     """`normalized_shape` as a tuple, if x ends in it and each value is None or of that shape.
 
     Raises ValueError where not, TypeError for a normalized_shape that holds no integers and for
-    values that have not the type of x.
+    values that have not the type of x, RuntimeError for values on another device than x.
     """
     check_floating(function, "x", x)
     try:
@@ -100,6 +102,7 @@ def check_trailing(function: str, x: Any, normalized_shape: Any, named: dict[str
                 f"{function}: {name} expects normalized_shape {trailing}, got {tuple(t.shape)}"
             )
         check_type_of_x(function, name, t, x)
+    check_one_device(function, x, *named.values())
     return trailing
 
 

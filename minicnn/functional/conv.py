@@ -163,6 +163,8 @@ class ConvGradInput(Function):
     its derivative by grad_y is Conv(v, w), by w it is ConvGradWeight(v, grad_y).
     """
 
+    function = "conv_transpose"
+
     def forward(self, grad_y: Any, w: Any, *, geometry: ConvGeometry) -> Any:
         self.geometry = geometry
         need_grad_y, need_w = self.needs_input_grad

@@ -409,9 +409,8 @@ def numpy_generator(generator: Any, device: Any = None) -> np.random.Generator:
         return default_generator(device).numpy
     own = Device(generator.device)
     if own.type != "cpu" and (own.type, own.index) != (device.type, device.index or 0):
-        raise RuntimeError(
-            f"random numbers: generator expects one of the CPU or of {device}, got one of {own}"
-        )
+        wanted = "the CPU" if device.type == "cpu" else f"{device} or of the CPU"
+        raise RuntimeError(f"random numbers: generator expects one of {wanted}, got one of {own}")
     return generator.numpy
 
 

@@ -89,6 +89,8 @@ class BinaryCrossEntropy(Function):
 class LogitsCrossEntropy(Function):
     """y: formula (3) with W = 1, from scores z.  grad_z, grad_t, grad_P: (4)."""
 
+    function = "binary_cross_entropy_with_logits"
+
     def forward(self, z: Any, t: Any, P: Any) -> Any:
         self.save(z, t, P)
         with np.errstate(invalid="ignore"):
@@ -116,6 +118,8 @@ class Divergence(Function):
     grad_x = -grad_y * t, grad_t = grad_y * (log t + 1 - x).
     """
 
+    function = "kl_div"
+
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)
         xp = backend.array_module(x)
@@ -135,6 +139,8 @@ class LogDivergence(Function):
 
     grad_x = -grad_y * e^t, grad_t = grad_y * e^t * (t - x + 1).
     """
+
+    function = "kl_div"
 
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)

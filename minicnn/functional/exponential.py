@@ -207,6 +207,8 @@ def rsqrt(input: Any) -> Any:
 class LogAddExp(Function):
     """y = log(e^a + e^b);  grad_a = grad_y / (1 + e^(b-a)),  grad_b = grad_y / (1 + e^(a-b))."""
 
+    function = "logaddexp"
+
     def forward(self, a: Any, b: Any) -> Any:
         self.save(a, b)
         p, q = meet_floating("logaddexp", a, b)
@@ -264,6 +266,8 @@ class XLogY(Function):
 
     Where a = 0 and b <= 0, grad_a is 0.
     """
+
+    function = "xlogy"
 
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = shape_of(a), shape_of(b)

@@ -235,9 +235,10 @@ def beside(function: str, x: Any, k: Any) -> Any:
         return k
     here, there = backend.place(x), backend.place(k)
     if there not in (here, ("cpu", None)):
+        place = "the CPU" if here[0] == "cpu" else f"{Device(*here)} or on the CPU"
         raise RuntimeError(
-            f"{function}: index expects a tensor on {Device(*here)} or on the CPU, got one on "
-            f"{Device(*there)}; move it with .to(...)"
+            f"{function}: index expects a tensor on {place}, got one on {Device(*there)}; "
+            "move it with .to(...)"
         )
     return backend.like(x, k)
 
@@ -280,6 +281,8 @@ def _checked(k: Any) -> Any:
 
 class Copy(Function):
     """y = b in the shape and type of a;  grad_a = 0,  grad_b = grad_y. What `a.copy_(b)` writes."""
+
+    function = "copy_"
 
     def forward(self, a: Any, b: Any) -> Any:
         b = backend.as_array(b)

@@ -76,6 +76,8 @@ def _product(a: Any, b: Any) -> Any:
 class MatMul(Function):
     """y = a @ b, the last two dimensions;  grad_a = grad_y @ b^T,  grad_b = a^T @ grad_y."""
 
+    function = "matmul"
+
     def forward(self, a: Any, b: Any) -> Any:
         self.shapes = a.shape, b.shape
         need_a, need_b = self.needs_input_grad

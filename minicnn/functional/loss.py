@@ -190,6 +190,8 @@ def _bad_label(function: str, t: Any, C: int, ignore: int) -> None:
 class NLLLoss(Function):
     """y: formulas (1) and (2).  grad_l: (3)."""
 
+    function = "nll_loss"
+
     def forward(self, log_p: Any, *, labels: _Labels, reduction: str) -> Any:
         self.labels, self.reduction, self.shape = labels, reduction, log_p.shape
         with np.errstate(invalid="ignore"):
@@ -237,6 +239,8 @@ class CrossEntropy(Function):
 class SquaredError(Function):
     """y = (x - t)^2, formula (6).  grad_x = grad_y * 2 * (x - t), grad_t = -grad_x."""
 
+    function = "mse_loss"
+
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -254,6 +258,8 @@ class SquaredError(Function):
 
 class AbsoluteError(Function):
     """y = |x - t|, formula (7).  grad_x = grad_y * sign(x - t), grad_t = -grad_x."""
+
+    function = "l1_loss"
 
     def forward(self, x: Any, t: Any) -> Any:
         self.save(x, t)

@@ -61,6 +61,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..autograd.device import check_one_device
 from .activation import logsigmoid
 from .arithmetic import pow
 from .checks import check_floating, of_one_floating_type
@@ -391,6 +392,7 @@ def _samples(function: str, x: Any, target: Any, dims: int) -> tuple[Any, Any]:
         raise ValueError(
             f"{function}: target expects shape {wanted} for input {shape}, got {tuple(t.shape)}"
         )
+    check_one_device(function, x, t)
     return reshape(x, (N, C)), t.reshape((N, C)[:dims])
 
 

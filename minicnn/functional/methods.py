@@ -251,8 +251,8 @@ def type_(self: Tensor, dtype: Any = None) -> Any:
 
 
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """This tensor in the type of `other`."""
-    return to(self, other.dtype)
+    """This tensor in the type of `other`, and on its device."""
+    return to(self, other)
 
 
 # ---------------------------------------------------------------------- whole tensors in place

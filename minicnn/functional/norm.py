@@ -155,6 +155,8 @@ def _backward_from_x(grad_y: Any, x: Any, w: Any, eps: float) -> tuple[Any, Any,
 class BatchNormInference(Function):
     """y, and its gradients, with given statistics: formulas (15), (6), (7)."""
 
+    function = "batch_norm"
+
     def forward(self, x: Any, w: Any, b: Any, *, mean: Any, var: Any, eps: float) -> Any:
         _, per_channel = _axes(x)
         # Copies: the next training step changes the running statistics in place.

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor, dtypes
-from ..autograd.device import on_one_device
+from ..autograd.device import check_one_device, on_one_device
 from ..backend.arrays import devices
 
 # ---------------------------------------------------------------------- Tensors and raw arrays
@@ -45,6 +45,7 @@ def into(out: Any, y: Any, function: str) -> Any:
             f"{function}: out expects shape {tuple(y.shape)} and room for {y.dtype}, got "
             f"{tuple(out.shape)} and {out.dtype}"
         )
+    check_one_device(f"{function} (its result, and out)", y, out)
     return out.copy_(y)
 
 
@@ -77,14 +78,27 @@ def first_place(input: Any) -> Any:
 
 def on_its_device(function: Any) -> Any:
     """For functions that compute outside of a Function: where several devices are in use, that of
-    the first tensor is the current one meanwhile, as the arrays of the result are made there."""
+    the first tensor is the current one meanwhile, as the arrays of the result are made there.
+
+    What such a function could not take together is looked at as in `Function.apply`: numbers of the
+    CPU are moved, and arguments on different devices are refused by the name of the function, which
+    is the first argument of those that several share.
+    """
 
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
-        if not devices.several:
-            return function(*args, **options)
-        with backend.on_device_of(*[raw(x) for x in (*args, *options.values())]):
-            return function(*args, **options)
+        try:
+            if not devices.several:
+                return function(*args, **options)
+            with backend.on_device_of(*[raw(x) for x in (*args, *options.values())]):
+                return function(*args, **options)
+        except TypeError:
+            name = args[0] if args and isinstance(args[0], str) else function.__name__
+            moved = on_one_device(name, (*args, *options.values()))
+            if moved is None:
+                raise
+            there = dict(zip(options, moved[len(args) :], strict=True))
+            return run(*moved[: len(args)], **there)
 
     return run
 
@@ -174,9 +188,15 @@ def mismatch(name: str, a: Any, b: Any) -> RuntimeError:
     return RuntimeError(f"{name}: shapes {shape_of(a)} and {shape_of(b)} do not broadcast")
 
 
-@on_its_device
 def compare(name: str, function: Any, a: Any, b: Any) -> Any:
     """function(a, b), without gradient. RuntimeError if the shapes do not broadcast."""
+    if devices.several:
+        with backend.on_device_of(raw(a), raw(b)):
+            return _compare(name, function, a, b)
+    return _compare(name, function, a, b)
+
+
+def _compare(name: str, function: Any, a: Any, b: Any) -> Any:
     p, q = meet(name, raw(a), raw(b))
     try:
         y = function(p, q)

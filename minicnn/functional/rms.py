@@ -67,6 +67,8 @@ __all__ = ["rms_norm"]
 class RMSNorm(Function):
     """y, r: formulas (1) to (4).  grad_x: (8), grad_w: (5). x (n, c), w (c,) or None."""
 
+    function = "rms_norm"
+
     def forward(self, x: Any, w: Any, *, eps: float) -> Any:
         self.eps = eps
         y, r = backend.of(x).rms_norm_forward(x, w, eps)

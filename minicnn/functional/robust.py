@@ -39,6 +39,8 @@ __all__ = ["huber_loss", "smooth_l1_loss"]
 class Huber(Function):
     """y = c * (d - c/2) / B, formulas (1) and (2).  grad_x = grad_y * c / B, grad_t = -grad_x."""
 
+    function = "huber_loss"
+
     def forward(self, x: Any, t: Any, *, delta: float, divisor: float = 1.0) -> Any:
         self.delta, self.divisor = delta, divisor
         self.save(x, t)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, enable_grad
+from ..autograd.device import check_one_device
 from ..backend import arrays as backend
 from .optimizer import Optimizer
 
@@ -97,7 +98,9 @@ class LBFGS(Optimizer):
         The state is kept under the first parameter.
         """
         group = self.param_groups[0]
+        check_one_device("LBFGS.step", *group["params"])
         state = self.state[group["params"][0]]
+        self._check_state(group["params"][0], state, ("d", "prev_flat_grad"))
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
         first, loss, grad = self._evaluate(closure)

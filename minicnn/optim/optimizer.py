@@ -208,8 +208,9 @@ class Optimizer:
         if state:
             self.state[p] = state
 
-    def _check_state(self, p: Any, state: dict[str, Any]) -> None:
-        for name in self._arrays:
+    def _check_state(self, p: Any, state: dict[str, Any], names: tuple[str, ...] = ()) -> None:
+        """RuntimeError if something of the state (default: `_arrays`) is not where p is."""
+        for name in names or self._arrays:
             tensor = state.get(name)
             if isinstance(tensor, Tensor) and tensor.device != p.device:
                 raise RuntimeError(

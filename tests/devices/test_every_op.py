@@ -105,9 +105,8 @@ def run(case, device, twice):
             library.tensor(rng.standard_normal(y.shape), dtype=y.dtype, requires_grad=twice)
             for y in roots
         ]
-        grads = minicnn.autograd.grad(
-            roots, leaves, cotangents, create_graph=twice, allow_unused=True
-        )
+        beside = [g.to(y.device) for g, y in zip(cotangents, roots, strict=True)]
+        grads = minicnn.autograd.grad(roots, leaves, beside, create_graph=twice, allow_unused=True)
         tops = [g for g in grads if g is not None and g.requires_grad]
         if tops:
             minicnn.autograd.backward(tops, [g.detach() for g in tops])

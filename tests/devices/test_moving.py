@@ -71,9 +71,109 @@ def test_devices_do_not_mix(gpu, x):
         lambda: there @ x.T,
         lambda: minicnn.nn.functional.linear(x, there),
         lambda: minicnn.nn.functional.cross_entropy(there, minicnn.tensor([0, 1])),
+        lambda: minicnn.add(there, 1, out=minicnn.ones(2, 3)),
     ):
         with pytest.raises(RuntimeError, match=f"expects all tensors on one device.*{gpu}:0"):
             op()
+
+
+def test_messages_name_the_function(gpu):
+    F = minicnn.nn.functional
+    x, labels = minicnn.ones(2, 3, 4, 4), minicnn.tensor([0, 1])
+    there, scores = x.to(gpu), minicnn.ones(2, 3, device=gpu)
+    whole = minicnn.ones(2, 3, dtype=minicnn.int64)
+    for name, op in {
+        "matmul": lambda: scores @ minicnn.ones(3, 2),
+        "equal": lambda: minicnn.equal(x, there),
+        "isclose": lambda: minicnn.isclose(there, x),
+        "allclose": lambda: minicnn.allclose(there, x),
+        "isin": lambda: minicnn.isin(there, x),
+        "bitwise_and": lambda: whole & whole.to(gpu),
+        "searchsorted": lambda: minicnn.searchsorted(scores[0], minicnn.ones(3)),
+        "batch_norm": lambda: F.batch_norm(there, minicnn.zeros(3), minicnn.ones(3)),
+        "group_norm": lambda: F.group_norm(there, 1, minicnn.ones(3)),
+        "layer_norm": lambda: F.layer_norm(x, [4], minicnn.ones(4, device=gpu)),
+        "prelu": lambda: F.prelu(there, minicnn.ones(3)),
+        "mse_loss": lambda: F.mse_loss(there, x),
+        "multi_margin_loss": lambda: F.multi_margin_loss(scores, labels),
+        "conv_transpose": lambda: F.conv_transpose2d(there, minicnn.ones(3, 1, 2, 2)),
+    }.items():
+        with pytest.raises(RuntimeError, match=f"^{name}.*: expects all tensors on one device"):
+            op()
+    with pytest.raises(RuntimeError, match=f"index expects a tensor on the CPU, got one on {gpu}"):
+        x[labels.to(gpu)]
+
+
+def test_batch_norm_keeps_its_statistics_where_one_is_elsewhere(gpu):
+    norm = minicnn.nn.BatchNorm2d(3).to(gpu)
+    norm.running_var = norm.running_var.cpu()
+    with pytest.raises(RuntimeError, match="batch_norm: expects all tensors on one device"):
+        norm(minicnn.randn(2, 3, 4, 4, device=gpu))
+    assert norm.running_mean.tolist() == [0, 0, 0]
+    assert norm.num_batches_tracked.item() == 0
+
+
+class WrongPlace(minicnn.autograd.Function):
+    """y = x, with a gradient on the CPU."""
+
+    def forward(self, x):
+        return x.copy()
+
+    def backward(self, grad_y):
+        return minicnn.backend.to_numpy(getattr(grad_y, "array", grad_y))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_are_where_their_tensors_are(gpu, x, create_graph):
+    there = x.detach().to(gpu).requires_grad_()
+    ones = minicnn.ones(2, 3)
+    for y, g in ((there * 1, ones), (x * 1, ones.to(gpu))):
+        with pytest.raises(RuntimeError, match=r"the gradient given for it.*: expects all tensors"):
+            y.backward(g, create_graph=create_graph)
+    with pytest.raises(RuntimeError, match=f"WrongPlaceBackward: .* on cpu for input 0.*{gpu}:0"):
+        WrongPlace.apply(there).sum().backward(create_graph=create_graph)
+    y = there * 1
+    y.register_hook(lambda g: g.cpu())
+    with pytest.raises(RuntimeError, match=r"MulBackward: a hook's gradient .*one device"):
+        y.sum().backward(create_graph=create_graph)
+    assert x.grad is None
+    assert there.grad is None
+    (there * 1).backward(ones.to(gpu), create_graph=create_graph)
+    (there.sum() * 1).backward(minicnn.tensor(1.0), create_graph=create_graph)  # a number is moved
+    assert there.grad.device == there.device
+
+
+def test_a_gradient_left_elsewhere_is_named(gpu, x):
+    there = x.detach().to(gpu).requires_grad_()
+    there.grad = minicnn.ones(2, 3)
+    with pytest.raises(RuntimeError, match=rf"leaf's \.grad.*got cpu and {gpu}:0"):
+        there.sum().backward()
+    there.grad = None
+    there.sum().backward()
+    there.data = there.data.cpu()
+    there.grad = None
+    there.sum().backward()
+    assert there.grad.device.type == "cpu"
+
+
+def test_from_one_kind_of_device_to_another(gpu, x):
+    if (reason := backend.why_not("emulator")) is not None:
+        pytest.skip(reason)
+    there = x.detach().to(gpu)
+    assert there.to("emulator:1").device == minicnn.device("emulator", 1)
+    assert there.to("emulator:1").to(gpu).tolist() == x.tolist()
+    assert x.detach().type_as(there).device == there.device
+    assert (there.get_device(), x.get_device()) == (0, -1)
+
+
+def test_names_of_devices():
+    for name in (-1, "cuda:-1", "cpu:x", None):
+        with pytest.raises(RuntimeError, match=r"^device: "):
+            minicnn.device(name)
+    with pytest.raises(RuntimeError, match="index expects 0 or more, got -1"):
+        minicnn.device("emulator", -1)
+    assert minicnn.device("cuda:1") == "cuda:1"
+    assert minicnn.device("cpu") != "mps"  # no device here, and nothing is equal to it
 
 
 def test_numbers_without_dimensions_go_with_every_device(gpu):
@@ -99,6 +199,7 @@ def test_numpy_is_for_the_cpu(gpu):
 def test_copies_and_text(gpu):
     there = minicnn.ones(2, device=gpu)
     assert repr(there) == f"tensor([1., 1.], device='{gpu}:0')"
+    assert copy.copy(there).data_ptr() == there.data_ptr()
     twin = copy.deepcopy(there)
     assert twin.device == there.device
     twin.zero_()
@@ -138,6 +239,9 @@ def test_other_backends_compute_for_the_device(gpu):
     assert y.tolist() == minicnn.nn.functional.max_pool2d(x.cpu(), 2).tolist()
     with minicnn.use_backend(gpu):
         assert minicnn.nn.functional.max_pool2d(x.cpu(), 2).device.type == "cpu"
+        scores = minicnn.zeros(1, 2, requires_grad=True)
+        minicnn.nn.functional.cross_entropy(scores, minicnn.tensor([1])).backward()
+    assert scores.grad.tolist() == [[0.5, -0.5]]
 
 
 def test_no_gpu():

@@ -272,6 +272,27 @@ def test_what_lies_on_different_devices_is_named(gpu):
         optimizer.step()
 
 
+def test_lbfgs_names_what_lies_on_different_devices(gpu):
+    model = nn.Linear(2, 1)
+    optimizer = optim.LBFGS(model.parameters(), lr=0.1, max_iter=2)
+
+    def loss():
+        optimizer.zero_grad()
+        y = model(minicnn.ones(1, 2, device=model.weight.device)).square().sum()
+        y.backward()
+        return y
+
+    optimizer.step(loss)
+    model.to(gpu)
+    count = optimizer.state_dict()["state"][0]["n_iter"]
+    with pytest.raises(RuntimeError, match=rf"LBFGS.step: .* on {gpu}:0, its d on cpu; move a mod"):
+        optimizer.step(loss)
+    assert optimizer.state_dict()["state"][0]["n_iter"] == count
+    model.bias.data = model.bias.data.cpu()
+    with pytest.raises(RuntimeError, match=r"LBFGS.step: expects all tensors on one device"):
+        optimizer.step(loss)
+
+
 def test_copies_of_an_optimizer(gpu):
     here, there = pair(gpu, [(2,)])
     give_gradients(here, there, 0)

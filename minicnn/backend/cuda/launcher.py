@@ -88,7 +88,10 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
             raise ValueError(f"{function}: {name} expects shape {tuple(shape)}, got {x.shape}")
     places = {name: place(x) for name, x in given.items()}
     if len(set(places.values())) > 1:
-        where = ", ".join(f"{name} on {kind}:{i}" for name, (kind, i) in places.items())
+        where = ", ".join(
+            f"{name} on {kind if i is None else f'{kind}:{i}'}"
+            for name, (kind, i) in places.items()
+        )
         raise ValueError(f"{function}: arrays on different devices: {where}")
     dtype = np.result_type(*[x.dtype for x in given.values()])
     dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
