@@ -95,6 +95,13 @@ def test_import_loads_numpy_and_nothing_else_of_others():
     assert loaded == {"minicnn"}, loaded
 
 
+def test_what_few_programs_use_is_loaded_late():
+    code = "import sys, minicnn; print(*[m for m in sys.modules if m.startswith('minicnn.')])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    late = {"backend.cuda", "backend.emulator", "backend.reference", "nn", "optim"}
+    assert not set(out.stdout.split()) & {f"minicnn.{name}" for name in late}
+
+
 def public_objects():
     """(where, object) for every public class, function and method in minicnn."""
     for info in pkgutil.walk_packages([str(PACKAGE)], "minicnn."):

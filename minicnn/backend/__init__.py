@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cpu, geometry, random, reference
+from . import cpu, geometry, random
 from .arrays import array_module, as_array, is_array, like, move, on_device_of, place, to_numpy
 from .geometry import ConvGeometry, PoolGeometry, ReceptiveField
 
@@ -94,9 +94,15 @@ def of(x: Any) -> Any:
 
 
 def _module(name: str) -> ModuleType:
-    if name in ("cuda", "emulator"):
-        return importlib.import_module(f"{__name__}.cuda")
-    return reference if name == "reference" else cpu
+    if name == "cpu":
+        return cpu
+    return importlib.import_module(f"{__name__}.{'reference' if name == 'reference' else 'cuda'}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reference":  # loaded when somebody compares with it
+        return _module(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Elsewhere:
