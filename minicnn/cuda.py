@@ -337,7 +337,7 @@ def seed_all() -> None:
 
 def initial_seed() -> int:
     """The seed that the current GPU's generator began with. RuntimeError if there is no GPU."""
-    return random.default_generator(f"cuda:{current_device()}").initial_seed()
+    return random.default_generator(f"cuda:{_index('initial_seed', None)}").initial_seed()
 
 
 def get_rng_state(device: Any = "cuda") -> Any:

@@ -180,12 +180,21 @@ def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_bloc
             device = arg
         elif arg is not None:
             dtype = arg
+    dtype = _dtype(dtype)
     out = self
     if device is not None:
         out = arithmetic.move(out, Device(device), non_blocking)
-    if dtype is not None and np.dtype(dtype) != out.array.dtype:
-        return arithmetic.Cast.apply(out, dtype=np.dtype(dtype))
+    if dtype is not None and dtype != out.array.dtype:
+        return arithmetic.Cast.apply(out, dtype=dtype)
     return shape.clone(out) if copy and out is self else out
+
+
+def _dtype(given: Any) -> np.dtype | None:
+    try:
+        return None if given is None else np.dtype(given)
+    except TypeError as error:
+        kinds = ", ".join(Device._TYPES)
+        raise TypeError(f"to: expects a type, or a device ({kinds}): {error}") from None
 
 
 def _is_dtype_name(arg: Any) -> bool:
@@ -198,8 +207,11 @@ def cpu(self: Tensor) -> Tensor:
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """This tensor in a GPU's memory. RuntimeError where no GPU can be used."""
-    return to(self, Device("cuda" if device is None else device), non_blocking=non_blocking)
+    """This tensor in a GPU's memory. RuntimeError where no GPU can be used, or none is named."""
+    gpu = Device("cuda" if device is None else device)
+    if gpu.type != "cuda":
+        raise RuntimeError(f"cuda: device expects a GPU, got {str(gpu)!r}")
+    return to(self, gpu, non_blocking=non_blocking)
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:

@@ -172,6 +172,10 @@ def test_names_of_devices():
             minicnn.device(name)
     with pytest.raises(RuntimeError, match="index expects 0 or more, got -1"):
         minicnn.device("emulator", -1)
+    with pytest.raises(TypeError, match=r"to: expects a type, or a device \(cpu, .*'gpu'"):
+        minicnn.ones(1).to("gpu")
+    with pytest.raises(RuntimeError, match="cuda: device expects a GPU, got 'cpu'"):
+        minicnn.ones(1).cuda("cpu")
     assert minicnn.device("cuda:1") == "cuda:1"
     assert minicnn.device("cpu") != "mps"  # no device here, and nothing is equal to it
 
