@@ -32,18 +32,30 @@ def has(library: Path) -> bool:
     """Whether the library is there; then nobody removes it for a day."""
     if not library.exists():
         return False
-    with _locked(alone=False):
-        try:
+    try:
+        with _locked(alone=False):
             os.utime(library)
-        except FileNotFoundError:
-            return False
+    except FileNotFoundError:
+        return False
+    except OSError:  # a folder that may only be read: nobody removes anything there
+        return True
     return True
 
 
 @contextmanager
 def building(library: Path) -> Iterator[Path]:
-    """A folder to make library.so in, which then becomes `library`; nothing after an error."""
-    library.parent.mkdir(parents=True, exist_ok=True)
+    """A folder to make library.so in, which then becomes `library`; nothing after an error.
+
+    RuntimeError if the user's cache folder cannot be made or written to.
+    """
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=library.parent).close()
+    except OSError as error:
+        raise RuntimeError(
+            f"the emulator keeps the kernels that it builds in {library.parent}, where nothing can "
+            f"be written ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
+        ) from None
     with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
         yield Path(temporary)
         os.replace(Path(temporary) / "library.so", library)

@@ -126,3 +126,23 @@ def test_several_processes_build_the_same_at_once(runtime, put, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         assert {*pool.map(run, range(3))} == {"[7.0, 7.0, 7.0, 7.0]\n"}
     assert [name.split("-")[0] for name in left()] == ["fill", "runtime"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    library = cache.folder() / "some.so"
+    message = r"file/minicnn/emulator, where .*set XDG_CACHE_HOME"
+    with pytest.raises(RuntimeError, match=message), cache.building(library):
+        pass
+    assert (tmp_path / "file").is_file()
+
+
+def test_what_is_in_a_folder_that_may_only_be_read_is_used(put, monkeypatch):
+    library = put("some.so", 1, 0)
+
+    def refuse(*_):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.has(library)
