@@ -5,7 +5,7 @@
 // Their names are long, because a macro of one letter would spoil the system's own headers.
 //
 // Index arithmetic is in 32 bits. The launcher refuses arrays of 2^31 or more elements, so that the
-// number of a thread, below 2^31 + 1024, fits an unsigned.
+// number of a thread fits an unsigned wherever there is a thread for each element.
 
 #pragma once
 

@@ -45,7 +45,8 @@ struct Set {
     bool exists;
 
     __device__ explicit Set(unsigned sets) {
-        number = thread_number() / PER_SET;
+        // Not by a thread's number, which may be beyond 32 bits.
+        number = blockIdx.x * (THREADS / PER_SET) + threadIdx.x / PER_SET;
         exists = number < sets;
         if (!exists) number = sets - 1;
         first = number * MEMBERS;

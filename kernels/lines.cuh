@@ -10,7 +10,8 @@
 //     256    a block for each line: for the long ones
 //
 // Maxima and sums over these threads go by a tree of fixed order. Threads beyond the last line go
-// along with it, so that no shuffle misses a lane, and write nothing.
+// along with it, so that no shuffle misses a lane, and write nothing. A line's number comes from
+// its block's, not from a thread's: there may be more threads than 32 bits count.
 
 #pragma once
 
@@ -25,7 +26,7 @@ struct Line {
     bool exists;
 
     __device__ Line(unsigned lines, unsigned length, unsigned inner_size) : inner(inner_size) {
-        number = thread_number() / PER_LINE;
+        number = blockIdx.x * (blockDim.x / PER_LINE) + threadIdx.x / PER_LINE;
         exists = number < lines;
         if (!exists) number = lines - 1;
         first = number / inner * length * inner + number % inner;
