@@ -31,10 +31,12 @@
 //
 // Bytes moved, in elements. The minimum is each operand and the result once: forward N*C*H*W +
 // F*C/G*KH*KW + N*F*OH*OW, the gradients the same three with other roles. Z's elements are written
-// once. B is fetched once for each TILE_M rows and A once for each TILE_N columns: forward fetches
+// once (in grad_weight once for each part, and parts.cu reads those). B is fetched once for each
+// TILE_M rows and A once for each TILE_N columns: forward fetches
 // N*OH*OW * C*KH*KW * ceil(F/G / TILE_M) elements of x, of which those that overlap between windows
 // or serve several row tiles come from the caches. At TILE 128 that is one element fetched for 64
-// multiplications, so the multiplications decide.
+// multiplications, so the multiplications decide. In grad_input a stride S leaves one tap in S*S
+// with an output that reads (h,k); the others are multiplied too, by 0.
 
 #include "windows.cuh"
 

@@ -33,6 +33,8 @@ _FILE = "conv.cu"
 _DEPTHWISE = "depthwise.cu"
 
 _BLOCKS = 512  # enough for every multiprocessor of a large GPU to have several
+_FEW = 128  # fewer would leave some of them without any
+_SIDES = (16, 32, 64, 128)  # of a tile; in double precision 64 is the largest
 _CHUNK = 1024  # positions, at least, of a part of the weight gradient
 _TAPS = 64  # a depthwise weight gradient keeps its sums in registers, up to so many
 
@@ -78,15 +80,18 @@ def _constants(geometry: ConvGeometry, dtype: Any) -> dict[str, int | str]:
     return {**scalar(dtype), **windows(geometry), **groups, "RELU": 0}
 
 
-def _tiles(rows: int, columns: int, dtype: Any) -> dict[str, int | str]:
-    """Tiles that a product of so many rows and columns fills, and shared memory holds."""
-    largest = 128 if dtype.itemsize == 4 else 64
+def _tiles(rows: int, columns: int, depth: int, dtype: Any) -> dict[str, int | str]:
+    """Tiles that `depth` products of so many rows and columns fill, and shared memory holds."""
+    sides = _SIDES if dtype.itemsize == 4 else _SIDES[:-1]
     tile_m, tile_n = [
-        next((t for t in (16, 32, 64) if t >= size), largest) for size in (rows, columns)
+        next((side for side in sides if side >= size), sides[-1]) for size in (rows, columns)
     ]
+    if (tile_m, tile_n) == (32, 128):  # the one pair for which ptxas spills, on sm_80
+        tile_n = 64
     # Large tiles fetch less, but must not leave multiprocessors idle.
-    while tile_m > 64 and _blocks(rows, columns, tile_m, tile_n) < _BLOCKS:
-        tile_m = tile_n = 64
+    for side, enough in ((64, _BLOCKS), (32, _FEW)):
+        if depth * _blocks(rows, columns, tile_m, tile_n) < enough:
+            tile_m, tile_n = min(tile_m, side), min(tile_n, side)
     return {"TILE_M": tile_m, "TILE_N": tile_n}
 
 
@@ -129,7 +134,7 @@ def conv_forward(x: Any, w: Any, b: Any | None, geometry: ConvGeometry, relu: bo
         )
         return y.astype(dtype, copy=False)
     rows, columns = F // G, geometry.batch * prod(geometry.out_size)
-    tiles = _tiles(rows, columns, x.dtype)
+    tiles = _tiles(rows, columns, G, x.dtype)
     constants = {**_constants(geometry, x.dtype), **tiles, "RELU": int(relu)}
     grid = _grid(rows, columns, tiles, G)
     launch(device, _FILE, "conv_forward", constants, grid=grid, batch=geometry.batch, **arrays)
@@ -155,7 +160,7 @@ def conv_grad_input(grad_y: Any, w: Any, geometry: ConvGeometry) -> Any:
         launch(device, _DEPTHWISE, kernel, constants, threads=count, **arrays, **sizes)
         return grad_x.astype(dtype, copy=False)
     rows, columns = geometry.w_shape[1], geometry.batch * prod(geometry.size)
-    tiles = _tiles(rows, columns, grad_y.dtype)
+    tiles = _tiles(rows, columns, geometry.groups, grad_y.dtype)
     constants = {**_constants(geometry, grad_y.dtype), **tiles}
     grid = _grid(rows, columns, tiles, geometry.groups)
     launch(device, _FILE, "conv_grad_input", constants, grid=grid, batch=geometry.batch, **arrays)
@@ -184,7 +189,7 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
         file, kernel, grid = _DEPTHWISE, "depthwise_grad_weight", (F, splits, 1)
     else:
         rows, columns = F // G, prod(geometry.w_shape[1:])
-        tiles = _tiles(rows, columns, x.dtype)
+        tiles = _tiles(rows, columns, G * -(-positions // _CHUNK), x.dtype)
         splits, chunk = _cut(positions, G * prod(_grid(rows, columns, tiles, 1)))
         parts = device.empty((splits, *geometry.w_shape), x.dtype)
         constants = {**_constants(geometry, x.dtype), **tiles}

@@ -21,7 +21,17 @@ BLOCKS = {"im2col.cu": 6, "parts.cu": 6, "special.cu": 8}
 BLOCKS_OF_OTHERS = 4
 # Convolution by the entries of its tile, whose sums a block keeps in registers: 256 to a thread
 # would be one block. The pair is for float and for double.
-TILE_BLOCKS = {16 * 16: (4, 4), 16 * 64: (4, 3), 64 * 64: (3, 1), 128 * 128: (1, 1)}
+TILE_BLOCKS = {
+    16 * 16: (4, 4),
+    16 * 64: (4, 3),
+    16 * 128: (3, 1),
+    64 * 64: (2, 1),
+    64 * 128: (2, 1),
+    128 * 128: (1, 1),
+}
+# The tiles of ordinary layers. The other pairs of conv.py's sides lie between them.
+SMALL_TILES = ((16, 16), (16, 64), (32, 32), (64, 64))
+LARGE_TILES = ((16, 128), (64, 128), (128, 128))
 # Depthwise convolution by the taps of its window, which the weight's gradient keeps in registers.
 TAP_BLOCKS = {3 * 3: (4, 4), 8 * 8: (2, 1)}
 
@@ -65,8 +75,7 @@ def _of_one_dtype(number: str) -> Iterator[tuple[str, str, Constants]]:
     yield "resample.cu", "", {}
     yield "special.cu", "", {}
     channels = {"GROUPS": 1, "GROUP_C": 64, "GROUP_F": 64, "RELU": 1}
-    largest = 128 if number == "float" else 64
-    for m, n in dict.fromkeys([(16, 16), (16, 64), (64, 64), (largest, largest)]):
+    for m, n in SMALL_TILES if number == "double" else SMALL_TILES + LARGE_TILES:
         word = f"tile {m}x{n}, "
         yield "conv.cu", word, {**conv, **channels, "TILE_M": m, "TILE_N": n}
     yield "conv.cu", "3-d, ", {**volume, **channels, "TILE_M": 64, "TILE_N": 64}

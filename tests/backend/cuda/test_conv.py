@@ -63,10 +63,11 @@ def test_convolution(both, integers, case):
 
 
 @pytest.mark.usefixtures("implicit")
-@pytest.mark.parametrize("blocks", [512, 1])  # with 1, the largest tiles
+@pytest.mark.parametrize(("blocks", "few"), [(512, 128), (512, 1), (1, 1)])  # ever larger tiles
 @pytest.mark.parametrize("case", PRODUCTS.values(), ids=PRODUCTS)
-def test_convolution_of_several_tiles(both, integers, case, blocks, monkeypatch):
+def test_convolution_of_several_tiles(both, integers, case, blocks, few, monkeypatch):
     monkeypatch.setattr(conv, "_BLOCKS", blocks)
+    monkeypatch.setattr(conv, "_FEW", few)
     geometry = geometry_of(case)
     x, w = integers(geometry.x_shape), integers(geometry.w_shape)
     y = cpu.conv_forward(x, w, None, geometry)
