@@ -163,6 +163,10 @@ def _method(name: str) -> Any:
     def method(self: ndarray, *args: Any, **options: Any) -> Any:
         _index_of(name, (self, args, options))
         result = getattr(self._a, name)(*_plain(args), **_plain(options))
+        if name == "copy":  # to the current GPU, wherever this array is
+            return _wrapped(result, _current.index)
+        if name == "astype" and result is not self._a:
+            _current_is(name, self.device.id)
         return result if name in ("item", "tolist", "tobytes") else self._like(result)
 
     return method

@@ -1,6 +1,7 @@
 """The primitives as launches of kernels/*.cu: the names and results of `backend.reference`.
 
-They work on CuPy's arrays, and on those of any other device that runs the kernels (launcher.py).
+They work on CuPy's arrays, and on those of any other device that runs the kernels (launcher.py). As
+for CuPy's own functions, which some of them call, the arrays' GPU should be the current one.
 """
 
 from .conv import conv_algorithm, conv_forward, conv_grad_input, conv_grad_weight

@@ -85,7 +85,7 @@ class CudaDevice:
 
         It runs on CuPy's current stream of this GPU, after what was launched there before.
         """
-        key = (file, name, *constants.items())
+        key = (file, name, *constants, *constants.values())
         if key not in self._kernels:
             self._kernels[key] = self._compiled(file, name, constants)
         return self._kernels[key]

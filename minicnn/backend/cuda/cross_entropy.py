@@ -11,6 +11,7 @@ from .softmax import BLOCK, lines_along
 
 _FILE = "cross_entropy.cu"
 _NO_LABEL = -(2**63)
+_INT64 = np.dtype(np.int64)
 
 
 def cross_entropy_forward(
@@ -113,4 +114,4 @@ def _labels(function: str, target: Any, shape: tuple[int, ...]) -> Any:
         raise ValueError(f"{function}: target expects shape {shape}, got {target.shape}")
     if target.dtype.kind not in "iu":
         raise TypeError(f"{function}: target expects integers, got {target.dtype}")
-    return in_order(target.astype(np.int64, copy=False))
+    return in_order(target, _INT64)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import place
+from ..arrays import on_device_of, place
 from ..geometry import AdaptiveGeometry, ConvGeometry, Ints, PoolGeometry
 from . import sources
 from .sources import Parameter
@@ -50,6 +50,7 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     if dtype.kind in "iu"
 }
 _SCALARS = {"f": "float", "d": "double"}  # by the dtype's character
+_FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 
 
 def device_of(x: Any) -> Any:
@@ -86,25 +87,27 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
         shape = arrays[name][1]
         if shape is not None and tuple(x.shape) != tuple(shape):
             raise ValueError(f"{function}: {name} expects shape {tuple(shape)}, got {x.shape}")
-    places = {name: place(x) for name, x in given.items()}
-    if len(set(places.values())) > 1:
+    places = [place(x) for x in given.values()]
+    if places.count(places[0]) < len(places):
         where = ", ".join(
             f"{name} on {kind if i is None else f'{kind}:{i}'}"
-            for name, (kind, i) in places.items()
+            for name, (kind, i) in zip(given, places, strict=True)
         )
         raise ValueError(f"{function}: arrays on different devices: {where}")
-    dtype = np.result_type(*[x.dtype for x in given.values()])
-    dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
+    dtypes = [x.dtype for x in given.values()]
+    dtype = dtypes[0] if dtypes.count(dtypes[0]) == len(dtypes) else np.result_type(*dtypes)
+    dtype = _FLOAT32 if dtype == _FLOAT16 else dtype
     if dtype.char not in _SCALARS:
         raise TypeError(f"{function}: expects floating arrays of at most 64 bits, got {dtype}")
-    return [
-        None if x is None else in_order(x.astype(dtype, copy=False)) for x, _ in arrays.values()
-    ]
+    return [None if x is None else in_order(x, dtype) for x, _ in arrays.values()]
 
 
-def in_order(x: Any) -> Any:
-    """x in the order of its indices in memory; x itself if it lies so."""
-    return x if x.flags.c_contiguous else x.copy(order="C")
+def in_order(x: Any, dtype: np.dtype) -> Any:
+    """x in a dtype and in the order of its indices in memory; x itself if it is so."""
+    if x.dtype == dtype and x.flags.c_contiguous:
+        return x
+    with on_device_of(x):  # CuPy copies to the current device
+        return x.astype(dtype, order="C")
 
 
 # Constants of kernels
@@ -195,9 +198,10 @@ def _checked_count(name: str, threads: int | None) -> int:
 def check_sizes(name: str, grid: Ints, block: Ints, shared_mem: int = 0) -> None:
     """Raises ValueError for a grid, a block or shared memory that no GPU has."""
     for what, sizes, limits in (("grid", grid, _GRID_LIMITS), ("block", block, _BLOCK_LIMITS)):
-        if not 1 <= len(sizes) <= 3 or any(
-            not 1 <= n <= limit for n, limit in zip(sizes, limits, strict=False)
-        ):
+        fits = 1 <= len(sizes) <= 3
+        for n, limit in zip(sizes, limits, strict=False):
+            fits = fits and 1 <= n <= limit
+        if not fits:
             raise ValueError(f"{name}: {what} expects 1 to {limits} along its axes, got {sizes}")
     if prod(block) > _THREADS_LIMIT:
         raise ValueError(f"{name}: a block has at most {_THREADS_LIMIT} threads, got {block}")
@@ -216,7 +220,7 @@ def checked_arguments(
     Raises:
         TypeError, ValueError: as `launch`.
     """
-    if len(parameters) != len(arguments) or any(p.name not in arguments for p in parameters):
+    if len(parameters) != len(arguments) or [p for p in parameters if p.name not in arguments]:
         declared = ", ".join(p.name for p in parameters)
         raise TypeError(f"{name}: takes {declared}, got {', '.join(arguments)}")
     args, spans = [], []
@@ -238,29 +242,28 @@ def checked_arguments(
 
 def _checked_address(name: str, p: Parameter, dtype: np.dtype, x: Any) -> int:
     """The address of an array that is what the kernel declares."""
-    where = f"{name}: {p.name}"
-    if not hasattr(x, "flags") or not hasattr(x, "strides") or isinstance(x, np.generic):
-        raise TypeError(f"{where} expects an array, got {type(x).__name__}")
+    is_on_host = isinstance(x, np.ndarray)
+    if not is_on_host and (not hasattr(x, "strides") or isinstance(x, np.generic)):
+        raise TypeError(f"{name}: {p.name} expects an array, got {type(x).__name__}")
+    address: int = x.__array_interface__["data"][0] if is_on_host else x.data.ptr
     if x.dtype != dtype:
-        raise TypeError(f"{where} expects {dtype}, got {x.dtype}")
-    if not x.flags.c_contiguous:
-        raise ValueError(f"{where} expects its indices' order in memory, got strides {x.strides}")
-    if x.size >= LIMIT:
-        raise ValueError(f"{where} expects fewer than 2^31 elements, got {x.size}")
-    if isinstance(x, np.ndarray):
-        if p.is_written and not x.flags.writeable:
-            raise ValueError(f"{where} is written, but the array is read-only")
-        address = x.__array_interface__["data"][0]
+        error: Exception = TypeError(f"expects {dtype}, got {x.dtype}")
+    elif not x.flags.c_contiguous:
+        error = ValueError(f"expects its indices' order in memory, got strides {x.strides}")
+    elif x.size >= LIMIT:
+        error = ValueError(f"expects fewer than 2^31 elements, got {x.size}")
+    elif p.is_written and is_on_host and not x.flags.writeable:
+        error = ValueError("is written, but the array is read-only")
+    elif address % dtype.itemsize:
+        error = ValueError(f"expects an address divisible by {dtype.itemsize}")
     else:
-        address = x.data.ptr
-    if address % dtype.itemsize:
-        raise ValueError(f"{where} expects an address divisible by {dtype.itemsize}")
-    return address
+        return address
+    raise type(error)(f"{name}: {p.name} {error}")
 
 
 def _checked_number(name: str, p: Parameter, c_type: str, value: Any) -> np.generic:
     dtype = TYPES[c_type]
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    is_integer = type(value) is int or isinstance(value, np.integer)
     if dtype.kind == "f":
         if not is_integer and not isinstance(value, (float, np.floating)):
             raise TypeError(f"{name}: {p.name} expects a number, got {value!r}")

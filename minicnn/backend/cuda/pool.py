@@ -20,6 +20,7 @@ from .launcher import (
 )
 
 _FILE = "pool.cu"
+_INT64 = np.dtype(np.int64)
 
 
 def _x_shape(x: Any, geometry: PoolGeometry) -> Ints:
@@ -35,7 +36,7 @@ def _indices(function: str, indices: Any, shape: Ints) -> Any:
         raise ValueError(f"{function}: indices expects shape {tuple(shape)}, got {indices.shape}")
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{function}: indices expects integers, got {indices.dtype}")
-    return in_order(indices.astype(np.int64, copy=False))
+    return in_order(indices, _INT64)
 
 
 # Max pooling

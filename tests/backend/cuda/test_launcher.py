@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minicnn import backend
 from minicnn.backend import cuda
-from minicnn.backend.cuda import launcher, sources
+from minicnn.backend.cuda import compiler, gpu, launcher, sources
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 PARAMETERS = sources.parse(
@@ -158,3 +159,17 @@ def test_an_edited_header_changes_the_hash(tmp_path, monkeypatch):
     before = sources.source_hash.__wrapped__()
     (tmp_path / "common.cuh").write_text("// two")
     assert sources.source_hash.__wrapped__() != before
+
+
+def test_copies_stay_on_their_gpu():
+    """CuPy copies to the current one, and a kernel of another would read what is elsewhere."""
+    if (reason := backend.why_not("cuda")) is not None:
+        pytest.skip(reason)
+    if gpu.count() < 2:
+        pytest.skip("needs two GPUs")
+    x = compiler.device(1).asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    [copy] = launcher.prepared("f", x=(x.T, None))
+    assert backend.place(copy) == ("cuda", 1)
+    np.testing.assert_array_equal(copy.get(), x.get().T)
+    [same] = launcher.prepared("f", x=(x, None))
+    assert same is x
