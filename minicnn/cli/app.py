@@ -444,6 +444,9 @@ def emulate(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A macro to compile with.")
     ] = None,
     shared: Annotated[int, typer.Option(help="Bytes of dynamic shared memory.", min=0)] = 0,
+    seconds: Annotated[
+        float, typer.Option(help="Give a launch up that takes longer.", min=0.001)
+    ] = 60.0,
 ) -> None:
     """Run CUDA kernels without a GPU: `minicnn emulate pool.cu --check`.
 
@@ -454,7 +457,7 @@ def emulate(
     minicnn's own kernels are run on samples, an edited copy of such a file too: its results are
     compared with those of the original. Other kernels get arrays of --size elements, and a lone
     integer argument that number; --arg says what else they need. The command fails if it finds a
-    mistake. Without --check, a kernel that goes far astray may crash it.
+    mistake. Without --check, a kernel that writes beside its arrays may go unnoticed.
     """
     from rich.console import Console
 
@@ -470,7 +473,7 @@ def emulate(
         shared=shared,
         size=size,
     )
-    outcomes = kernels.run_all(path, kernels.launches(path, wishes), check, console)
+    outcomes = kernels.run_all(path, kernels.launches(path, wishes), check, seconds, console)
     console.print(kernels.table(outcomes))
     found = kernels.mistakes(outcomes)
     count = sum(map(len, found.values()))

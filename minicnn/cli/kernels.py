@@ -164,7 +164,9 @@ def _array(text: str, rng: np.random.Generator) -> np.ndarray | None:
     return random.astype(dtype)
 
 
-def run_all(path: Path, found: Sequence[Launch], check: bool, console: Any) -> list[Outcome]:
+def run_all(
+    path: Path, found: Sequence[Launch], check: bool, seconds: float, console: Any
+) -> list[Outcome]:
     """Studies one launch after the other, with a bar where there is a terminal."""
     from rich.progress import Progress
 
@@ -175,7 +177,7 @@ def run_all(path: Path, found: Sequence[Launch], check: bool, console: Any) -> l
         for launch in found:
             progress.update(task, description=launch.kernel)
             try:
-                outcomes.append(study(launch, path, check))
+                outcomes.append(study(launch, path, check, seconds))
             except TypeError as error:
                 raise ValueError(f"{error}; give the launch: --kernel, --grid, --arg") from None
             progress.advance(task)

@@ -143,6 +143,19 @@ def test_a_learners_own_kernels(tmp_path):
 
 
 @needs_compiler
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["unchecked", "checked"])
+def test_kernels_that_crash_or_never_end_are_told_once(check):
+    given = ("--block", 4, "--arg", "x=int32[4]:0", "--arg", "y=int32[4]", "--seconds", 0.2)
+    kernels = ("divides", "recurses", "turns_for_ever", "copies")
+    words = [word for kernel in kernels for word in ("--kernel", kernel)]
+    lines = call(KERNELS / "crashes.cu", *check, *words, *given, "--grid", 1, code=1).splitlines()
+    assert "4 launches, 3 mistakes" in lines
+    assert any("arithmetic: thread (0, 0, 0) of block (0, 0, 0) divides" in line for line in lines)
+    assert any("failure: thread (0, 0, 0) of block (0, 0, 0) has filled" in line for line in lines)
+    assert any("endless: thread (0, 0, 0) of block (0, 0, 0) is still" in line for line in lines)
+
+
+@needs_compiler
 def test_an_instance_of_a_template():
     given = ("--grid", "3x3", "--block", "8x8", "--define", "SIZE=35", "--size", 35 * 35)
     lines = call(KERNELS / "matmul.cu", "--kernel", "matmul<8, 2>", *given).splitlines()

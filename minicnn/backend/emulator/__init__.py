@@ -18,18 +18,23 @@ threads take their turns. The checked mode reports, each with file, line, block 
     uninitialised   shared memory that is read before it is written
     race            two threads touch the same bytes, one at least writes, and nothing orders them:
                     no barrier within a block, nothing at all between blocks
-    divergence      a barrier, or an operation of a warp, that not all of its threads come to; a
-                    thread that makes 2^26 accesses in one turn
-    arithmetic      a signed integer that overflows, or is divided by zero
-    failure         assert() and __trap()
+    divergence      a barrier, or an operation of a warp, that not all of its threads come to
+    endless         a thread that makes 2^26 accesses in one turn, or is still running when the
+                    seconds are over that the device gives a launch
+    arithmetic      a signed integer that overflows; an integer that is divided by zero
+    failure         assert() and __trap(); a stack that is full
 
-Divergence and failures are found unchecked too. Not emulated: textures, cooperative groups, inline
-PTX, asynchronous copies, tensor cores, more than one stream; and no timing of a GPU.
+Divergence, failures, divisions by zero and what takes too long are found unchecked too, and so is
+an access to memory that the process does not have. Reading plainly what others update atomically is
+a race as well; atomicAdd(address, 0) reads it in order. Not emulated: textures, cooperative groups,
+half precision, inline PTX, asynchronous copies, tensor cores, more than one stream; and no timing of
+a GPU.
 
 How: `build.py` compiles the file as C++ (`host/cuda.h` explains the words), `host/` makes each CUDA
 thread a fiber and runs the blocks (`runtime.h` is the way in), `host/check.cpp` looks at every
-access. `cache.py` keeps what was built, `device.py` launches, `guard.py` keeps the arrays apart,
-`report.py` says what was found, `study.py` runs one launch in all orders (`minicnn emulate`).
+access, `host/watch.cpp` ends what crashes or never ends. `cache.py` keeps what was built,
+`device.py` launches, `guard.py` keeps the arrays apart, `report.py` says what was found, `study.py`
+runs one launch in all orders (`minicnn emulate`).
 Needs g++ or clang++ on Linux, on x86-64 or arm64 (elsewhere more slowly), and binutils for lines.
 """
 

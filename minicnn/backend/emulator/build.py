@@ -28,7 +28,10 @@ _KERNEL = [
     "-fvisibility=hidden",
     "-fno-strict-aliasing",  # kernels read four floats as a float4
     "-ffp-contract=off",  # the same results on every processor
+    "-fstack-clash-protection",  # a local array that does not fit touches the page below the stack
     "-Wno-unknown-pragmas",
+    "-g1",
+    "-gdwarf-4",  # of version 5, binutils of the time of g++ 12 take the first file for another
 ]
 # Two builds of one kernel share nothing; __shared__ variables have no constructors.
 _GCC_ONLY = ["-fno-gnu-unique", "-fno-extern-tls-init", "-fmax-errors=8"]
@@ -36,8 +39,6 @@ _GCC_ONLY = ["-fno-gnu-unique", "-fno-extern-tls-init", "-fmax-errors=8"]
 # host/check.cpp answers them.
 _CHECKED = [
     "-O3",
-    "-g1",
-    "-gdwarf-4",  # of version 5, binutils of the time of g++ 12 take the first file for another
     "-fsanitize=thread",
     "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero",
 ]
@@ -150,10 +151,10 @@ def _literal(value: object) -> str:
 
 def runtime() -> Path:
     """The emulator's own library."""
-    files = [str(HOST / name) for name in ("fiber.cpp", "block.cpp", "check.cpp")]
+    files = [str(HOST / name) for name in ("fiber.cpp", "block.cpp", "check.cpp", "watch.cpp")]
     extra = ["-DEMU_UCONTEXT"] if os.environ.get("MINICNN_EMULATOR_UCONTEXT") else []
     return _cached(
-        "runtime", [], {}, [[*_ALWAYS, "-O2", "-shared", "-Wl,-Bsymbolic", *extra, *files]]
+        "runtime", [], {}, [[*_ALWAYS, "-O2", "-shared", "-Wl,-Bsymbolic", *extra, *files, "-lrt"]]
     )
 
 

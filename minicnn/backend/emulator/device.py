@@ -67,6 +67,7 @@ class _Launch(ctypes.Structure):
         ("block", _Index3),
         ("shared_bytes", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
+        ("seconds", ctypes.c_double),
         *[(name, ctypes.c_int) for name in ("order", "workers", "checked", "max_reports")],
         ("reports", ctypes.POINTER(_Report)),
         ("regions", ctypes.POINTER(_Region)),
@@ -133,8 +134,8 @@ class Kernel:
 
     Raises:
         TypeError, ValueError: an argument is not what the kernel declares.
-        KernelError: threads wait for each other in different places, or an assertion fails; in
-            the checked mode any mistake.
+        KernelError: threads wait for each other in different places, an assertion fails, or the
+            kernel crashes or takes too long; in the checked mode any mistake.
         CompileError: the file does not compile.
     """
 
@@ -199,6 +200,7 @@ class Kernel:
                     block=_Index3(*block),
                     shared_bytes=shared_mem,
                     seed=self.device.seed,
+                    seconds=self.device.seconds or 0,
                     order=ORDERS.index(self.device.order),
                     workers=1 if self.device.checked else self.device.workers,
                     checked=self.device.checked,
@@ -264,6 +266,7 @@ class Device:
         checked: reports every access outside the arrays, every race and more, at a tenth or so of
             the speed; see the package's docstring.
         workers: how many blocks run at the same time; by default one on each core.
+        seconds: a launch that takes longer is given up, with a report; None: none is.
     """
 
     xp = xp
@@ -274,10 +277,11 @@ class Device:
         seed: int = 0,
         checked: bool = False,
         workers: int | None = None,
+        seconds: float | None = None,
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.workers = workers or cores or 1
-        self.order, self.seed, self.checked = order, seed, checked
+        self.order, self.seed, self.checked, self.seconds = order, seed, checked, seconds
         if order not in ORDERS:
             raise ValueError(f"Device: order expects one of {', '.join(ORDERS)}, got {order!r}")
 

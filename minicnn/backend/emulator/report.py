@@ -18,6 +18,7 @@ KINDS = {
     6: "arithmetic",
     7: "uninitialised",
     8: "race",
+    9: "endless",
 }
 _ACCESSES = (("reads", "read"), ("writes", "wrote"), ("updates atomically", "updated atomically"))
 _STATICS, _NOTHING, _DYNAMIC = -1, -2, -3  # regions that are no array

@@ -27,7 +27,9 @@ from .device import ORDERS, Device, Kernel, running_on
 from .report import KernelError
 
 _REPEATS = 3  # of a launch whose time is taken
-_FATAL = {"out of bounds", "out of index", "misaligned"}  # what may crash a run without checks
+SECONDS = 60.0  # for a launch
+# After these a kernel is not run again: memory may be damaged, or the time would be used up again.
+_FATAL = {"out of bounds", "out of index", "misaligned", "endless"}
 _RESULT = "result"
 _FALLOW = 0xFF
 
@@ -170,36 +172,37 @@ def prepare(launches: Sequence[Launch], file: Path, checked: bool) -> None:
             future.result()
 
 
-def check(launch: Launch, file: Path | None = None) -> Outcome:
+def check(launch: Launch, file: Path | None = None, seconds: float = SECONDS) -> Outcome:
     """Runs a launch in the checked mode; for the rest see `study`."""
     file, outcome = file or launch.file, Outcome(launch)
-    outcome.checked_seconds, args = _run(outcome, file, Device(checked=True))
+    outcome.checked_seconds, args = _run(outcome, file, Device(checked=True, seconds=seconds))
     _compare_with_recorded(outcome, file, args)
     return outcome
 
 
-def study(launch: Launch, file: Path | None = None, checked: bool = False) -> Outcome:
+def study(
+    launch: Launch, file: Path | None = None, checked: bool = False, seconds: float = SECONDS
+) -> Outcome:
     """Runs a launch in every order, and with `checked` in the checked mode before that.
 
     file: where to take the kernel from, if not from the file that was recorded. Its results are
     then compared with the recorded ones, which must be the same but for rounding.
+    seconds: after which a run is given up.
 
     Raises:
         CompileError: the file does not compile.
         TypeError: the kernel takes other arguments than the launch has.
     """
     file = file or launch.file
-    outcome = check(launch, file) if checked else Outcome(launch)
-    if {finding.kind for finding in outcome.findings} & _FATAL:
-        return outcome
+    outcome = check(launch, file, seconds) if checked else Outcome(launch)
     results = {}
-    for order in ORDERS:
-        device = Device(order, seed=1)
-        for _ in range(_REPEATS if order == "forward" else 1):
-            seconds, results[order] = _run(outcome, file, device)
-            if order == "forward" and seconds is not None:
-                outcome.seconds = min(seconds, outcome.seconds or seconds)
-    first = results.pop("forward")
+    for order in [ORDERS[0]] * _REPEATS + [*ORDERS[1:]]:
+        if {finding.kind for finding in outcome.findings} & _FATAL:
+            return outcome
+        took, results[order] = _run(outcome, file, Device(order, seed=1, seconds=seconds))
+        if order == ORDERS[0] and took is not None:
+            outcome.seconds = min(took, outcome.seconds or took)
+    first = results.pop(ORDERS[0])
     if not checked:
         _compare_with_recorded(outcome, file, first)
     for order, result in results.items():

@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -217,7 +218,10 @@ static void go_on(unsigned number) {
     }
     w.stack = thread.fiber->stack;
     w.patience = 1u << 26;
+    w.runs = true;
+    w.caller = nullptr;
     switch_to(&w.scheduler, thread.fiber);
+    w.runs = false;
     if (thread.state == DONE) {
         w.done++;
         w.free_fibers.push_back(thread.fiber);
@@ -285,11 +289,12 @@ static std::vector<unsigned> order_of(unsigned count, int order, uint64_t seed) 
     return result;
 }
 
-// The library's thread-local memory holds its __shared__ variables and nothing else.
+// The library's code; its thread-local memory holds its __shared__ variables and nothing else.
 struct Image {
     uintptr_t address;  // asked for
     char* begin;        // found, for the calling thread
     size_t size;
+    Code code;
 };
 static int find_image(dl_phdr_info* info, size_t, void* data) {
     auto* image = static_cast<Image*>(data);
@@ -298,8 +303,10 @@ static int find_image(dl_phdr_info* info, size_t, void* data) {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const auto& part = info->dlpi_phdr[i];
         if (part.p_type == PT_TLS) size = part.p_memsz;
-        if (part.p_type == PT_LOAD)
-            inside |= image->address - info->dlpi_addr - part.p_vaddr < part.p_memsz;
+        uintptr_t begin = info->dlpi_addr + part.p_vaddr;
+        if (part.p_type != PT_LOAD || image->address - begin >= part.p_memsz) continue;
+        inside = true;
+        image->code = {info->dlpi_addr, begin, begin + part.p_memsz};
     }
     if (inside) {
         image->begin = static_cast<char*>(info->dlpi_tls_data);
@@ -312,8 +319,9 @@ static void set_up(Worker& w, Launch* launch) {
     w.launch = launch;
     worker = &w;
     launch->anchor();  // gives this thread its copy
-    Image image = {reinterpret_cast<uintptr_t>(launch->kernel), nullptr, 0};
+    Image image = {reinterpret_cast<uintptr_t>(launch->kernel), nullptr, 0, {}};
     dl_iterate_phdr(find_image, &image);
+    w.code = image.code;
     char* end = image.begin + image.size;
     w.dynamic = launch->dynamic ? launch->dynamic() : end;  // the build puts it last
     w.dynamic_end = w.dynamic + (launch->dynamic ? launch->shared_bytes : 0);
@@ -341,6 +349,7 @@ static void work(Launch* launch, const std::vector<unsigned>& blocks, std::atomi
     set_up(*w, launch);
     blockDim = launch->block;
     gridDim = launch->grid;
+    auto watch = std::make_unique<Watch>(launch->seconds);
     if (launch->checked) check_begin(launch, w);
     for (unsigned i; !launch->stopped && (i = next++) < blocks.size();) {
         w->block_number = blocks[i];

@@ -234,6 +234,7 @@ static bool always_allowed(uintptr_t address, size_t bytes) {
 }
 
 void check_access(const void* pointer, size_t bytes, Access access, const void* pc) {
+    if (worker) worker->caller = pc;
     if (!checker || bytes == 0) return;
     auto address = reinterpret_cast<uintptr_t>(pointer);
     Worker& w = *checker->w;
@@ -245,7 +246,7 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
         out_of_bounds(address, bytes, access, pc);
     }
     if (--w.patience == 0)
-        mistake(DIVERGED, nullptr, pc, "goes on and on: it may wait for a thread that has no turn",
+        mistake(ENDLESS, nullptr, pc, "goes on and on: it may wait for a thread that has no turn",
                 0);
     Past now = {w.block_number + 1,
                 static_cast<unsigned short>(w.current),
@@ -309,7 +310,7 @@ EXPORT void __tsan_func_entry(void*) {}
 EXPORT void __tsan_func_exit() {}
 
 EXPORT void __ubsan_handle_out_of_bounds(Source* source, uint64_t index) {
-    mistake(OUT_OF_INDEX, source, PC, "index %lld is outside the array", index);
+    mistake(OUT_OF_INDEX, source, PC, "takes element %lld, which the array does not have", index);
 }
 struct Mismatch {  // its data go on with the right alignment
     Source source;
@@ -324,11 +325,11 @@ EXPORT void __ubsan_handle_type_mismatch_v1(Mismatch* data, uint64_t pointer) {
     EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { \
         mistake(ARITHMETIC, source, PC, text, 0);                 \
     }
-ON_OVERFLOW(add_overflow, "a signed sum does not fit its type")
-ON_OVERFLOW(sub_overflow, "a signed difference does not fit its type")
-ON_OVERFLOW(mul_overflow, "a signed product does not fit its type")
-ON_OVERFLOW(negate_overflow, "a negated number does not fit its type")
-ON_OVERFLOW(divrem_overflow, "an integer was divided by zero")
+ON_OVERFLOW(add_overflow, "adds signed integers whose sum does not fit their type")
+ON_OVERFLOW(sub_overflow, "subtracts signed integers whose difference does not fit their type")
+ON_OVERFLOW(mul_overflow, "multiplies signed integers whose product does not fit their type")
+ON_OVERFLOW(negate_overflow, "negates an integer that does not fit its type then")
+ON_OVERFLOW(divrem_overflow, "divides an integer by zero, or the least one by -1")
 
 // Atomics: CUDA's, here because their accesses are checked as atomic ones.
 

@@ -97,6 +97,10 @@ static char* new_stack() {
 constexpr size_t MOST_SHIFT = 32 * 192;
 static size_t shift(int number) { return size_t(number) * 192 % MOST_SHIFT; }
 
+bool is_below(const char* stack, const void* address) {
+    return uintptr_t(address) + MOST_SHIFT - uintptr_t(stack) < MOST_SHIFT + 4096;
+}
+
 #ifndef EMU_PORTABLE
 
 extern "C" void emu_switch(void** save_here, void* load_from);

@@ -1,8 +1,9 @@
-// The emulator's own structures, shared by its three parts:
+// The emulator's own structures, shared by its four parts:
 //
 //   fiber.cpp    switches between the stacks of CUDA threads
 //   block.cpp    runs a block: who goes on, who waits at a barrier or a shuffle; runs a grid
 //   check.cpp    looks at every access to memory in the checked mode
+//   watch.cpp    ends what crashes or never ends
 //
 // A worker is a thread of the operating system. It takes one block after the other and runs the
 // block's CUDA threads as fibers: each goes on until it has to wait, and the worker takes the next.
@@ -12,6 +13,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <csignal>
+#include <ctime>
 #include <vector>
 
 struct EmuPlace {
@@ -33,9 +36,10 @@ enum Kind : int {
     OUT_OF_BOUNDS,      // of every array and of shared memory
     OUT_OF_INDEX,       // a[i] with i outside the declared size of a
     MISALIGNED,         // a float4 at no multiple of 16
-    ARITHMETIC,         // a signed integer overflowed, or was divided by zero
+    ARITHMETIC,         // a signed integer overflowed, an integer was divided by zero
     UNINITIALISED,      // shared memory was read before it was written
     RACE,               // two threads, the same bytes, no barrier between, at least one wrote
+    ENDLESS,            // a thread that goes on and on
 };
 
 struct Party {          // one thread at one place of the source
@@ -63,6 +67,7 @@ struct Launch {
     void** args;
     Index3 grid, block;
     uint64_t shared_bytes, seed;
+    double seconds;      // after which a launch is given up; 0: never
     int order;           // 0 forward, 1 reversed, 2 shuffled
     int workers;         // threads of the operating system
     int checked;
@@ -83,6 +88,7 @@ constexpr size_t STACK_BYTES = 64 << 10;
 Fiber* new_fiber(int number);
 void prepare(Fiber*, void (*entry)());     // the next switch to it calls entry, which never returns
 void switch_to(Fiber* from, Fiber* to);
+bool is_below(const char* stack, const void* address);  // where a full stack goes on
 
 // Blocks
 
@@ -106,8 +112,13 @@ struct Warp {
     unsigned short epoch;   // how often the warp met at __syncwarp
 };
 
+struct Code {               // of the kernel's library
+    uintptr_t library, begin, end;
+};
+
 struct Worker {
     Launch* launch;
+    Code code;
     Fiber scheduler;
     std::vector<Fiber*> free_fibers;
     std::vector<Fiber*> all_fibers;
@@ -118,6 +129,8 @@ struct Worker {
     unsigned current, arrived, done, total, block_number;
     int barrier_result;
     char* stack;                            // of the thread that runs
+    bool runs;                              // it does, and not the scheduler
+    const void* caller;                     // where it last called for a check or an atomic function
     unsigned patience;                      // accesses that it may still make in this turn
     bool fenced;                            // the block has called __threadfence()
     char *statics, *statics_end;            // where the __shared__ variables of this worker are
@@ -135,6 +148,20 @@ extern EMU_LOCAL unsigned emu_lane;
 Report* new_report(Launch*, Kind);           // null when there are enough
 Party here(EmuPlace at = {}, const void* pc = nullptr);
 [[noreturn]] void stop();                   // ends the launch from within a fiber
+
+// While it lives, a kernel that crashes in this thread ends its launch, as one does that is not done
+// after so many seconds.
+class Watch {
+  public:
+    explicit Watch(double seconds);
+    ~Watch();
+
+  private:
+    stack_t previous;
+    timer_t timer;
+    bool has_timer = false;
+    char stack[64 << 10];  // the handlers' own
+};
 
 // Checks. check_begin and check_end enclose a checked launch, of which there is one at a time.
 
