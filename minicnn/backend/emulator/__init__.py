@@ -27,7 +27,7 @@ threads take their turns. The checked mode reports, each with file, line, block 
 Divergence, failures, divisions by zero and what takes too long are found unchecked too, and so is
 an access to memory that the process does not have. Reading plainly what others update atomically is
 a race as well; atomicAdd(address, 0) reads it in order. Not emulated: textures, cooperative groups,
-half precision, inline PTX, asynchronous copies, tensor cores, more than one stream; and no timing of
+half precision, inline PTX, asynchronous copies, tensor cores, more than one stream; no timing of
 a GPU.
 
 How: `build.py` compiles the file as C++ (`host/cuda.h` explains the words), `host/` makes each CUDA

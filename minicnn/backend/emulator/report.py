@@ -20,7 +20,8 @@ KINDS = {
     8: "race",
     9: "endless",
 }
-_ACCESSES = (("reads", "read"), ("writes", "wrote"), ("updates atomically", "updated atomically"))
+_ACCESSES = (("reads", "read"), ("writes", "wrote"), ("updates atomically", "updated"))
+_ATOMIC = 2
 _STATICS, _NOTHING, _DYNAMIC = -1, -2, -3  # regions that are no array
 
 
@@ -98,9 +99,9 @@ def _other(found: Any, library: Path) -> str:
     file, line = _place(found.other, library)
     place = f"{Path(file).name}:{line}" if file else ""
     if KINDS[found.kind] == "race":
-        return (
-            f"; {other} {_ACCESSES[found.other.access][1]} it at {place}, and nothing orders them"
-        )
+        did = _ACCESSES[found.other.access][1]
+        atomically = " atomically" * (found.other.access == _ATOMIC)
+        return f"; {other} {did} it{atomically} at {place}, and nothing orders them"
     if _triple(found.other.thread) == _triple(found.at.thread):
         return ""
     return f": {other} is at {place}" if file else f": {other} has returned or has not come so far"

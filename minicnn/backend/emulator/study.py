@@ -29,7 +29,7 @@ from .report import KernelError
 _REPEATS = 3  # of a launch whose time is taken
 SECONDS = 60.0  # for a launch
 # After these a kernel is not run again: memory may be damaged, or the time would be used up again.
-_FATAL = {"out of bounds", "out of index", "misaligned", "endless"}
+_FATAL = {"out of bounds", "out of index", "misaligned", "failure", "endless"}
 _RESULT = "result"
 _FALLOW = 0xFF
 

@@ -28,7 +28,7 @@ MISTAKES = {
     "writes_again_too_soon": ("race", "read it at mistakes.cu:"),
     "trusts_the_warp": ("race", "nothing orders them"),
     "adds_without_atomics": ("race", "of y; thread (0, 0, 0) of block (0, 0, 0) "),
-    "mixes_atomics_and_stores": ("race", "updated atomically it"),
+    "mixes_atomics_and_stores": ("race", "updated it atomically"),
     "reads_another_block": ("race", "of y; thread (0, 0, 0) of block ("),
     "waits_in_a_branch": ("divergence", "the other has returned: thread (32, 0, 0)"),
     "waits_at_two_barriers": ("divergence", "the other at another one: thread (32, 0, 0) is at"),

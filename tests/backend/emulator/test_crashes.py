@@ -1,4 +1,4 @@
-"""Kernels that crash or never end, in both modes: the launch ends with a report, the process goes on."""
+"""Kernels that crash or never end, in both modes: a report comes, and the process goes on."""
 
 from __future__ import annotations
 
