@@ -40,12 +40,12 @@ Sample = Callable[[Numbers], Any]
 
 
 def _convolution(on: Numbers) -> None:
-    geometry = ConvGeometry.of((2, 6, 25, 24), (20, 3, 3, 3), (20,), padding=1, groups=2)
+    geometry = ConvGeometry.of((3, 6, 25, 23), (20, 3, 3, 3), (20,), padding=1, groups=2)
     _convolve(on, geometry)
 
 
 def _depthwise(on: Numbers) -> None:
-    _convolve(on, ConvGeometry.of((2, 6, 13, 11), (12, 1, 3, 3), (12,), padding=1, groups=6))
+    _convolve(on, ConvGeometry.of((3, 6, 25, 23), (12, 1, 3, 3), (12,), padding=1, groups=6))
 
 
 def _convolve(on: Numbers, geometry: ConvGeometry) -> None:
@@ -103,13 +103,20 @@ def _group_norm(*shape: int) -> Sample:
     return norm
 
 
-def _cross_entropy(*shape: int) -> Sample:
+def _cross_entropy(*shape: int, smoothing: float = 0.1, mean: bool = False) -> Sample:
+    """On labels of which some are left out: those of class 2, and those that are no class."""
+
     def loss(on: Numbers) -> None:
         x, weight = on.normal(*shape), on.positive(shape[1])
         target = on.places(shape[1], shape[0], *shape[2:])
-        loss, m, total = cuda.cross_entropy_forward(x, target, weight, 2, 0.1)
+        ignored = 2
+        if mean:
+            target.reshape(-1)[::3], ignored = -100, -100
+        loss, m, total = cuda.cross_entropy_forward(x, target, weight, ignored, smoothing)
         g = on.normal(*loss.shape)
-        cuda.cross_entropy_backward(g, x, target, weight, m, total, 2, 0.1)
+        if mean:
+            g = g.sum()
+        cuda.cross_entropy_backward(g, x, target, weight, m, total, ignored, smoothing)
 
     return loss
 
@@ -131,7 +138,7 @@ def _dropout(on: Numbers) -> None:
 
 
 def _optimizers(on: Numbers) -> None:
-    shapes = [(70, 61), (1,), (5, 3)]
+    shapes = [(70, 61), (1,), (5, 3), *[(7,)] * 30]  # more parts than a warp has lanes
     params, grads = [[on.normal(*shape) for shape in shapes] for _ in range(2)]
     states = {
         name: [on.positive(*shape) for shape in shapes]
@@ -162,12 +169,14 @@ SAMPLES: Mapping[str, Mapping[str, Sample]] = {
     "cross_entropy.cu": {
         "a warp a line": _cross_entropy(21, 33),
         "places": _cross_entropy(5, 9, 7),
+        "a block a line": _cross_entropy(4, 2100, smoothing=0.0, mean=True),
     },
     "depthwise.cu": {"two a channel": _depthwise},
     "dropout.cu": {"": _dropout},
     "groupnorm.cu": {
         "a warp a set": _group_norm(3, 6, 5, 4),
         "a block a set": _group_norm(3, 6, 25, 24),
+        "few places": _group_norm(20, 36, 3, 2),
     },
     "im2col.cu": {"": _columns},
     "optim.cu": {"": _optimizers},

@@ -77,6 +77,26 @@ MISTAKES = {
         *("depthwise.cu", "depthwise_forward"),
         *("x + plane / MULTIPLIER * INPUTS", "x + plane * INPUTS", BOUNDS, "Width::input(j, q))];"),
     ),
+    "last part of a sum not cut": Planted(
+        *("conv.cu", "conv_grad_weight"),
+        *("min(sums, (part + 1) * chunk)", "(part + 1) * chunk", BOUNDS),
+    ),
+    "a label that is no class": Planted(
+        *("cross_entropy.cu", "cross_entropy_forward"),
+        *(
+            "bool is_class = 0 <= label && label < classes;\n    scalar log",
+            "bool is_class = true; scalar log",
+        ),
+        *(BOUNDS, "x[line[int(label)]]"),
+    ),
+    "one gradient for all taken for one each": Planted(
+        *("cross_entropy.cu", "cross_entropy_backward"),
+        *("g[by_sample ? n : 0]", "g[n]", BOUNDS, "g[n]"),
+    ),
+    "threads beyond the last set": Planted(
+        *("groupnorm.cu", "group_norm_forward"),
+        *("if (!exists) number = sets - 1;", "", BOUNDS, "return values[m]"),
+    ),
     # Beside shared memory
     "warps counted from one": Planted(
         *("softmax.cu", "softmax_forward"),
@@ -127,6 +147,14 @@ MISTAKES = {
     "no barrier after the first thread": Planted(
         *("optim.cu", "adam"),
         *(BARRIER, "", RACE, "rate = corrected[0]"),
+    ),
+    "no barrier before the next column": Planted(
+        *("groupnorm.cu", "group_norm_grad_affine"),
+        *("__syncthreads();  // before the next", "// before the next", RACE, "of_row["),
+    ),
+    "every lane writes the mean": Planted(
+        *("groupnorm.cu", "group_norm_forward"),
+        *("if (set.lane != 0) return;", "", RACE, "mean[set.number] ="),
     ),
     # Races between blocks
     "number in the block": Planted(
@@ -192,6 +220,14 @@ MISTAKES = {
     "the last part forgotten": Planted(
         *("parts.cu", "add_parts"),
         *("part < splits", "part + 1 < splits", "result"),
+    ),
+    "parts beyond the first warp's added twice": Planted(
+        *("optim.cu", "clip_coefficient"),
+        *("b += THREADS) sum += partial[b]", "b += WARP) sum += partial[b]", "result"),
+    ),
+    "parts that overlap": Planted(
+        *("depthwise.cu", "depthwise_grad_weight"),
+        *("part * chunk", "part * (chunk - 1)", "result"),
     ),
     "momentum forgotten": Planted(
         *("optim.cu", "sgd"),
