@@ -42,6 +42,17 @@ _CHECKED = [
     "-fsanitize=thread",
     "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero",
 ]
+# What is not emulated, by words of the compiler's complaint.
+_HINTS = {
+    r"<<<|\bcuda(Malloc|Memcpy|Free|DeviceSynchronize)": "host code is not emulated, only kernels: "
+    "keep main, cudaMalloc and <<<...>>> in a file of their own, or between #ifdef __CUDACC__ and "
+    "#endif",
+    r"cooperative_groups": "cooperative groups are not emulated: use __syncthreads and __syncwarp",
+    r"cuda_(fp16|bf16|fp8)|__half|__nv_bfloat": "half precision is not emulated: use float",
+    r"__activemask": "__activemask is not emulated: pass the mask of the lanes that are meant",
+    r"\bmma\.h|wmma|nvcuda": "tensor cores are not emulated",
+    r"Assembler messages|asm operand|in .asm": "inline PTX is not emulated",
+}
 
 
 class CompileError(RuntimeError):
@@ -195,4 +206,6 @@ def _run(
     for step in [*steps[:-1], [*steps[-1], "-o", "library.so", f"-Wl,-soname,{library.name}"]]:
         run = subprocess.run(step, cwd=folder, capture_output=True, text=True)
         if run.returncode:
-            raise CompileError(f"{stem} does not compile:\n{run.stderr}")
+            said = run.stderr.rstrip() or f"{step[0]} says nothing, and exits with {run.returncode}"
+            hints = [hint for words, hint in _HINTS.items() if re.search(words, run.stderr)]
+            raise CompileError("\n".join([f"{stem} does not compile:", said, *hints]))

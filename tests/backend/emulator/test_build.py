@@ -69,6 +69,26 @@ def test_a_file_that_does_not_compile_shows_the_compilers_words(fill):
         emulator.Device().kernel(fill, "nothing", {"SCALE": 1})((1,), (1,), ())
 
 
+@needs_compiler
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("int main() { k<<<1, 2>>>(nullptr); }", "host code is not emulated, only kernels"),
+        ("void f(void** x) { cudaMalloc(x, 4); }", "or between #ifdef __CUDACC__ and #endif"),
+        ("#include <cuda_fp16.h>", "half precision is not emulated"),
+        ("#include <cooperative_groups.h>", "cooperative groups are not emulated"),
+        ("__device__ unsigned f() { return __activemask(); }", "__activemask is not emulated"),
+        ("#include <mma.h>", "tensor cores are not emulated"),
+    ],
+)
+def test_what_is_not_emulated_is_told_after_the_compilers_words(fill, text, hint):
+    fill.write_text(text + '\nextern "C" __global__ void k(float* x) { x[0] = 1; }\n')
+    with pytest.raises(emulator.CompileError) as caught:
+        emulator.Device().kernel(fill, "k").build()
+    last = str(caught.value).splitlines()[-1]
+    assert hint in last and "error:" in str(caught.value)
+
+
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
