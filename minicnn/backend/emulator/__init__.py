@@ -39,9 +39,9 @@ Needs g++ or clang++ on Linux, on x86-64 or arm64 (elsewhere more slowly), and b
 """
 
 from .arrays import EmulatedArray, emulated, on_index, pointers, xp
-from .build import CompileError, compiler
+from .build import CompileError, compiler, unavailable
 from .device import ORDERS, Device, Kernel, configure, current_device, emulation
-from .place import COUNT, at, unavailable
+from .place import COUNT, at
 from .report import KernelError, Report
 
 __all__ = [

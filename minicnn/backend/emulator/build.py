@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -61,9 +62,26 @@ class CompileError(RuntimeError):
 
 @lru_cache
 def compiler() -> str | None:
-    """The path of the C++ compiler: the environment's CXX, else g++ or clang++; None if none."""
+    """The path of the C++ compiler: the environment's CXX, else g++ or clang++; None if none.
+
+    None too on other systems than Linux: what is built wants its loader and its signals.
+    """
+    if sys.platform != "linux":
+        return None
     asked = os.environ.get("CXX")
     return next(filter(None, map(shutil.which, [asked] if asked else ["g++", "clang++"])), None)
+
+
+def unavailable() -> str | None:
+    """Why kernels cannot be emulated on this machine; None if they can."""
+    if compiler() is not None:
+        return None
+    if sys.platform != "linux":
+        return f"the emulator needs Linux (WSL on Windows, or a container); this is {sys.platform}"
+    asked = os.environ.get("CXX")
+    if asked:
+        return f"the emulator needs a C++ compiler, and CXX={asked} is none"
+    return "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
 
 
 @lru_cache
@@ -175,12 +193,7 @@ def _cached(
     """The library that these steps of the compiler make; the last is told what file to write."""
     command = compiler()
     if command is None:
-        asked = os.environ.get("CXX")
-        raise RuntimeError(
-            f"the emulator needs a C++ compiler, and CXX={asked} is none"
-            if asked
-            else "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
-        )
+        raise RuntimeError(unavailable())
     options = [] if "clang" in version(command) else _GCC_ONLY
     steps = [[command, *options, *step] for step in steps]
     digest = hashlib.sha256(repr((version(command), parts, steps)).encode())

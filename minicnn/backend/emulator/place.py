@@ -6,23 +6,12 @@ arrays do not mix.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from .arrays import EmulatedArray, _current, on_index, xp
-from .build import compiler
+from .build import unavailable
 
 COUNT = 2
-
-
-def unavailable() -> str | None:
-    """Why kernels cannot be emulated on this machine; None if they can."""
-    if compiler() is not None:
-        return None
-    asked = os.environ.get("CXX")
-    if asked:
-        return f"the emulator needs a C++ compiler, and CXX={asked} is none"
-    return "the emulator needs a C++ compiler: install g++ or clang++, or set CXX"
 
 
 class Place:

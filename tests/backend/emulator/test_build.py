@@ -98,6 +98,17 @@ def test_without_a_compiler_the_error_says_what_to_install(monkeypatch, tmp_path
         kernel((1,), (1,), ())
 
 
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_on_other_systems_the_error_says_that_linux_is_needed(monkeypatch, system):
+    monkeypatch.setattr(build.sys, "platform", system)
+    build.compiler.cache_clear()
+    try:
+        assert build.compiler() is None and "needs Linux" in build.unavailable()
+        assert build.unavailable().endswith(f"; this is {system}")
+    finally:
+        build.compiler.cache_clear()
+
+
 def test_a_file_that_is_nowhere_is_not_found():
     with pytest.raises(FileNotFoundError, match=r"nowhere\.cu"):
         emulator.Device().kernel("nowhere.cu", "f")
