@@ -72,8 +72,10 @@ def _access(found: Any, library: Path, arrays: Sequence[tuple[str, int]]) -> str
         return ""
     does = _ACCESSES[found.at.access][0]
     text = f"{does} {found.size} byte{'s' * (found.size > 1)}"
+    odd = f", and the address is no multiple of {found.size}"
+    odd = odd if KINDS[found.kind] == "misaligned" else ""
     if found.region == _NOTHING:
-        return f"{text} where no array is"
+        return f"{text} where no array is{odd}"
     if found.region == _STATICS:
         name, offset, size = _shared_variable(library, found.offset)
     elif found.region == _DYNAMIC:
@@ -82,7 +84,7 @@ def _access(found: Any, library: Path, arrays: Sequence[tuple[str, int]]) -> str
         (name, size), offset = arrays[found.region], found.offset
     if KINDS[found.kind] != "out of bounds":
         never = ", which nobody has written" if KINDS[found.kind] == "uninitialised" else ""
-        return f"{text} at byte {offset} of {name}{never}"
+        return f"{text} at byte {offset} of {name}{never}{odd}"
     if offset < 0:
         return f"{text} that begin {-offset} bytes before {name}"
     has = f", which has {size}" if size else ""

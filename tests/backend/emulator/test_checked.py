@@ -39,7 +39,7 @@ MISTAKES = {
     "shuffles_and_waits": ("divergence", "a lane that does not come: thread (8, 0, 0) is at"),
     "reads_a_lane_outside_its_mask": ("divergence", "shuffles from a lane outside its mask"),
     "forgets_itself_in_the_mask": ("divergence", "is not in the mask"),
-    "reads_four_at_an_odd_place": ("misaligned", "is no multiple of 16"),
+    "reads_four_at_an_odd_place": ("misaligned", "of x, and the address is no multiple of 16"),
     "overflows": ("arithmetic", "multiplies signed integers whose product does not fit"),
     "divides_by_zero": ("arithmetic", "divides an integer by zero"),
     "breaks_its_promise": ("failure", "assert(number() < n)"),

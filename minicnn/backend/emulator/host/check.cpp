@@ -159,13 +159,13 @@ struct Source {
     unsigned line, column;
 };
 [[noreturn]] static void mistake(Kind kind, const Source* source, const void* pc, const char* text,
-                                 uint64_t number, unsigned size = 0) {
+                                 uint64_t number) {
     Report* result = checker ? report(kind, pc) : nullptr;
     if (result && source) {
         result->at.file = source->file;
         result->at.line = int(source->line);
     }
-    if (result) snprintf(result->text, sizeof result->text, text, (unsigned long long)number, size);
+    if (result) snprintf(result->text, sizeof result->text, text, (unsigned long long)number);
     stop();
 }
 
@@ -267,22 +267,32 @@ void check_access(const void* pointer, size_t bytes, Access access, const void* 
 
 #define PC __builtin_return_address(0)
 #define EXPORT extern "C" __attribute__((visibility("default")))
-static void check_aligned(const void* p, size_t bytes, const void* pc) {
-    if (reinterpret_cast<uintptr_t>(p) % bytes)
-        mistake(MISALIGNED, nullptr, pc, "address %#llx is no multiple of %d",
-                reinterpret_cast<uintptr_t>(p), bytes);
+[[noreturn]] static void misaligned(uintptr_t address, size_t bytes, Access access,
+                                    const Source* source, const void* pc) {
+    Report* result = checker ? report(MISALIGNED, pc) : nullptr;
+    if (result && source) {
+        result->at.file = source->file;
+        result->at.line = int(source->line);
+    }
+    const Area* area = checker ? find(address, 1) : nullptr;
+    if (result) describe(result, area ? *area : Area{0, 0, nullptr, -2}, address, bytes, access);
+    stop();
+}
+static void check_aligned(const void* p, size_t bytes, Access access, const void* pc) {
+    auto address = reinterpret_cast<uintptr_t>(p);
+    if (address % bytes) misaligned(address, bytes, access, nullptr, pc);
 }
 #define ON_ONE(name, bytes, access, check)      \
     EXPORT void __tsan_##name##bytes(void* p) { \
         check;                                  \
         check_access(p, bytes, access, PC);     \
     }
-#define ON_ACCESS(bytes)                                              \
-    ON_ONE(read, bytes, READ, check_aligned(p, bytes, PC))            \
-    ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, PC))          \
-    ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, PC))   \
-    ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, PC)) \
-    ON_ONE(unaligned_read, bytes, READ, )                             \
+#define ON_ACCESS(bytes)                                                   \
+    ON_ONE(read, bytes, READ, check_aligned(p, bytes, READ, PC))           \
+    ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, WRITE, PC))        \
+    ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, READ, PC))  \
+    ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, WRITE, PC))\
+    ON_ONE(unaligned_read, bytes, READ, )                                  \
     ON_ONE(unaligned_write, bytes, WRITE, )
 ON_ACCESS(1)
 ON_ACCESS(2)
@@ -315,11 +325,11 @@ EXPORT void __ubsan_handle_out_of_bounds(Source* source, uint64_t index) {
 struct Mismatch {  // its data go on with the right alignment
     Source source;
     void* type;
-    uint8_t log_alignment;
+    uint8_t log_alignment, use;  // 1: a store
 };
 EXPORT void __ubsan_handle_type_mismatch_v1(Mismatch* data, uint64_t pointer) {
-    mistake(MISALIGNED, &data->source, PC, "address %#llx is no multiple of %d", pointer,
-            1u << data->log_alignment);
+    misaligned(pointer, size_t(1) << data->log_alignment, data->use == 1 ? WRITE : READ,
+               &data->source, PC);
 }
 #define ON_OVERFLOW(name, text)                                   \
     EXPORT void __ubsan_handle_##name(Source* source, uint64_t) { \
