@@ -30,6 +30,7 @@ _KERNEL = [
     "-fno-strict-aliasing",  # kernels read four floats as a float4
     "-ffp-contract=off",  # the same results on every processor
     "-fstack-clash-protection",  # a local array that does not fit touches the page below the stack
+    "-fno-plt",  # no code but the kernel's, so that wherever it is stopped is on some line
     "-Wno-unknown-pragmas",
     "-g1",
     "-gdwarf-4",  # of version 5, binutils of the time of g++ 12 take the first file for another

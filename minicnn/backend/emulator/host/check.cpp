@@ -291,7 +291,7 @@ static void check_aligned(const void* p, size_t bytes, Access access, const void
     ON_ONE(read, bytes, READ, check_aligned(p, bytes, READ, PC))           \
     ON_ONE(write, bytes, WRITE, check_aligned(p, bytes, WRITE, PC))        \
     ON_ONE(volatile_read, bytes, READ, check_aligned(p, bytes, READ, PC))  \
-    ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, WRITE, PC))\
+    ON_ONE(volatile_write, bytes, WRITE, check_aligned(p, bytes, WRITE, PC)) \
     ON_ONE(unaligned_read, bytes, READ, )                                  \
     ON_ONE(unaligned_write, bytes, WRITE, )
 ON_ACCESS(1)

@@ -130,7 +130,7 @@ struct Worker {
     int barrier_result;
     char* stack;                            // of the thread that runs
     bool runs;                              // it does, and not the scheduler
-    const void* caller;                     // where it last called for a check or an atomic function
+    const void* caller;                     // of its last check or atomic function
     unsigned patience;                      // accesses that it may still make in this turn
     bool fenced;                            // the block has called __threadfence()
     char *statics, *statics_end;            // where the __shared__ variables of this worker are
@@ -149,7 +149,7 @@ Report* new_report(Launch*, Kind);           // null when there are enough
 Party here(EmuPlace at = {}, const void* pc = nullptr);
 [[noreturn]] void stop();                   // ends the launch from within a fiber
 
-// While it lives, a kernel that crashes in this thread ends its launch, as one does that is not done
+// While it lives, a kernel that crashes in this thread ends its launch; so does one that still runs
 // after so many seconds.
 class Watch {
   public:

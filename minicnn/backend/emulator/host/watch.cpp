@@ -54,7 +54,7 @@ static void on_crash(int signal, siginfo_t* info, void* context) {
     }
     uintptr_t pc = program_counter(context);
     if (signal == SIGFPE) end(ARITHMETIC, pc, "divides an integer by zero");
-    if (signal == SIGILL) end(FAILED, pc, "comes to a place that the compiler took for unreachable");
+    if (signal == SIGILL) end(FAILED, pc, "comes to what the compiler took for unreachable");
     if (is_below(worker->stack, info->si_addr))
         end(FAILED, pc, "has filled its stack of 64 KiB: by recursion, or by large local arrays");
     end(OUT_OF_BOUNDS, pc, "touches memory that belongs to nobody");
