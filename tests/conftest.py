@@ -19,6 +19,9 @@ if os.environ.get("MINICNN_TESTS_CUPY") == "stand-in":
 
 import minicnn
 
+# Emulated kernels run on small arrays here: compiling them takes more time than they do.
+os.environ.setdefault("MINICNN_EMULATOR_OPTIMIZE", "-O1")
+
 # On a machine that is there for its GPU alone, the tests that need no Hypothesis can run without.
 with contextlib.suppress(ImportError):
     import hypothesis

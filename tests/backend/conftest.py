@@ -9,6 +9,7 @@ is skipped, and says so.
 from __future__ import annotations
 
 import importlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -128,35 +129,26 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def _quick_builds(request):
-    """Builds kernels for tests, whose arrays are small: the compiler takes more time than they.
-
-    It optimises less. And while a kernel runs as it is, another core builds it with checks, which
-    the last of the executors asks for.
-    """
-    maker = importlib.import_module("minicnn.backend.emulator.build")
+def _checked_builds_ahead(request):
+    """While a kernel runs as it is, another core builds it with the checks that a later executor
+    asks for. Not in the emulator's own tests, which count what is built."""
     device = importlib.import_module("minicnn.backend.emulator.device")
-    cached, build = maker._cached, device.build
+    build = device.build
     checks = any("emulator-checked" in item.name for item in request.session.items)
 
-    def cached_soon(stem: str, sources: Any, parts: Any, steps: Any) -> Path:
-        less = [["-O1" if word == "-O3" else word for word in step] for step in steps]
-        return cached(stem, sources, parts, less)
-
     def build_both(file: Path, names: Any, constants: Any, checked: bool) -> Path:
-        if checks and not checked:
+        if checks and not checked and "MINICNN_EMULATOR_OPTIMIZE" in os.environ:
             pool.submit(build, file, names, constants, True)
         return build(file, names, constants, checked)
 
     with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maker, "_cached", cached_soon)
         patch.setattr(device, "build", build_both)
         yield
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="session")
-def executor(request, _quick_builds):
+def executor(request, _checked_builds_ahead):
     """The primitives on NumPy arrays, as an executor computes them; skips what is not here."""
     name = request.param
     if name not in KERNEL_EXECUTORS:

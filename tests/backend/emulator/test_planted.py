@@ -138,7 +138,7 @@ MISTAKES = {
     ),
     "no barrier between slices": Planted(
         *("conv.cu", "conv_forward"),
-        *("__syncthreads();\n        now =", "now =", RACE, "_slice"),
+        *("__syncthreads();\n        now =", "now =", "uninitialised", "_slices[now][s]["),
     ),
     "no barrier after the mask": Planted(
         *("dropout.cu", "dropout_mask"),

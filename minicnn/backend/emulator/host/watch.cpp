@@ -47,11 +47,19 @@ static bool in_kernel(uintptr_t pc) {
     stop();
 }
 
+// A signal that concerns no CUDA thread of this library. Another one like it may be in the process.
+static void pass_on(int signal, siginfo_t* info, void* context) {
+    const struct sigaction& handler = before[signal];
+    if (handler.sa_flags & SA_SIGINFO)
+        handler.sa_sigaction(signal, info, context);
+    else if (handler.sa_handler != SIG_DFL && handler.sa_handler != SIG_IGN)
+        handler.sa_handler(signal);
+    else if (signal != OVERDUE)
+        sigaction(signal, &handler, nullptr);  // the instruction fails once more, without us
+}
+
 static void on_crash(int signal, siginfo_t* info, void* context) {
-    if (!worker || !worker->runs) {
-        sigaction(signal, &before[signal], nullptr);  // the instruction fails once more, for others
-        return;
-    }
+    if (!worker || !worker->runs) return pass_on(signal, info, context);
     uintptr_t pc = program_counter(context);
     if (signal == SIGFPE) end(ARITHMETIC, pc, "divides an integer by zero");
     if (signal == SIGILL) end(FAILED, pc, "comes to what the compiler took for unreachable");
@@ -61,8 +69,9 @@ static void on_crash(int signal, siginfo_t* info, void* context) {
 }
 
 // A thread outside of the kernel's own code may hold a lock: the timer will ask again.
-static void on_overdue(int, siginfo_t*, void* context) {
-    if (!worker || !worker->runs || !in_kernel(program_counter(context))) return;
+static void on_overdue(int signal, siginfo_t* info, void* context) {
+    if (!worker || !worker->runs) return pass_on(signal, info, context);
+    if (!in_kernel(program_counter(context))) return;
     end(ENDLESS, program_counter(context), "is still running at the end of the launch's time");
 }
 
@@ -73,7 +82,7 @@ static void handle_signals() {
     for (int signal : CRASHES) sigaction(signal, &action, &before[signal]);
     action.sa_flags |= SA_RESTART;
     action.sa_sigaction = on_overdue;
-    sigaction(OVERDUE, &action, nullptr);
+    sigaction(OVERDUE, &action, &before[OVERDUE]);
 }
 
 Watch::Watch(double seconds) {
