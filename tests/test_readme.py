@@ -44,9 +44,8 @@ def test_every_derivation_is_listed():
 
 
 def test_the_engine_is_as_short_as_it_claims():
-    for name in ("tensor", "function", "engine"):
-        text = (ROOT / "minicnn" / "autograd" / f"{name}.py").read_text(encoding="utf-8")
-        assert 200 < len(text.splitlines()) < 350, name
+    files = [ROOT / "minicnn" / "autograd" / f"{n}.py" for n in ("tensor", "function", "engine")]
+    assert sum(len(f.read_text(encoding="utf-8").splitlines()) for f in files) <= 1000
 
 
 def test_every_room_is_on_the_plan():
