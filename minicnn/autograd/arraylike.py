@@ -147,7 +147,7 @@ class ArrayLike:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         rebuild, (cls, _, requires_grad) = self.__reduce__()
         with backend.on_device_of(self.array):
-            out = memo[id(self)] = rebuild(cls, self.array.copy(), requires_grad)
+            out = memo[id(self)] = rebuild(cls, backend.copy(self.array), requires_grad)
         if self.grad is not None:
             out.grad = self.grad.detach().clone()
         return out

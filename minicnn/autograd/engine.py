@@ -74,7 +74,7 @@ def grad(
     for i, (x, edge) in enumerate(zip(inputs, targets, strict=True)):
         if edge in found:
             g, owned = found[edge]
-            results.append(g if create_graph else Tensor._wrap(g if owned else g.copy()))
+            results.append(g if create_graph else Tensor._wrap(g if owned else backend.copy(g)))
             found[edge] = (g, False)  # an input named twice gets arrays of its own
         elif materialize_grads:
             results.append(Tensor._wrap(_zeros(x.array, x.array.shape, x.array.dtype)))

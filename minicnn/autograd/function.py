@@ -277,7 +277,7 @@ class AccumulateGrad(Function):
         if isinstance(grad, Tensor):
             leaf.grad = grad.clone() if leaf.grad is None else leaf.grad + grad
         elif leaf.grad is None:
-            leaf.grad = Tensor._wrap(grad if owned else grad.copy())
+            leaf.grad = Tensor._wrap(grad if owned else backend.copy(grad))
         else:
             _add_to(leaf.grad, grad)
             leaf.grad._version[0] += 1

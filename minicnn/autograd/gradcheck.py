@@ -354,7 +354,7 @@ def gradients_of(
     pairs = [
         (y, Tensor(np.asarray(u, y.dtype))) for y, u in zip(ys, us, strict=True) if y.requires_grad
     ]
-    guarded = [(t.array, t.array.copy()) for pair in pairs for t in pair]
+    guarded = [(t.array, backend.copy(t.array)) for pair in pairs for t in pair]
     if not pairs:
         return [Tensor(np.zeros(x.shape)) for x in xs], guarded
     outputs, cotangents = zip(*pairs, strict=True)

@@ -51,7 +51,7 @@ def _gradients(fn: Any, inputs: Any, grad_outputs: Any, seed: int) -> tuple[Any,
     elif isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs]
     arrays = [backend.to_numpy(getattr(g, "array", g)) for g in grad_outputs]
-    cotangents = [Tensor(g.copy(), requires_grad=True) for g in arrays]
+    cotangents = [Tensor(backend.copy(g), requires_grad=True) for g in arrays]
 
     def gradients(*both: Any) -> Any:
         xs, gs = list(both[: len(given)]), both[len(given) :]

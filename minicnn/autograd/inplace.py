@@ -80,7 +80,7 @@ def _keep_old_value(node: Any, t: Tensor) -> None:
     for guard in node._guards:
         slot, index, version, n = guard
         if version is t._version and saved[slot] is t.array:
-            saved[slot] = t.array.copy()
+            saved[slot] = backend.copy(t.array)
             guard = (slot, index, [n, None], n)
         guards.append(guard)
     node._saved, node._guards = tuple(saved), guards

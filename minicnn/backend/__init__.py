@@ -20,7 +20,17 @@ from typing import Any
 import numpy as np
 
 from . import cpu, geometry, random
-from .arrays import array_module, as_array, is_array, like, move, on_device_of, place, to_numpy
+from .arrays import (
+    array_module,
+    as_array,
+    copy,
+    is_array,
+    like,
+    move,
+    on_device_of,
+    place,
+    to_numpy,
+)
 from .geometry import ConvGeometry, PoolGeometry, ReceptiveField
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "array_module",
     "as_array",
     "available",
+    "copy",
     "cpu",
     "geometry",
     "is_array",

@@ -79,6 +79,14 @@ def to_numpy(x: Any) -> np.ndarray:
     return x.get() if _is_cupy(x) or _is_emulated(x) else np.asarray(x)
 
 
+def copy(x: Any) -> Any:
+    """A copy of the array `x` beside it; CuPy's own method copies to the current device."""
+    if not devices.several:
+        return x.copy()
+    with on_device_of(x):
+        return x.copy()
+
+
 def like(x: Any, value: Any) -> Any:
     """`value`, an array of any device or a number, as an array on the device of `x`."""
     kind, index = place(x)

@@ -147,7 +147,7 @@ def tensor(
     device that is not there.
     """
     array = _array_from("tensor", data, dtype)
-    return _finish("tensor", array.copy(), device, requires_grad)
+    return _finish("tensor", backend.copy(array), device, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:

@@ -98,7 +98,7 @@ def embedding(
         _shorten(weight, np.unique(k), max_norm, norm_type)
     return Embedding.apply(
         weight,
-        index=k.copy(),  # backward needs the numbers as they are now
+        index=backend.copy(k),  # backward needs the numbers as they are now
         padding_idx=None if padding_idx is None else padding_idx % rows,
         by_frequency=scale_grad_by_freq,
     )

@@ -216,7 +216,7 @@ def _key(k: Any) -> Any:
         if k.dtype.kind not in "bi":
             raise IndexError(f"index: tensors as indices are of integers or bools, not {k.dtype}")
         # A copy: backward needs the index as it is now.
-        return k.item() if k.ndim == 0 and k.dtype.kind == "i" else k.copy()
+        return k.item() if k.ndim == 0 and k.dtype.kind == "i" else backend.copy(k)
     try:
         return operator.index(k)
     except TypeError:
@@ -435,7 +435,7 @@ def _along(function: str, input: Any, dim: int, index: Any, others: Any = ()) ->
             f"{function}: index expects 0 to {size - 1} along dim {dim} of a tensor of shape "
             f"{tuple(input.shape)}, got {wrong}"
         )
-    return k.copy(), axis  # backward needs the index as it is now
+    return backend.copy(k), axis  # backward needs the index as it is now
 
 
 @on_its_device
@@ -530,7 +530,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
 @on_its_device
 def _rows(function: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
     """The index for x[..., index, ...] along `dim`, where index is a vector of integers."""
-    k = np.atleast_1d(beside(function, input, raw(index))).copy()  # backward needs it as it is now
+    k = backend.copy(np.atleast_1d(beside(function, input, raw(index))))  # backward needs it so
     axis = axis_of(function, dim, input.ndim)
     if k.ndim != 1 or k.dtype.kind not in "iu":
         raise IndexError(
@@ -634,7 +634,7 @@ def take(input: Any, index: Any) -> Any:
     if k.size and not (k.min() >= -size and k.max() < size):
         raise IndexError(f"take: index expects {-size} to {size - 1}, got {k.min()} to {k.max()}")
     row = Reshape.apply(input, shape=(size,))
-    return Take.apply(row, index=(k.copy(),))
+    return Take.apply(row, index=(backend.copy(k),))
 
 
 # ---------------------------------------------------------------------- masks
@@ -682,7 +682,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
             "fewer elements"
         )
     part = Slice.apply(flatten(source), index=(slice(0, count),))
-    return IndexPut.apply(input, part, index=(m.copy(),))
+    return IndexPut.apply(input, part, index=(backend.copy(m),))
 
 
 @on_its_device

@@ -65,7 +65,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
         return first_place(input)
     if descending:  # turned twice, so that equal elements keep their order here too
         order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
-        return wrapped(np.flip(order, axis).copy(), input)
+        return wrapped(backend.copy(np.flip(order, axis)), input)
     return wrapped(np.argsort(x, axis=axis, kind="stable"), input)
 
 

@@ -153,7 +153,7 @@ class LBFGS(Optimizer):
                 return loss, grad, 0
             _, loss, grad = self._evaluate(closure)
             return loss, grad, 1
-        start = [p.array.copy() for p in group["params"]]
+        start = [backend.copy(p.array) for p in group["params"]]
 
         def along(t: float) -> Point:
             self._add(t, memory.d)
