@@ -14,6 +14,8 @@ from minicnn.backend.emulator import build
 typer_testing = pytest.importorskip("typer.testing")
 from minicnn.cli.app import app  # noqa: E402
 
+pytestmark = pytest.mark.slow  # a sweep
+
 needs_compiler = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
 
 KERNELS = Path(__file__).parents[1] / "backend" / "emulator" / "kernels"

@@ -17,6 +17,8 @@ from minicnn import backend, catalog
 from minicnn.backend import emulator
 from minicnn.functional import creation
 
+pytestmark = pytest.mark.slow  # a sweep
+
 OPS = catalog.ops()
 # What they return is there, wherever the input is.
 FOR_THE_CPU = {"cpu", "from_numpy", *[name for name in OPS if name.endswith("Tensor")]}

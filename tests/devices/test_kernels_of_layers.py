@@ -9,6 +9,8 @@ import minicnn
 import minicnn.nn.functional as F
 from minicnn.backend.cuda import pool
 
+pytestmark = pytest.mark.slow  # a sweep
+
 R = np.random.default_rng(0)
 X, W, B = [R.normal(size=shape).astype(np.float32) for shape in ((4, 6, 5, 5), (6,), (6,))]
 TRANSPOSED = R.normal(size=(6, 2, 3, 3)).astype(np.float32)

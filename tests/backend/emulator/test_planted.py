@@ -19,7 +19,10 @@ from minicnn.backend.cuda.samples import SAMPLES, Numbers
 from minicnn.backend.emulator import build, cache
 from minicnn.backend.emulator.study import check, record
 
-pytestmark = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler"),
+    pytest.mark.slow,  # a sweep
+]
 
 
 class Planted(NamedTuple):
