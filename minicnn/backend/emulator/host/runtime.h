@@ -113,7 +113,7 @@ struct Warp {
 };
 
 struct Code {               // of the kernel's library
-    uintptr_t library, begin, end;
+    uintptr_t base, begin, end;
 };
 
 struct Worker {

@@ -41,7 +41,7 @@ static bool in_kernel(uintptr_t pc) {
     if (Report* report = new_report(worker->launch, kind)) {
         // One further: report.py takes it for the address that a call returns to.
         uintptr_t at = in_kernel(pc) ? pc + 1 : uintptr_t(worker->caller);
-        report->at = here({}, reinterpret_cast<void*>(at ? at - worker->code.library : 0));
+        report->at = here({}, reinterpret_cast<void*>(at ? at - worker->code.base : 0));
         snprintf(report->text, sizeof report->text, "%s", text);
     }
     stop();
