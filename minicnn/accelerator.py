@@ -1,6 +1,8 @@
 """The newer way to ask for a GPU, by the names of `torch.accelerator`:
 
 device = accelerator.current_accelerator() if accelerator.is_available() else "cpu"
+
+Arguments and errors are those of minicnn.cuda.
 """
 
 from __future__ import annotations

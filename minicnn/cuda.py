@@ -4,6 +4,10 @@
 
 Tensors reach a GPU by `.to("cuda")`, through CuPy, and compute there with kernels/*.cu
 (backend/cuda). `why_unavailable()` says what is missing, and the line of pip that brings it.
+
+A `device` is None for the current GPU, a number, "cuda:1" or a minicnn.device. Where nothing else
+is said, functions raise RuntimeError without a GPU, or for a number that none has, and ValueError
+for a device that is no GPU.
 """
 
 from __future__ import annotations
@@ -374,7 +378,8 @@ def _index(function: str, device: Any) -> int:
     """The number of a GPU: of an int, "cuda:1", a device; None and "cuda" are the current one.
 
     Raises:
-        RuntimeError: there is no such GPU. ValueError: the device is no GPU.
+        RuntimeError: there is no such GPU.
+        ValueError: the device is no GPU.
     """
     _check(function)
     wanted = _device("cuda" if device is None else device)

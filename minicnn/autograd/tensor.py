@@ -200,8 +200,7 @@ class Tensor(ArrayLike):
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = getattr(value, "array", value)
-        self.array = (array if backend.is_array(array) else np.asarray(array)).view()
+        self.array = backend.as_array(getattr(value, "array", value)).view()
         if self._edge is not None and self.is_leaf:
             self._edge[0].describe(self)
 

@@ -116,7 +116,8 @@ def move(x: Any, kind: str, index: int | None = None, non_blocking: bool = False
         from .cuda import gpu
 
         return gpu.upload(x, device.index)
-    return device.asarray(x if here in ("", kind) and here != "emulator" else to_numpy(x))
+    # CuPy copies between GPUs by itself; other arrays go through the CPU's memory.
+    return device.asarray(x if here == "" or here == kind == "cuda" else to_numpy(x))
 
 
 def kernel_device(kind: str, index: int | None = None) -> Any:

@@ -69,8 +69,7 @@ def draw_arrays(arrays: Mapping[str, Any] | None = None, /, **named: Any) -> Any
 
 def _on_cpu(value: Any) -> np.ndarray:
     """A Tensor, an array of any device or a nested list as an array of the CPU."""
-    array = getattr(value, "array", value)
-    return backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+    return backend.to_numpy(getattr(value, "array", value))
 
 
 def _plane(function: str, name: str, value: Any) -> np.ndarray:

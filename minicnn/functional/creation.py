@@ -105,7 +105,7 @@ def _array_from(function: str, data: Any, dtype: Any) -> np.ndarray:
     elif isinstance(data, (list, tuple)):
         data = _plain(data)
     try:
-        array = data if backend.is_array(data) else np.asarray(data)
+        array = backend.as_array(data)
     except ValueError:
         raise ValueError(f"{function}: the nested lists differ in length") from None
     if dtype is None and not hasattr(data, "dtype"):

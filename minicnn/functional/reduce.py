@@ -610,13 +610,9 @@ def norm(
     _need_floating("norm", input)
     if input.dtype == np.float16:  # powers need a wider range
         y = norm(arithmetic.cast(input, np.float32), p, dim, keepdim)
-        return arithmetic.cast(y, np.float16)
-    axes = axes_of("norm", dim, input.ndim)
-    if input.dtype == np.float16:
         with np.errstate(over="ignore"):
-            return arithmetic.cast(
-                norm(arithmetic.cast(input, np.float32), p, dim, keepdim), input.dtype
-            )
+            return arithmetic.cast(y, np.float16)
+    axes = axes_of("norm", dim, input.ndim)
     if p in (2, "fro", None):
         return Norm2.apply(input, axes=axes, keepdim=keepdim)
     if isinstance(p, str):

@@ -222,7 +222,7 @@ class _Memory:
         """Writes all into the state, under PyTorch's names."""
 
         def tensor(value: Any) -> Tensor:
-            return Tensor._wrap(value if backend.is_array(value) else np.asarray(value))
+            return Tensor._wrap(backend.as_array(value))
 
         state["d"], state["t"] = tensor(self.d), float(self.t)
         state["old_dirs"] = [tensor(v) for v in self.y]

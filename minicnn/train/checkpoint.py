@@ -74,8 +74,7 @@ def fingerprint(loader: Any) -> dict[str, Any] | None:
     while dataset is not None:
         arrays = [getattr(dataset, name, None) for name in ("data", "targets", "indices")]
         for value in [*arrays, *getattr(dataset, "tensors", ())]:
-            array = getattr(value, "array", value)
-            array = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+            array = backend.to_numpy(getattr(value, "array", value))
             if array.dtype.kind in "biuf" and array.ndim:
                 checksum = zlib.crc32(array.reshape(-1)[:_CHECKED].tobytes(), checksum)
         dataset = getattr(dataset, "dataset", None)

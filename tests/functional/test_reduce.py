@@ -216,6 +216,11 @@ def test_norms_of_halves_whose_squares_no_half_holds(p, parity):
     parity(lambda lib, t: t.norm(p), x, rtol=1e-3, grads=p in (1, 2))
 
 
+def test_a_norm_that_no_half_holds_is_infinite():
+    x = minicnn.tensor(np.full(10, 6e4, np.float16))
+    assert [float(x.norm(p)) for p in (1, 2, 3)] == [np.inf] * 3
+
+
 def test_products_with_zeros(parity):
     for x in ([1.0, 2.0, 3.0], [0.0, 2.0, 3.0], [0.0, 0.0, 3.0]):
         parity(lambda lib, t: lib.prod(t), np.array(x))
