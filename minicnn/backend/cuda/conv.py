@@ -27,7 +27,7 @@ import numpy as np
 from ..geometry import ConvGeometry
 from . import gemm
 from .launcher import Constants, device_of, launch, prepared, scalar, windows
-from .parts import total
+from .parts import cut, total
 
 _FILE = "conv.cu"
 _DEPTHWISE = "depthwise.cu"
@@ -182,7 +182,7 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
         return gemm.grad_weight(device, x, grad_y, geometry).astype(dtype, copy=False)
     F, G = geometry.out_channels, geometry.groups
     if _is_depthwise(geometry) and prod(geometry.kernel) <= _TAPS:
-        splits, chunk = _cut(positions, F)
+        splits, chunk = cut(positions, _CHUNK, _BLOCKS // F)
         parts = device.empty((splits, *geometry.w_shape), x.dtype)
         constants = _depthwise_constants(geometry, x.dtype)
         sizes = {"features": F, "positions": positions, "chunk": chunk}
@@ -190,17 +190,11 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
     else:
         rows, columns = F // G, prod(geometry.w_shape[1:])
         tiles = _tiles(rows, columns, G * -(-positions // _CHUNK), x.dtype)
-        splits, chunk = _cut(positions, G * prod(_grid(rows, columns, tiles, 1)))
+        blocks = G * prod(_grid(rows, columns, tiles, 1))
+        splits, chunk = cut(positions, _CHUNK, _BLOCKS // blocks)
         parts = device.empty((splits, *geometry.w_shape), x.dtype)
         constants = {**_constants(geometry, x.dtype), **tiles}
         sizes = {"batch": geometry.batch, "splits": splits, "chunk": chunk}
         file, kernel, grid = _FILE, "conv_grad_weight", _grid(rows, columns, tiles, G * splits)
     launch(device, file, kernel, constants, grid=grid, x=x, grad_y=grad_y, parts=parts, **sizes)
     return total(device, parts).astype(dtype, copy=False)
-
-
-def _cut(positions: int, blocks: int) -> tuple[int, int]:
-    """(how many parts, how long): until there are enough blocks, but no part is too short."""
-    splits = max(1, min(-(-positions // _CHUNK), _BLOCKS // blocks))
-    chunk = -(-positions // splits)
-    return -(-positions // chunk), chunk

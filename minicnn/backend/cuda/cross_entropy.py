@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from .launcher import Constants, device_of, in_order, launch, prepared, scalar
+from .launcher import Constants, device_of, integers, launch, prepared, scalar
 from .softmax import BLOCK, lines_along
 
 _FILE = "cross_entropy.cu"
 _NO_LABEL = -(2**63)
-_INT64 = np.dtype(np.int64)
 
 
 def cross_entropy_forward(
@@ -28,7 +25,7 @@ def cross_entropy_forward(
     """
     device, dtype, C = device_of(x), x.dtype, x.shape[1]
     shape = (x.shape[0], *x.shape[2:])
-    target = _labels("cross_entropy_forward", target, shape)
+    target = integers("cross_entropy_forward", "target", target, shape)
     x, weight = prepared("cross_entropy_forward", x=(x, None), weight=(weight, (C,)))
     loss, m, total = [device.empty(shape, x.dtype) for _ in range(3)]
     samples, _, places, per_line = lines_along(x.shape, 1)
@@ -71,7 +68,7 @@ def cross_entropy_backward(
     """
     function, device, dtype = "cross_entropy_backward", device_of(x), x.dtype
     C, shape = x.shape[1], (x.shape[0], *x.shape[2:])
-    target = _labels(function, target, shape)
+    target = integers(function, "target", target, shape)
     g, x, weight, m, total = prepared(
         function,
         g=(g, shape if g.ndim else ()),
@@ -107,11 +104,3 @@ def cross_entropy_backward(
 
 def _constants(x: Any, label_smoothing: float, per_line: int) -> Constants:
     return {**scalar(x.dtype), "PER_LINE": per_line, "SMOOTHED": int(label_smoothing != 0)}
-
-
-def _labels(function: str, target: Any, shape: tuple[int, ...]) -> Any:
-    if tuple(target.shape) != shape:
-        raise ValueError(f"{function}: target expects shape {shape}, got {target.shape}")
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"{function}: target expects integers, got {target.dtype}")
-    return in_order(target, _INT64)

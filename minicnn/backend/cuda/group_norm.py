@@ -5,10 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from .launcher import Constants, device_of, launch, prepared, scalar
-from .parts import total
+from .norm import statistics_dtype
+from .parts import cut, total
 
 _FILE = "groupnorm.cu"
 _THREADS = 256  # in the kernels' file
@@ -71,7 +70,7 @@ def group_norm_forward(
             var=var,
             sets=sets,
         )
-    statistics = [a.astype(_statistics(dtype), copy=False) for a in (mean, var)]
+    statistics = [a.astype(statistics_dtype(dtype), copy=False) for a in (mean, var)]
     return y.astype(dtype, copy=False), *statistics
 
 
@@ -115,14 +114,12 @@ def group_norm_grad_affine(grad_y: Any, x: Any, mean: Any, inv_std: Any) -> tupl
         inv_std=(inv_std, mean.shape),
     )
     if x.size == 0:
-        zeros = device.zeros((2, C), _statistics(dtype))
+        zeros = device.zeros((2, C), statistics_dtype(dtype))
         return zeros[0], zeros[1]
     constants = _constants(x, mean.shape[1])
     columns, values = int(constants["COLUMNS"]), N * prod(x.shape[2:])
     blocks = -(-C // columns)
-    splits = max(1, min(-(-values * columns // _CHUNK), _BLOCKS // blocks))
-    chunk = -(-values // splits)
-    splits = -(-values // chunk)
+    splits, chunk = cut(values, _CHUNK // columns, _BLOCKS // blocks)
     parts = device.empty((splits, 2, C), x.dtype)
     launch(
         device,
@@ -138,9 +135,5 @@ def group_norm_grad_affine(grad_y: Any, x: Any, mean: Any, inv_std: Any) -> tupl
         values=values,
         chunk=chunk,
     )
-    sums = total(device, parts).astype(_statistics(dtype), copy=False)
+    sums = total(device, parts).astype(statistics_dtype(dtype), copy=False)
     return sums[0], sums[1]
-
-
-def _statistics(dtype: Any) -> np.dtype:
-    return np.result_type(dtype, np.float32)

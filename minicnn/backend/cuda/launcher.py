@@ -51,6 +51,7 @@ _BOUNDS: dict[str, tuple[int, int]] = {
 }
 _SCALARS = {"f": "float", "d": "double"}  # by the dtype's character
 _FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
+_INT64 = np.dtype(np.int64)
 
 
 def device_of(x: Any) -> Any:
@@ -100,6 +101,20 @@ def prepared(function: str, **arrays: tuple[Any, Sequence[int] | None]) -> list[
     if dtype.char not in _SCALARS:
         raise TypeError(f"{function}: expects floating arrays of at most 64 bits, got {dtype}")
     return [None if x is None else in_order(x, dtype) for x, _ in arrays.values()]
+
+
+def integers(function: str, name: str, x: Any, shape: Sequence[int]) -> Any:
+    """An array of integers as kernels take it: int64, in the order of its indices in memory.
+
+    Raises:
+        ValueError: an array of another shape.
+        TypeError: an array of other numbers.
+    """
+    if tuple(x.shape) != tuple(shape):
+        raise ValueError(f"{function}: {name} expects shape {tuple(shape)}, got {x.shape}")
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{function}: {name} expects integers, got {x.dtype}")
+    return in_order(x, _INT64)
 
 
 def in_order(x: Any, dtype: np.dtype) -> Any:

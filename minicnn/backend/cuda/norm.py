@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .launcher import Constants, device_of, launch, prepared, scalar
+from .parts import cut
 
 _FILE = "batchnorm.cu"
 
@@ -15,13 +16,6 @@ _FILE = "batchnorm.cu"
 # so many blocks: enough for every multiprocessor of a large GPU to have several.
 _CHUNK = 8192
 _BLOCKS = 1024
-
-
-def _cut(values: int, channels: int) -> tuple[int, int]:
-    """(how many chunks, how long) for channels of so many values."""
-    splits = max(1, min(-(-values // _CHUNK), _BLOCKS // max(channels, 1)))
-    chunk = -(-values // splits)
-    return -(-values // chunk), chunk
 
 
 def _constants(x: Any) -> Constants:
@@ -44,10 +38,10 @@ def batch_norm_forward(
     options = {"weight": (weight, (C,)), "bias": (bias, (C,))}
     x, weight, bias = prepared("batch_norm_forward", x=(x, None), **options)
     if x.size == 0:
-        zeros = [device.zeros((C,), _statistics(dtype)) for _ in range(2)]
+        zeros = [device.zeros((C,), statistics_dtype(dtype)) for _ in range(2)]
         return device.empty(x.shape, dtype), *zeros
     values = x.size // C
-    splits, chunk = _cut(values, C)
+    splits, chunk = cut(values, _CHUNK, _BLOCKS // C)
     means, m2s = [device.empty((C, splits), x.dtype) for _ in range(2)]
     mean, var = [device.empty((C,), x.dtype) for _ in range(2)]
     constants = _constants(x)
@@ -58,7 +52,7 @@ def batch_norm_forward(
     kernel, sizes = "batch_norm_combine_moments", {**sizes, "splits": splits}
     launch(device, _FILE, kernel, constants, threads=C, mean=mean, var=var, **parts, **sizes)
     y = _apply(device, x, weight, bias, mean, var, eps)
-    statistics = [a.astype(_statistics(dtype), copy=False) for a in (mean, var)]
+    statistics = [a.astype(statistics_dtype(dtype), copy=False) for a in (mean, var)]
     return y.astype(dtype, copy=False), *statistics
 
 
@@ -123,10 +117,10 @@ def batch_norm_backward(
         "batch_norm_backward", grad_y=(grad_y, x.shape), x=(x, None), **options
     )
     if x.size == 0:
-        zeros = [device.zeros((C,), _statistics(dtype)) for _ in range(2)]
+        zeros = [device.zeros((C,), statistics_dtype(dtype)) for _ in range(2)]
         return device.empty(x.shape, dtype), *zeros
     values = x.size // C
-    splits, chunk = _cut(values, C)
+    splits, chunk = cut(values, _CHUNK, _BLOCKS // C)
     grad_ws, grad_bs = [device.empty((C, splits), x.dtype) for _ in range(2)]
     grad_w, grad_b = [device.empty((C,), x.dtype) for _ in range(2)]
     grad_x = device.empty(x.shape, x.dtype)
@@ -140,11 +134,12 @@ def batch_norm_backward(
     launch(device, _FILE, kernel, constants, threads=C, **parts, **sums, **cuts)
     kernel, arrays = "batch_norm_grad_input", {**arrays, **sums, "weight": weight, "grad_x": grad_x}
     launch(device, _FILE, kernel, constants, threads=x.size, **arrays, **sizes, count=x.size)
-    statistics = [a.astype(_statistics(dtype), copy=False) for a in (grad_w, grad_b)]
+    statistics = [a.astype(statistics_dtype(dtype), copy=False) for a in (grad_w, grad_b)]
     return grad_x.astype(dtype, copy=False), *statistics
 
 
-def _statistics(dtype: Any) -> np.dtype:
+def statistics_dtype(dtype: Any) -> np.dtype:
+    """That of what is summed over numbers of a dtype: float32 at least."""
     return np.result_type(dtype, np.float32)
 
 

@@ -12,7 +12,7 @@ from .launcher import (
     Constants,
     adaptive_windows,
     device_of,
-    in_order,
+    integers,
     launch,
     prepared,
     scalar,
@@ -20,7 +20,6 @@ from .launcher import (
 )
 
 _FILE = "pool.cu"
-_INT64 = np.dtype(np.int64)
 
 
 def _x_shape(x: Any, geometry: PoolGeometry) -> Ints:
@@ -29,14 +28,6 @@ def _x_shape(x: Any, geometry: PoolGeometry) -> Ints:
 
 def _y_shape(x: Any, geometry: PoolGeometry) -> Ints:
     return (*x.shape[:2], *geometry.out_size)
-
-
-def _indices(function: str, indices: Any, shape: Ints) -> Any:
-    if tuple(indices.shape) != tuple(shape):
-        raise ValueError(f"{function}: indices expects shape {tuple(shape)}, got {indices.shape}")
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{function}: indices expects integers, got {indices.dtype}")
-    return in_order(indices, _INT64)
 
 
 # Max pooling
@@ -100,7 +91,7 @@ def max_pool_backward(
     function = "max_pool_backward"
     device, dtype = device_of(grad_y), grad_y.dtype
     [grad_y] = prepared(function, grad_y=(grad_y, None))
-    indices = _indices(function, indices, grad_y.shape)
+    indices = integers(function, "indices", indices, grad_y.shape)
     grad_x = device.empty(tuple(x_shape), grad_y.dtype)
     arrays = {"grad_y": grad_y, "indices": indices, "grad_x": grad_x}
     if geometry is None:
@@ -135,7 +126,7 @@ def max_unpool_forward(x: Any, indices: Any, out_size: Ints) -> Any:
     """
     device, dtype = device_of(x), x.dtype
     [x] = prepared("max_unpool_forward", x=(x, None))
-    indices = _indices("max_unpool_forward", indices, x.shape)
+    indices = integers("max_unpool_forward", "indices", indices, x.shape)
     y = device.empty((*x.shape[:2], *out_size), x.dtype)
     _walk(device, "max_unpool_forward", y.shape, x.shape, x=x, indices=indices, y=y)
     return y.astype(dtype, copy=False)
@@ -149,7 +140,7 @@ def max_unpool_backward(grad_y: Any, indices: Any) -> Any:
     function = "max_unpool_backward"
     device, dtype = device_of(grad_y), grad_y.dtype
     [grad_y] = prepared(function, grad_y=(grad_y, None))
-    indices = _indices(function, indices, (*grad_y.shape[:2], *indices.shape[2:]))
+    indices = integers(function, "indices", indices, (*grad_y.shape[:2], *indices.shape[2:]))
     grad_x = device.empty(indices.shape, grad_y.dtype)
     arrays = {"grad_y": grad_y, "indices": indices, "grad_x": grad_x}
     arrays["last"] = device.empty(grad_y.shape, np.int32)

@@ -1,4 +1,7 @@
-"""Softmax and its logarithm: kernels/softmax.cu."""
+"""Softmax and its logarithm: kernels/softmax.cu.
+
+The sums run along one axis of arrays of any shape; results are like the first argument.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,6 @@ class EmulatedArray(np.ndarray):
     of the CPU or of another device; Python's and NumPy's numbers go with every array.
     """
 
-    DEVICE = "emulator"
     index = 0  # the number of the device
     # The arrays whose addresses this one holds (see `pointers`), which a kernel reaches through it.
     targets: tuple[np.ndarray, ...] = ()
