@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "functional": {"backend", "autograd"},
     "nn": {"backend", "autograd", "functional"},
     "optim": {"backend", "autograd"},
-    "models": {"backend", "autograd", "functional", "nn"},
+    "models": {"backend", "autograd", "functional", "nn", "interop", "transforms", "datasets"},
+    "interop": {"backend", "autograd"},
     "data": {"backend", "autograd", "functional"},
     "datasets": {"backend", "autograd", "functional", "data", "transforms"},
     "transforms": {"backend", "autograd", "functional"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "accelerator": {"autograd", "cuda"},
     "linalg": {"functional"},
 }
-ON_TOP = {"train", "interop", "explain", "catalog", "cli", "__main__", "__init__"}
+ON_TOP = {"train", "onnx", "explain", "catalog", "cli", "__main__", "__init__"}
 
 
 def modules():

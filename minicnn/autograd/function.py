@@ -176,6 +176,8 @@ class Function:
             node.places = _places(outs)
         if mode.anomaly:
             check_forward(node, arrays, outs)
+        if mode.trace is not None:
+            mode.trace.add(node, inputs, options, outs)
         if True in needs:
             node.edges = edges
             node._record(inputs, arrays, results, outs)

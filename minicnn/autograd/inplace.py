@@ -51,6 +51,8 @@ def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwarg
         t.array[...] = new.array
     t._version[0] += 1
     t._version[1] = name
+    if mode.trace is not None:
+        mode.trace.written(t, new)
     if mode.grad and new._requires_grad:
         if t._view is not None:
             base._edge = WriteView.apply(base, new, replay=replay)._edge

@@ -15,6 +15,7 @@ class _Mode(threading.local):
     grad = True
     inference = False
     anomaly = False
+    trace: Any = None  # what records the calls (trace.py)
 
 
 mode = _current = _Mode()  # `mode` is also what PyTorch calls an argument below
@@ -23,9 +24,9 @@ mode = _current = _Mode()  # `mode` is also what PyTorch calls an argument below
 class _Switch:
     """A context manager and decorator that sets attributes of `mode` and puts them back."""
 
-    def __init__(self, **settings: bool):
+    def __init__(self, **settings: Any):
         self._settings = settings
-        self._before: list[dict[str, bool]] = []  # a stack: one object may be entered twice
+        self._before: list[dict[str, Any]] = []  # a stack: one object may be entered twice
 
     def __enter__(self) -> _Switch:
         self._before.append({name: getattr(mode, name) for name in self._settings})
@@ -86,6 +87,13 @@ class no_grad(_PlainDecorator):
 
     def __init__(self) -> None:
         super().__init__(grad=False)
+
+
+class unrecorded(_Switch):
+    """Neither a graph nor a trace is recorded inside: an op is one call, whatever it is made of."""
+
+    def __init__(self) -> None:
+        super().__init__(grad=False, trace=None)
 
 
 class enable_grad(_PlainDecorator):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import arrays as backend
-from .mode import no_grad
+from .mode import unrecorded
 from .tensor import Tensor
 
 
@@ -29,7 +29,7 @@ def adapt(cls: Any) -> None:
 def _forward(user_forward: Callable[..., Any], setup_context: Any) -> Callable[..., Any]:
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
         tensors = tuple([Tensor._wrap(x) if backend.is_array(x) else x for x in inputs])
-        with no_grad():
+        with unrecorded():
             if setup_context is None:
                 return _arrays(user_forward(self, *tensors, **options))
             y = user_forward(*tensors, **options)

@@ -113,7 +113,15 @@ def _choice(name: str, value: str, table: dict[str, Any]) -> Any:
     return table[value]
 
 
-@register("lenet", "LeNet-5 (LeCun et al. 1998): 61,706 parameters", (28, 32), (1, 28, 28))
+@register(
+    "lenet",
+    "LeNet-5 (LeCun et al. 1998)",
+    image_sizes=(28, 32),
+    input_size=(1, 28, 28),
+    parameters=61_706,
+    cam="features",
+    family="lenet",
+)
 def lenet(**options: Any) -> LeNet5:
     """`LeNet5(**options)`: the network of this module under the name that the command line uses."""
     return LeNet5(**options)

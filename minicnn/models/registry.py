@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-Maker = TypeVar("Maker", bound=Callable[..., Any])
+from .weights import published
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """What a network is.
 
-    `image_sizes`, smallest first, are the square inputs that data should be brought to for it;
-    `input_size` is (C, H, W) for the network that is made without arguments.
+    `input_size` is (C, H, W) for the network that is made without arguments, and `parameters` the
+    number of its parameters. `image_sizes`, smallest first, are the square inputs that data should
+    be brought to for it; the command line trains on the smallest that holds the data's images.
+    `cam` is the path of the module whose output Grad-CAM looks at: the last maps that still have
+    height and width. `family` names networks that are trained alike.
     """
 
     name: str
@@ -23,21 +27,56 @@ class ModelInfo:
     make: Callable[..., Any]
     image_sizes: tuple[int, ...]
     input_size: tuple[int, int, int]
+    parameters: int
+    cam: str
+    family: str
 
 
 _infos: dict[str, ModelInfo] = {}
 
 
 def register(
-    name: str, description: str, image_sizes: tuple[int, ...], input_size: tuple[int, int, int]
-) -> Callable[[Maker], Maker]:
-    """A decorator that enters a maker under `name`, with one line that says what it makes."""
+    name: str,
+    description: str,
+    *,
+    image_sizes: tuple[int, ...],
+    input_size: tuple[int, int, int],
+    parameters: int,
+    cam: str,
+    family: str,
+    with_weights: Callable[..., Any] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that enters a maker under `name`; the fields are those of ModelInfo.
 
-    def enter(make: Maker) -> Maker:
-        _infos[name] = ModelInfo(name, description, make, image_sizes, input_size)
-        return make
+    The maker takes options by keyword: num_classes, in_channels, image_size (None for the paper's
+    size) and what its network has besides. What is entered, and returned, takes torchvision's
+    `weights` and `progress` as well (see weights.py), and hands the rest on.
+
+    with_weights(make, options, load): makes the network for published weights where that takes more
+    than make(**options) followed by load(model), as where heads are dropped after loading.
+    """
+
+    def enter(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def maker(*, weights: Any = None, progress: bool = True, **options: Any) -> Any:
+            chosen = published(name, weights, options, progress)
+            if chosen is None:
+                return make(**options)
+            build = with_weights or _load_into_new
+            return build(make, chosen.options(options), chosen.load_into)
+
+        _infos[name] = ModelInfo(
+            name, description, maker, image_sizes, input_size, parameters, cam, family
+        )
+        return maker
 
     return enter
+
+
+def _load_into_new(make: Callable[..., Any], options: dict[str, Any], load: Any) -> Any:
+    model = make(**options)
+    load(model)
+    return model
 
 
 def available() -> dict[str, ModelInfo]:

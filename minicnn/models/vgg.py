@@ -127,12 +127,8 @@ def make_layers(
 
 
 def _vgg(
-    name: str, column: str, batch_norm: bool, weights: Any, image_size: int | None, options: dict
+    name: str, column: str, batch_norm: bool, image_size: int | None = None, **options: Any
 ) -> VGG:
-    if weights is not None:
-        raise ValueError(
-            f"{name}: weights expects None, got {weights!r}: none are published here yet"
-        )
     if image_size is not None and (type(image_size) is not int or image_size < 1):
         raise ValueError(
             f"{name}: image_size expects a positive integer or None, got {image_size!r}"
@@ -147,32 +143,40 @@ def _vgg(
     return VGG(features, **options)
 
 
-def _registered(depth: int, column: str, batch_norm: bool) -> Any:
+def _registered(depth: int, column: str, batch_norm: bool, parameters: int) -> Any:
     name = f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"
 
-    def make(
-        *, weights: Any = None, progress: bool = True, image_size: int | None = None, **options: Any
-    ) -> VGG:
-        return _vgg(name, column, batch_norm, weights, image_size, options)
+    def make(**options: Any) -> VGG:
+        return _vgg(name, column, batch_norm, **options)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""VGG-{depth}{" with batch normalisation" if batch_norm else ""}.
 
     Args:
-        weights: None; published weights cannot be loaded yet.
-        progress: accepted for torchvision's sake, without effect.
+        weights, progress: published weights to load; see weights.py.
         image_size: None, or 224, gives the paper's network. A smaller one (28, 32, 64, 96 ...)
             gives the variant for small images: the dense layers see the map that is left, 1x1 for
             32x32, and are 512 wide; a pooling that would leave nothing is left out.
         options: in_channels (default 3), and what VGG takes: num_classes, init_weights, dropout.
 
-    Raises ValueError for an image_size below 1, or weights that are not None.
+    Raises ValueError for an image_size below 1.
     """
-    text = f"VGG-{depth}{' with batch norm' if batch_norm else ''} (Simonyan, Zisserman 2015)"
-    return register(name, text, _SIZES, (3, 224, 224))(make)
+    return register(
+        name,
+        f"VGG-{depth}{' with batch norm' if batch_norm else ''} (Simonyan, Zisserman 2015)",
+        image_sizes=_SIZES,
+        input_size=(3, 224, 224),
+        parameters=parameters,
+        cam="features",
+        family="vgg",
+    )(make)
 
 
-vgg11, vgg11_bn = _registered(11, "A", False), _registered(11, "A", True)
-vgg13, vgg13_bn = _registered(13, "B", False), _registered(13, "B", True)
-vgg16, vgg16_bn = _registered(16, "D", False), _registered(16, "D", True)
-vgg19, vgg19_bn = _registered(19, "E", False), _registered(19, "E", True)
+vgg11 = _registered(11, "A", False, 132_863_336)
+vgg11_bn = _registered(11, "A", True, 132_868_840)
+vgg13 = _registered(13, "B", False, 133_047_848)
+vgg13_bn = _registered(13, "B", True, 133_053_736)
+vgg16 = _registered(16, "D", False, 138_357_544)
+vgg16_bn = _registered(16, "D", True, 138_365_992)
+vgg19 = _registered(19, "E", False, 143_667_240)
+vgg19_bn = _registered(19, "E", True, 143_678_248)

@@ -1,0 +1,181 @@
+"""Traces: which Functions a piece of code ran, and which results went into which.
+
+    with recording(x) as trace:
+        y = relu(conv2d(x, w, b))
+    trace.finish(y)
+
+    trace.calls     Conv(x, w, b) -> v1,  ReLU(v1) -> v2
+    trace.inputs    x
+    trace.outputs   v2
+
+The graph of autograd holds what backward needs and nothing of what needs no gradient. A trace holds
+every call, in the order in which they ran, with options and results; so a network can be written
+down in another language (ONNX) or followed backwards (receptive fields).
+
+A value is known by its memory: address, shape, strides and type. All arrays of a trace are kept, so
+that no address is used twice, and `x.detach()` is still x. A change in place gives the memory a new
+value; other views of that memory are then stale, and using one of them is an error, for what it
+holds has not been recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backend import arrays as backend
+from .mode import mode
+from .tensor import Tensor
+
+_OVERLAP_WORK: Any = 1000  # what NumPy may try before two views of odd strides count as overlapping
+
+
+class Value:
+    """A tensor in a trace: an input, the result of a call, or a constant (`call` is None)."""
+
+    __slots__ = ("array", "call", "number", "stale")
+
+    def __init__(self, array: Any, call: Call | None, number: int):
+        self.array = array
+        self.call = call
+        self.number = number
+        self.stale = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Its type."""
+        return self.array.dtype
+
+    def __repr__(self) -> str:
+        return f"v{self.number}{tuple(self.shape)}"
+
+
+class Call:
+    """One Function that ran.
+
+    `function` is its class and `node` the object; `inputs` has a Value for each tensor and what was
+    given for other arguments; `options` came by keyword; `outputs` are Values. `module` is the path
+    of the innermost module that was running, where modules are followed (nn.trace).
+    """
+
+    __slots__ = ("function", "inputs", "module", "node", "options", "outputs")
+
+    def __init__(self, node: Any, inputs: tuple[Any, ...], options: dict[str, Any], module: str):
+        self.node = node
+        self.function = type(node)
+        self.inputs = inputs
+        self.options = options
+        self.module = module
+        self.outputs: tuple[Value, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.function.__name__}{self.inputs} -> {self.outputs}"
+
+
+class Trace:
+    """The calls of a piece of code, in order, with the values between them; see above."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.inputs: tuple[Value, ...] = ()
+        self.outputs: tuple[Value, ...] = ()
+        self.module = ""  # the path of the module that runs
+        self._values: dict[Any, Value] = {}  # by memory
+        self._kept: list[Any] = []  # arrays, so that no address is used twice
+
+    def value(self, tensor: Any) -> Value:
+        """What is known of this tensor or array; one not seen before becomes a constant.
+
+        RuntimeError if it is a view of memory that was changed in place since.
+        """
+        array = getattr(tensor, "array", tensor)
+        found = self._values.get(_key(array))
+        if found is None:
+            found = self._new(array, None)
+        if found.stale:
+            raise RuntimeError(
+                f"trace: a tensor of shape {tuple(found.shape)} is a view of another one that was "
+                "changed in place since, which a trace does not follow; use the form that is not "
+                "in place"
+            )
+        return found
+
+    def finish(self, *results: Any) -> None:
+        """Names the results: tensors, or tuples, lists and dicts of them."""
+        self.outputs = tuple(self.value(t) for t in tensors_in(results))
+
+    def add(self, node: Any, inputs: Any, options: dict[str, Any], outs: Any) -> None:
+        """Function.apply says here what it ran."""
+        known = tuple(self.value(x) if backend.is_array(_raw(x)) else x for x in inputs)
+        call = Call(node, known, options, self.module)
+        call.outputs = tuple(self._new(y.array, call) for y in outs)
+        self.calls.append(call)
+
+    def written(self, tensor: Any, new: Any) -> None:
+        """The memory of `tensor` was overwritten by the value of `new`."""
+        value, array = self.value(new), tensor.array
+        for key, other in self._values.items():
+            if key != _key(array) and _overlap(other.array, array):
+                other.stale = True
+        self._values[_key(array)] = value
+        self._kept.append(array)
+
+    def _new(self, array: Any, call: Call | None) -> Value:
+        self._kept.append(array)
+        value = self._values[_key(array)] = Value(array, call, len(self._kept))
+        return value
+
+
+def tensors_in(results: Any) -> Iterator[Tensor]:
+    """The tensors in a nesting of tuples, lists and dicts, from left to right."""
+    if isinstance(results, Tensor):
+        yield results
+    elif isinstance(results, dict):
+        yield from tensors_in(tuple(results.values()))
+    elif isinstance(results, (tuple, list)):
+        for part in results:
+            yield from tensors_in(part)
+
+
+@contextlib.contextmanager
+def recording(*inputs: Any, trace: Any = None) -> Iterator[Any]:
+    """In the block every Function that this thread runs on tensors is added to the trace given.
+
+    `inputs` are tensors, or nestings of them, that the trace shall know as its inputs; `trace` is
+    an empty Trace of your own kind.
+    """
+    trace, before = Trace() if trace is None else trace, mode.trace
+    trace.inputs = tuple(trace.value(t) for t in tensors_in(inputs))
+    mode.trace = trace
+    try:
+        yield trace
+    finally:
+        mode.trace = before
+
+
+def _raw(x: Any) -> Any:
+    return getattr(x, "array", x)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        begin_a, begin_b = backend.address(a), backend.address(b)
+        same = backend.place(a) == backend.place(b)
+        return same and begin_a < begin_b + b.nbytes and begin_b < begin_a + a.nbytes
+    try:
+        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _key(array: Any) -> Any:
+    address = backend.address(array) if array.size else id(array)
+    return (*backend.place(array), address, array.shape, array.strides, array.dtype.str)
