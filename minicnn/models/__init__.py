@@ -1,8 +1,14 @@
-"""Networks, one file each. `available()` lists them, `create(name, ...)` makes one by its name."""
+"""Networks, one file each. `available()` lists them, `create(name, ...)` makes one by its name.
+
+Weights that were published for them are enumerations, `ResNet18_Weights` and so on; see weights.py.
+"""
+
+from typing import Any as _Any
 
 from .lenet import LeNet5, lenet
 from .registry import ModelInfo, available, create, info, list_models
 from .vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from .weights import Weights, WeightsEnum, get_model_weights, get_weight
 
 get_model = create  # torchvision's name for it
 
@@ -10,9 +16,13 @@ __all__ = [
     "VGG",
     "LeNet5",
     "ModelInfo",
+    "Weights",
+    "WeightsEnum",
     "available",
     "create",
     "get_model",
+    "get_model_weights",
+    "get_weight",
     "info",
     "lenet",
     "list_models",
@@ -25,3 +35,12 @@ __all__ = [
     "vgg19",
     "vgg19_bn",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name.endswith("_Weights"):
+        from . import published
+
+        if hasattr(published, name):
+            return getattr(published, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

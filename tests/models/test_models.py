@@ -193,8 +193,6 @@ def test_vgg_initial_values():
 def test_vgg_options(unfilled):
     assert small("vgg11", dropout=0.25).classifier[2].p == 0.25
     assert small("vgg11", in_channels=2).features[0].weight.shape == (64, 2, 3, 3)
-    with pytest.raises(ValueError, match="vgg11: weights expects None, got 'IMAGENET1K_V1'"):
-        models.vgg11(weights="IMAGENET1K_V1")
     with pytest.raises(
         ValueError, match="vgg11: image_size expects a positive integer or None, got 0"
     ):
