@@ -217,7 +217,7 @@ def test_vgg_learns_a_batch():
 
 def test_registry():
     infos = models.available()
-    assert list(infos) == ["lenet", *[f"vgg{d}{b}" for d in (11, 13, 16, 19) for b in ("", "_bn")]]
+    assert {"lenet", *[f"vgg{d}{b}" for d in (11, 13, 16, 19) for b in ("", "_bn")]} <= set(infos)
     assert models.list_models() == sorted(infos)
     assert all(info.name == name and info.description for name, info in infos.items())
     assert isinstance(models.get_model("lenet", num_classes=4), models.LeNet5)
@@ -227,7 +227,7 @@ def test_registry():
 
 def test_registry_refuses():
     with pytest.raises(
-        ValueError, match=r"no network 'vgg12', there are lenet, .*did you mean 'vgg1"
+        ValueError, match=r"no network 'vgg12', there are .*lenet, .*did you mean 'vgg1"
     ):
         models.create("vgg12")
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):

@@ -1,0 +1,11 @@
+"""The helpers beside these tests, `same` and `torchvision_here`, are imported by their names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
