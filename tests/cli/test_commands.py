@@ -461,6 +461,7 @@ def test_photographs_are_mirrored_and_cut():
     resnet, lenet = complete("resnet20", "cifar10", {}), complete("lenet", "cifar10", {})
     assert (resnet.shift, resnet.flip, resnet.optimizer, resnet.lr) == (4, True, "sgd", 0.1)
     assert (lenet.shift, lenet.flip, lenet.optimizer) == (4, True, "adamw")
+    assert complete("vgg11_bn", "cifar10", {}).optimizer == "adamw"
     adamw = complete("resnet20", "cifar10", {"optimizer": "adamw"})
     assert (adamw.lr, adamw.weight_decay) == (1e-3, 1e-2)
     assert complete("resnet20", "cifar10", {"flip": False}).flip is False
