@@ -27,6 +27,10 @@ _SCHEDULERS = (
     "none, step, multistep, exponential, linear, polynomial, cosine, restarts, plateau, cyclic or "
     "onecycle."
 )
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of the network: pooling=avg."),
+]
 
 
 def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,6 +101,13 @@ def train(
     shift: Annotated[
         int | None, typer.Option(help="Move training images at random by up to so many pixels.")
     ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Mirror half of the training images, at random."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Train on so many of the training images: a quick trial.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="The seed of everything random; default 0.")
     ] = None,
@@ -112,12 +123,7 @@ def train(
     image_size: Annotated[
         int | None, typer.Option(help="Side to scale images to; default: what suits the network.")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="An option of the network, e.g. pooling=avg."
-        ),
-    ] = None,
+    set_: _Settings = None,
 ) -> None:
     """Train a network: `minicnn train lenet --data digits`.
 
@@ -347,12 +353,7 @@ def summary(
         str | None, typer.Option("--input", metavar="CxHxW", help="Size of an image, e.g. 1x28x28.")
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="How many classes.", min=1)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="An option of the network, e.g. pooling=avg."
-        ),
-    ] = None,
+    set_: _Settings = None,
 ) -> None:
     """Show a network's layers, output shapes, parameters and multiply-adds."""
     from .. import models

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..autograd import Tensor
 from ..backend.random import default_generator
@@ -57,12 +58,20 @@ class Images(Dataset):
     """uint8 images (N, C, H, W) and their classes (N,); a batch is (x / 255 - mean) / std, float32.
 
     Kept as bytes, a quarter of the memory of floats; normalising a batch costs little beside it.
-    Images of a batch are moved by up to `shift` pixels in both directions, each at random (from
-    minicnn's default generator); what moves in is black. So the network sees no image twice alike.
+    Images of a batch are moved by up to `shift` pixels in both directions, and with `flip` half of
+    them mirrored left to right, each at random (from minicnn's default generator); what moves in is
+    black. So the network sees no image twice alike.
     """
 
-    def __init__(self, data: np.ndarray, targets: np.ndarray, config: DataConfig, shift: int = 0):
-        self.data, self.targets, self.shift = data, targets, shift
+    def __init__(
+        self,
+        data: np.ndarray,
+        targets: np.ndarray,
+        config: DataConfig,
+        shift: int = 0,
+        flip: bool = False,
+    ):
+        self.data, self.targets, self.shift, self.flip = data, targets, shift, flip
         mean = np.array(config.mean, np.float32).reshape(-1, 1, 1)
         std = np.array(config.std, np.float32).reshape(-1, 1, 1)
         self._scale, self._shift = np.float32(1 / 255) / std, -mean / std
@@ -80,6 +89,8 @@ class Images(Dataset):
         images = self.data[rows]
         if self.shift:
             images = shifted(images, self.shift, default_generator().numpy)
+        if self.flip:
+            images = flipped(images, default_generator().numpy)
         return [Tensor(self._normalised(images)), Tensor(self.targets[rows])]
 
     def _normalised(self, images: np.ndarray) -> np.ndarray:
@@ -91,12 +102,17 @@ class Images(Dataset):
 
 def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Each of (N, C, H, W) moved by -most .. most pixels along H and along W; zeros move in."""
-    n, channels, height, width = images.shape
+    n, _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)))
-    down, right = rng.integers(0, 2 * most + 1, (2, n, 1))
-    rows, columns = down + np.arange(height), right + np.arange(width)
-    sample, channel = np.arange(n)[:, None, None, None], np.arange(channels)[:, None, None]
-    return padded[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    down, right = rng.integers(0, 2 * most + 1, (2, n, 1))[:, :, 0]
+    windows = sliding_window_view(padded, (height, width), axis=(2, 3))
+    return windows[np.arange(n), :, down, right]
+
+
+def flipped(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N, C, H, W) with each image mirrored left to right or not, one as likely as the other."""
+    mirrored = rng.random(len(images)) < 0.5
+    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
 
 
 def describe(name: str, directory: str | None, image_size: int, validation: float) -> DataConfig:
@@ -115,10 +131,32 @@ def load_part(config: DataConfig, train: bool) -> Images:
     from .. import datasets
 
     part = datasets.load(config.name, config.directory, train)
-    images = np.asarray(part.data.array)
+    images, targets = _array(part.data), _array(part.targets).astype(np.int64)
     planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
-    targets = np.asarray(part.targets.array).astype(np.int64)
     return Images(scale(np.ascontiguousarray(planes), config.image_size), targets, config)
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def limited(images: Images, config: DataConfig, limit: int | None) -> Images:
+    """`limit` of the images, as many of every class as there are in proportion; None: all of them.
+
+    At even distances, as `split` chooses. ValueError for more than there are.
+    """
+    if limit is None or limit == len(images):
+        return images
+    if limit > len(images):
+        raise ValueError(f"--limit expects at most {len(images)}, which there are, got {limit}")
+    rows = np.sort(_spread(images.targets, limit))
+    return Images(images.data[rows], images.targets[rows], config)
+
+
+def _spread(targets: np.ndarray, count: int) -> np.ndarray:
+    """`count` rows, at even distances in the order of the classes."""
+    order = np.argsort(targets, kind="stable")
+    return order[np.linspace(0, len(order) - 1, count).astype(int)]
 
 
 def scale(images: np.ndarray, side: int) -> np.ndarray:
@@ -138,13 +176,12 @@ def split(images: Images, config: DataConfig) -> tuple[Images, Images | None]:
     """
     if config.validation == 0:
         return images, None
-    order = np.argsort(images.targets, kind="stable")
-    count = max(1, round(config.validation * len(order)))
-    if count >= len(order):
+    count = max(1, round(config.validation * len(images)))
+    if count >= len(images):
         raise ValueError(
-            f"--validation {config.validation} leaves none of the {len(order)} images to train on"
+            f"--validation {config.validation} leaves none of the {len(images)} images to train on"
         )
-    chosen = np.zeros(len(order), bool)
-    chosen[order[np.linspace(0, len(order) - 1, count).astype(int)]] = True
+    chosen = np.zeros(len(images), bool)
+    chosen[_spread(images.targets, count)] = True
     parts = [Images(images.data[rows], images.targets[rows], config) for rows in (~chosen, chosen)]
     return parts[0], parts[1]

@@ -41,15 +41,26 @@ class Options:
     scheduler: str
     weight_decay: float
     shift: int
+    flip: bool = False
+    limit: int | None = None
     seed: int = 0
     device: str = "cpu"
 
+
+_SGD = ("sgd", "onecycle", 5e-4)
+# Beginnings of the names of networks that SGD's rate of 0.1 would kill: their dense layers, at
+# least, have no normalisation (ConvNeXt has one, but was made for AdamW).
+_GENTLE = ("lenet", "alexnet", "vgg", "nin", "squeezenet", "convnext")
 
 # By (family of networks, data set), None standing for any other.
 _DEFAULTS: dict[tuple[str | None, str | None], Options] = {
     ("lenet", "digits"): Options(30, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", "mnist"): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", None): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=1),
+    ("gentle", "cifar10"): Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
+    ("gentle", "cifar100"): Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
+    (None, "cifar10"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
+    (None, "cifar100"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
     (None, "digits"): Options(8, 32, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
     (None, None): Options(5, 64, 1e-3, "adamw", "onecycle", 1e-2, shift=1),
 }
@@ -71,14 +82,23 @@ def complete(model: str, data: str, given: dict[str, Any]) -> Options:
 
     Raises ValueError for values out of range.
     """
-    family = model if model == "lenet" else None
-    defaults = _DEFAULTS.get((family, data)) or _DEFAULTS[family, None]
-    if given.get("optimizer") in _RATES:
-        lr, weight_decay = _RATES[given["optimizer"]]
+    defaults = _defaults(model, data)
+    optimizer = given.get("optimizer") or defaults.optimizer
+    if optimizer != defaults.optimizer:
+        usual = _DEFAULTS["lenet" if model == "lenet" else None, None]
+        lr, weight_decay = _RATES.get(optimizer, (usual.lr, usual.weight_decay))
         defaults = replace(defaults, lr=lr, weight_decay=weight_decay)
     options = replace(defaults, **{k: v for k, v in given.items() if v is not None})
     _check(options)
     return options
+
+
+def _defaults(model: str, data: str) -> Options:
+    gentle = "gentle" if model.startswith(_GENTLE) else None
+    for key in ((model, data), (gentle, data), (model, None), (None, data)):
+        if key in _DEFAULTS:
+            return _DEFAULTS[key]
+    return _DEFAULTS[None, None]
 
 
 def restored(stored: dict[str, Any], given: dict[str, Any]) -> Options:
@@ -139,6 +159,8 @@ def _check(options: Options) -> None:
             raise ValueError(
                 f"--{name.replace('_', '-')} expects at least 1, got {getattr(options, name)}"
             )
+    if options.limit is not None and options.limit < 2:
+        raise ValueError(f"--limit expects at least 2 images, got {options.limit}")
     if options.shift < 0:
         raise ValueError(f"--shift expects at least 0, got {options.shift}")
     if not 0 < options.lr < math.inf or not 0 <= options.weight_decay < math.inf:

@@ -18,7 +18,7 @@ from ..train import RunFolder, Trainer
 from ..train.checkpoint import check_model
 from ..train.run import BEST, CONFUSION, CURVES, LAST, MISTAKES, RESULT, CheckpointError
 from . import options as opt
-from .data import DataConfig, Images, describe, load_part, split
+from .data import DataConfig, Images, describe, limited, load_part, split
 
 _ROOT = Path("runs")
 _VALIDATION = 0.1  # of the training images
@@ -144,8 +144,9 @@ class Training:
 
     def __init__(self, job: Job, callbacks: list[Any]):
         self.job = job
-        images, validation = split(load_part(job.data, True), job.data)
-        images.shift = job.options.shift
+        everything = limited(load_part(job.data, True), job.data, job.options.limit)
+        images, validation = split(everything, job.data)
+        images.shift, images.flip = job.options.shift, job.options.flip
         manual_seed(job.options.seed)
         # Moved first: some optimizers make arrays beside the parameters when they are made.
         model = job.make_model().to(job.options.device)

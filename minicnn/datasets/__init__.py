@@ -1,15 +1,21 @@
-"""Image data sets, by torchvision's names. `Digits` ships with minicnn; MNIST is downloaded."""
+"""Image data sets, by torchvision's names. `Digits` ships with minicnn; others are downloaded."""
 
+from .archive import ArchiveError
+from .cifar import CIFAR10, CIFAR100, CIFARError
 from .digits import Digits
 from .download import DownloadError
 from .idx import IDXError, read_idx
-from .mnist import MNIST, FashionMNIST, default_root
+from .mnist import MNIST, FashionMNIST
 from .registry import DatasetInfo, available, info, load
-from .vision import ArrayDataset, VisionDataset
+from .vision import ArrayDataset, VisionDataset, default_root
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "MNIST",
+    "ArchiveError",
     "ArrayDataset",
+    "CIFARError",
     "DatasetInfo",
     "Digits",
     "DownloadError",

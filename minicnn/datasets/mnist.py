@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from .idx import IDXError, read_idx
-from .vision import ArrayDataset
+from .vision import ArrayDataset, default_root
 
 
 class MNIST(ArrayDataset):
@@ -198,16 +198,3 @@ class FashionMNIST(MNIST):
         True: (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
         False: (9, 2, 1, 1, 6, 1, 4, 6, 5, 7),
     }
-
-
-def default_root() -> Path:
-    """Where data sets are kept if no root is given.
-
-    The environment variable MINICNN_DATA, else minicnn in the user's cache folder (LOCALAPPDATA on
-    Windows, XDG_CACHE_HOME or ~/.cache elsewhere).
-    """
-    given = os.environ.get("MINICNN_DATA")
-    if given:
-        return Path(given).expanduser()
-    cache = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "minicnn"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .cifar import CIFAR10, CIFAR100
 from .digits import Digits
 from .mnist import MNIST, FashionMNIST
 from .vision import ArrayDataset
@@ -77,6 +78,34 @@ _INFOS = (
         licence="MIT",
         needs_download=True,
         make=FashionMNIST,
+    ),
+    DatasetInfo(
+        name="cifar10",
+        description="small photographs: animals, vehicles",
+        train_size=50000,
+        test_size=10000,
+        classes=tuple(CIFAR10.classes),
+        image_size=(3, 32, 32),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        source="A. Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated",
+        needs_download=True,
+        make=CIFAR10,
+    ),
+    DatasetInfo(
+        name="cifar100",
+        description="small photographs of 100 kinds of things",
+        train_size=50000,
+        test_size=10000,
+        classes=tuple(CIFAR100.classes),
+        image_size=(3, 32, 32),
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        source="A. Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated",
+        needs_download=True,
+        make=CIFAR100,
     ),
 )
 

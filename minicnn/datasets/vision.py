@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,7 +57,8 @@ class VisionDataset(Dataset):
 
 
 class ArrayDataset(VisionDataset):
-    """Images in memory: `data`, uint8 (N, H, W) or (N, H, W, C), and `targets`, int64 (N,).
+    """Images in memory: `data`, uint8 (N, H, W) or (N, H, W, C), and `targets`, int64 (N,) or a
+    list of N ints; `data` and `targets` may be Tensors or arrays.
 
     Item i is (image, target): the image is what `transform` makes of a PIL image, or a PIL image if
     there is no transform; the target is an int, or what `target_transform` makes of it. If
@@ -69,7 +71,8 @@ class ArrayDataset(VisionDataset):
     targets: Any
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
-        image, target = _array(self.data)[index], int(_array(self.targets)[index])
+        targets = self.targets if isinstance(self.targets, list) else _array(self.targets)
+        image, target = _array(self.data)[index], int(targets[index])
         if not _ask(self.transform, "_takes_arrays"):
             image = _to_pil(image)
         if self.transform is not None:
@@ -88,11 +91,16 @@ class ArrayDataset(VisionDataset):
             return None
         images = _array(self.data)[rows]
         planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
-        targets = _array(self.targets)[rows].astype(np.int64)
+        targets = self._targets(rows)
         batch = Tensor(np.ascontiguousarray(transform(planes)))
         if self.target_transform is None:
             return [batch, Tensor(targets)]
         return [batch, default_collate([self.target_transform(t) for t in targets.tolist()])]
+
+    def _targets(self, rows: np.ndarray) -> np.ndarray:
+        if isinstance(self.targets, list):  # as torchvision's CIFAR-10 has them
+            return np.array([self.targets[row] for row in rows], np.int64)
+        return _array(self.targets)[rows].astype(np.int64)
 
 
 def _ask(transform: Any, question: str) -> Any:
@@ -114,3 +122,16 @@ def _to_pil(image: np.ndarray) -> Any:
 
 def _array(x: Any) -> np.ndarray:
     return x.array if isinstance(x, Tensor) else np.asarray(x)
+
+
+def default_root() -> Path:
+    """Where data sets are kept if no root is given.
+
+    The environment variable MINICNN_DATA, else minicnn in the user's cache folder (LOCALAPPDATA on
+    Windows, XDG_CACHE_HOME or ~/.cache elsewhere).
+    """
+    given = os.environ.get("MINICNN_DATA")
+    if given:
+        return Path(given).expanduser()
+    cache = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "minicnn"

@@ -457,6 +457,27 @@ def test_defaults_suit_model_and_data():
         complete("lenet", "digits", {"optimizer": "rprop", "weight_decay": 0.1})
 
 
+def test_photographs_are_mirrored_and_cut():
+    resnet, lenet = complete("resnet20", "cifar10", {}), complete("lenet", "cifar10", {})
+    assert (resnet.shift, resnet.flip, resnet.optimizer, resnet.lr) == (4, True, "sgd", 0.1)
+    assert (lenet.shift, lenet.flip, lenet.optimizer) == (4, True, "adamw")
+    assert complete("vgg11_bn", "cifar10", {}).optimizer == "adamw"
+    adamw = complete("resnet20", "cifar10", {"optimizer": "adamw"})
+    assert (adamw.lr, adamw.weight_decay) == (1e-3, 1e-2)
+    assert complete("resnet20", "cifar10", {"flip": False}).flip is False
+    assert complete("lenet", "mnist", {}).flip is False
+
+
+def test_limit(here):
+    call("train", "lenet", *FAST, "--limit", 100, "--out", "run")
+    config = json.loads((here / "run" / "config.json").read_text())
+    assert config["options"]["limit"] == 100
+    text = call("train", "--out", "run", "--resume", "--limit", 99, code=1)
+    assert "--limit 99: this run was begun with 100" in text
+    text = call("train", "lenet", *FAST, "--limit", 9999, "--out", "other", code=1)
+    assert "--limit expects at most 1437" in text
+
+
 def test_help_names_every_optimizer_and_scheduler():
     text = " ".join(call("train", "--help").replace("│", " ").split())
     for names in (OPTIMIZERS, SCHEDULERS):
@@ -485,6 +506,12 @@ def test_all_pairs_of_optimizer_and_scheduler(optimizer, scheduler):
                 schedule.step(*([1.0] if scheduler == "plateau" else []))
         assert max(rates) == pytest.approx(options.lr) or scheduler == "onecycle"
         assert epochs == 1 or scheduler == "none" or min(rates) < 0.5 * options.lr
+
+
+def test_runs_of_before_there_were_flips():
+    stored = vars(complete("lenet", "digits", {}))
+    older = {name: stored[name] for name in stored if name not in ("flip", "limit")}
+    assert restored(older, {}) == complete("lenet", "digits", {})
 
 
 def test_restored_options():

@@ -8,7 +8,7 @@ import pytest
 import minicnn
 from minicnn import datasets
 from minicnn.cli import data as cli_data
-from minicnn.cli.data import Images, describe, load_part, shifted, split
+from minicnn.cli.data import Images, describe, flipped, limited, load_part, shifted, split
 from minicnn.cli.picture import read_picture
 from minicnn.data import DataLoader
 
@@ -103,8 +103,28 @@ def test_shifted():
     np.testing.assert_array_equal(shifted(images, 0, rng), images)
 
 
-def test_shifts_come_from_the_one_seed(config, digits):
-    images = Images(digits.data, digits.targets, config, shift=2)
+def test_flipped():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (500, 2, 3, 5), np.uint8)
+    result = flipped(images, rng)
+    mirrored = (result == images[..., ::-1]).all((1, 2, 3))
+    assert (mirrored | (result == images).all((1, 2, 3))).all()
+    assert 210 < mirrored.sum() < 290
+
+
+def test_limited_keeps_the_shares_of_the_classes(config, digits):
+    few = limited(digits, config, 200)
+    assert len(few) == 200 and np.bincount(few.targets).min() >= 19
+    minicnn.manual_seed(77)
+    np.testing.assert_array_equal(limited(digits, config, 200).data, few.data)
+    assert limited(digits, config, None) is digits
+    with pytest.raises(ValueError, match="--limit expects at most 1437, which there are, got 1438"):
+        limited(digits, config, 1438)
+
+
+@pytest.mark.parametrize("change", [{"shift": 2}, {"flip": True}])
+def test_what_is_random_comes_from_the_one_seed(config, digits, change):
+    images = Images(digits.data, digits.targets, config, **change)
     batches = []
     for _ in range(2):
         minicnn.manual_seed(5)

@@ -279,11 +279,11 @@ def test_mirrors_and_hashes(dataset):
 
 def test_available():
     infos = datasets.available()
-    assert list(infos) == ["digits", "mnist", "fashion-mnist"]
+    assert list(infos) == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100"]
     for name, info in infos.items():
         assert info.name == name
-        assert info.num_classes == len(info.classes) == 10
-        assert info.image_size[0] == len(info.mean) == len(info.std) == 1
+        assert info.num_classes == len(info.classes) == (100 if name == "cifar100" else 10)
+        assert info.image_size[0] == len(info.mean) == len(info.std)
         assert info.description and info.source and info.licence
     digits = datasets.load("digits")
     assert (len(digits), len(datasets.load("digits", train=False))) == (
