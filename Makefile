@@ -7,7 +7,7 @@ VENV   ?= .venv
 # The first interpreter that is new enough. Another one: make demo PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-TORCH  ?= torch==2.13.0
+TORCH  ?= torch==2.13.0 torchvision==0.28.0
 BIN    := $(VENV)/bin
 
 .PHONY: demo test parity lint wheel clean
@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test
 
 parity:
 	$(MAKE) $(VENV)-parity/.installed-test VENV=$(VENV)-parity
-	$(VENV)-parity/bin/python -m pip install --quiet "$(TORCH)"
+	$(VENV)-parity/bin/python -m pip install --quiet $(TORCH)
 	$(VENV)-parity/bin/python -m pytest -q
 
 lint: $(VENV)/.installed-dev
