@@ -319,13 +319,19 @@ def _tensor(array: Any) -> Any:
 @app.command(name="models")
 @_one_line_errors
 def list_models() -> None:
-    """List the networks."""
+    """List the networks: parameters, the input they were made for, and published weights."""
     from ..models import available
+    from ..models.published import PUBLISHED
 
     infos = available()
     width = max(map(len, infos))
     for name, info in infos.items():
-        typer.echo(f"{name:{width}}  {info.description}")
+        size = "x".join(map(str, info.input_size))
+        weights = "+" if name in PUBLISHED else " "
+        typer.echo(
+            f"{name:{width}}  {info.parameters:>11,}  {size:9}  {weights}  {info.description}"
+        )
+    typer.echo("\n+ published weights: load them by weights=\"DEFAULT\"")
 
 
 @app.command(name="datasets")
