@@ -331,7 +331,7 @@ def list_models() -> None:
         typer.echo(
             f"{name:{width}}  {info.parameters:>11,}  {size:9}  {weights}  {info.description}"
         )
-    typer.echo("\n+ published weights: load them by weights=\"DEFAULT\"")
+    typer.echo('\n+ published weights: load them by weights="DEFAULT"')
 
 
 @app.command(name="datasets")
