@@ -168,7 +168,7 @@ class RandomVerticalFlip(_Random):
 def _rectangle(
     area: float, scale: Sequence[float], ratio: Sequence[float], u: np.ndarray
 ) -> tuple[float, float]:
-    """Sides a and b: a b is a share in `scale` of the area, log(a / b) uniform between `ratio`'s."""
+    """Sides a and b: a b is a share in `scale` of the area, log(a / b) uniform in ratio."""
     target = area * (scale[0] + u[0] * (scale[1] - scale[0]))
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = math.exp(low + u[1] * (high - low))
