@@ -4,23 +4,31 @@ from .archive import ArchiveError
 from .cifar import CIFAR10, CIFAR100, CIFARError
 from .digits import Digits
 from .download import DownloadError
+from .folder import DatasetFolder, ImageFolder
 from .idx import IDXError, read_idx
 from .mnist import MNIST, FashionMNIST
 from .registry import DatasetInfo, available, info, load
+from .strings import DigitStrings
+from .svhn import SVHN, SVHNError
 from .vision import ArrayDataset, VisionDataset, default_root
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
     "MNIST",
+    "SVHN",
     "ArchiveError",
     "ArrayDataset",
     "CIFARError",
+    "DatasetFolder",
     "DatasetInfo",
+    "DigitStrings",
     "Digits",
     "DownloadError",
     "FashionMNIST",
     "IDXError",
+    "ImageFolder",
+    "SVHNError",
     "VisionDataset",
     "available",
     "default_root",

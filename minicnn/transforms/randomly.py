@@ -493,11 +493,14 @@ class Cutout(_Random):
             bottom, right = max(top + self.length, 0), max(left + self.length, 0)
             image[..., max(top, 0) : bottom, max(left, 0) : right] = self.fill
 
-    def _planar(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+    def of_each(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """The images (N, C, H, W) cut by the numbers u, (N, 2 n_holes), as a new array."""
         out = x.copy()
         for image, v in zip(out, u, strict=True):
             self._cut(image, v)
         return out
+
+    _planar = of_each
 
     def __repr__(self) -> str:
         return f"Cutout(length={self.length}, n_holes={self.n_holes}, fill={self.fill})"
