@@ -370,7 +370,7 @@ def list_datasets() -> None:
         where = "downloaded" if info.needs_download else "built in"
         typer.echo(
             f"{name:{width}}  {info.train_size:>6,} + {info.test_size:>6,} images of {size:8} "
-            f"{info.num_classes} classes  {where:10}  {info.description} ({info.licence})"
+            f"{info.num_classes:3} classes  {where:10}  {info.description} ({info.licence})"
         )
 
 
