@@ -4,6 +4,7 @@ from .archive import ArchiveError
 from .cifar import CIFAR10, CIFAR100, CIFARError
 from .digits import Digits
 from .download import DownloadError
+from .fakedata import FakeData
 from .folder import DatasetFolder, ImageFolder
 from .idx import IDXError, read_idx
 from .mnist import MNIST, FashionMNIST
@@ -25,6 +26,7 @@ __all__ = [
     "DigitStrings",
     "Digits",
     "DownloadError",
+    "FakeData",
     "FashionMNIST",
     "IDXError",
     "ImageFolder",
