@@ -7,10 +7,11 @@ from .download import DownloadError
 from .fakedata import FakeData
 from .folder import DatasetFolder, ImageFolder
 from .idx import IDXError, read_idx
+from .mat import MATError, read_mat
 from .mnist import MNIST, FashionMNIST
 from .registry import DatasetInfo, available, info, load
 from .strings import DigitStrings
-from .svhn import SVHN, SVHNError
+from .svhn import SVHN
 from .vision import ArrayDataset, VisionDataset, default_root
 
 __all__ = [
@@ -30,11 +31,12 @@ __all__ = [
     "FashionMNIST",
     "IDXError",
     "ImageFolder",
-    "SVHNError",
+    "MATError",
     "VisionDataset",
     "available",
     "default_root",
     "info",
     "load",
     "read_idx",
+    "read_mat",
 ]

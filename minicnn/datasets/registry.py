@@ -119,7 +119,7 @@ _INFOS = (
     ),
     DatasetInfo(
         name="svhn",
-        description="digits of house numbers; needs SciPy",
+        description="digits of house numbers",
         train_size=73257,
         test_size=26032,
         classes=tuple(SVHN.classes),

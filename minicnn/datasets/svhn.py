@@ -15,20 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .mat import MATError, read_mat
 from .vision import ArrayDataset, default_root
 
 _MOST = 600_000  # images; the largest file, extra, holds 531,131
-_DEFLATE_LIMIT = 1032  # deflate never makes its output more than this many times its input
-
-
-class SVHNError(ValueError):
-    """A file that does not hold the arrays that were expected."""
 
 
 class SVHN(ArrayDataset):
     """House numbers' digits: 73,257 for training, 26,032 for test, 531,131 easier ones besides.
-
-    Needs SciPy, which reads MATLAB's files: `pip install "minicnn[svhn]"`.
 
     Args:
         root: a folder. The file, such as train_32x32.mat, is looked for in root, root/svhn and
@@ -41,7 +35,7 @@ class SVHN(ArrayDataset):
     0..9; classes; split; root.
 
     Raises ValueError for another split, or, naming the file, if it does not hold what it should;
-    RuntimeError if it is missing, or cannot be downloaded; ImportError without SciPy.
+    RuntimeError if it is missing, or cannot be downloaded.
     """
 
     classes: ClassVar[list[str]] = [str(digit) for digit in range(10)]
@@ -79,7 +73,7 @@ class SVHN(ArrayDataset):
         images, labels = _read(self._find())
         # From (32, 32, 3, N), where the pixels of an image lie far apart.
         self.data: Any = np.ascontiguousarray(images.transpose(3, 2, 0, 1))
-        self.labels = labels.astype(np.int64) % 10  # 10 stands for the digit 0
+        self.labels = labels % 10  # 10 stands for the digit 0
 
     @property
     def targets(self) -> Any:
@@ -124,42 +118,15 @@ class SVHN(ArrayDataset):
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """X and y of the file, whose sizes and types are looked at before they are read."""
-    try:
-        from scipy.io import loadmat, whosmat
-    except ImportError as error:
-        raise ImportError(
-            'SVHN: reading .mat files needs SciPy, `pip install "minicnn[svhn]"`'
-        ) from error
-    wanted = {"X": "(32, 32, 3, N)", "y": "(N, 1)"}
-    try:
-        found = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-        for name, shape in wanted.items():
-            if name not in found or found[name][1] != "uint8":
-                raise SVHNError(f"it holds {_text(found)}, expected {name}, uint8 {shape}")
-        x, y = found["X"][0], found["y"][0]
-        if len(x) != 4 or x[:3] != (32, 32, 3) or not 1 <= x[3] <= _MOST or y != (x[3], 1):
-            raise SVHNError(f"it holds {_text(found)}, expected X (32, 32, 3, N) and y (N, 1)")
-        if x[3] * 3073 > _DEFLATE_LIMIT * path.stat().st_size:
-            raise SVHNError(f"it declares {x[3]} images, more than it can hold")
-        arrays = loadmat(path, variable_names=list(wanted))
-        images, labels = arrays["X"], arrays["y"][:, 0]
-    except SVHNError as error:
-        raise SVHNError(f"SVHN: {path}: {error}") from None
-    except OSError as error:
-        if error.filename:
-            raise
-        raise SVHNError(f"SVHN: {path}: {error}") from error
-    # SciPy's reader meets a broken file with whatever its fields lead to.
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        raise SVHNError(f"SVHN: {path}: it is no MATLAB file that can be read ({text})") from error
-    bad = (labels < 1) | (labels > 10)
-    if images.dtype != np.uint8 or images.shape != (*x[:3], len(labels)) or bad.any():
+    """X, uint8 (32, 32, 3, N), and y, int64 (N,) of 1..10, of the file."""
+    arrays = read_mat(path, ("X", "y"), _MOST * 3072)
+    x, y = arrays["X"], arrays["y"]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[:3] != (32, 32, 3) or not x.size:
+        raise MATError(f"{path}: X is {x.dtype} {x.shape}, expected uint8 (32, 32, 3, N)")
+    if y.shape != (x.shape[3], 1):
+        raise MATError(f"{path}: y is {y.shape}, expected ({x.shape[3]}, 1)")
+    bad = ~np.isin(y[:, 0], np.arange(1, 11))
+    if bad.any():
         k = int(np.argmax(bad))
-        raise SVHNError(f"SVHN: {path}: label {k} is {labels[k]}, expected 1 to 10")
-    return images, labels
-
-
-def _text(found: dict[str, tuple]) -> str:
-    return ", ".join(f"{name} {kind} {shape}" for name, (shape, kind) in found.items()) or "nothing"
+        raise MATError(f"{path}: label {k} is {y[k, 0]}, expected 1 to 10")
+    return x, y[:, 0].astype(np.int64)
