@@ -27,6 +27,13 @@ _SCHEDULERS = (
     "none, step, multistep, exponential, linear, polynomial, cosine, restarts, plateau, cyclic or "
     "onecycle."
 )
+_DataDir = Annotated[
+    str | None, typer.Option(help="The folder with the data set's files; default: a cache.")
+]
+_Validation = Annotated[
+    float | None,
+    typer.Option(help="Share of the training images to choose the best epoch by; default 0.1."),
+]
 _Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An option of the network: pooling=avg."),
@@ -88,10 +95,11 @@ def _main(
 @_one_line_errors
 def train(
     model: Annotated[str | None, typer.Argument(help="The network; see `minicnn models`.")] = None,
-    data: Annotated[str | None, typer.Option(help="The data set; see `minicnn datasets`.")] = None,
-    data_dir: Annotated[
-        str | None, typer.Option(help="The folder with the data set's files; default: a cache.")
+    data: Annotated[
+        str | None,
+        typer.Option(help="The data set; see `minicnn datasets`. Or a folder of pictures."),
     ] = None,
+    data_dir: _DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images for each step.")] = None,
     lr: Annotated[float | None, typer.Option(help="The (highest) learning rate.")] = None,
@@ -105,6 +113,9 @@ def train(
         bool | None,
         typer.Option("--flip/--no-flip", help="Mirror half of the training images, at random."),
     ] = None,
+    cutout: Annotated[
+        int | None, typer.Option(help="Black out a square of so many pixels, at random.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Train on so many of the training images: a quick trial.")
     ] = None,
@@ -116,10 +127,7 @@ def train(
         Path | None, typer.Option(help="The run folder; default runs/MODEL-DATA.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    validation: Annotated[
-        float | None,
-        typer.Option(help="Share of the training images to choose the best epoch by; default 0.1."),
-    ] = None,
+    validation: _Validation = None,
     image_size: Annotated[
         int | None, typer.Option(help="Side to scale images to; default: what suits the network.")
     ] = None,
@@ -131,6 +139,9 @@ def train(
     confusion.png and mistakes.png. Options that are not given suit the network and the data. A part
     of the training images is set aside to choose the best epoch by; the test images are looked at
     once, at the end, with the weights of that epoch. Ctrl-C saves; --resume goes on.
+
+    A folder of pictures holds train/ and val/ or test/ with a folder for each class, or such
+    folders alone.
     """
     from . import runs
     from .display import progress
@@ -241,9 +252,7 @@ def _setting(text: str) -> tuple[str, Any]:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
-    data_dir: Annotated[
-        str | None, typer.Option(help="The folder with the data set's files.")
-    ] = None,
+    data_dir: _DataDir = None,
     device: Annotated[str, typer.Option(help=_DEVICES)] = "cpu",
 ) -> None:
     """Measure a trained network on the test images, class by class."""
@@ -302,12 +311,26 @@ def predict(
             typer.echo(f"minicnn: {_text(error)}", err=True)
             continue
         batch = Images(pixels[None], np.zeros(1, np.int64), trained.data)[0][0].array[None]
-        chances = softmax(trainer.predict(_tensor(batch)).cpu(), 1).array[0]
-        best = chances.argsort()[::-1][:top]
-        guesses = "  ".join(f"{trained.data.classes[k]} {chances[k]:.1%}" for k in best)
+        outputs = trainer.predict(_tensor(batch))
+        heads = outputs if isinstance(outputs, tuple) else (outputs,)
+        guesses = _guesses([softmax(head.cpu(), 1).array[0] for head in heads], trained, top)
         typer.echo(f"{path!s:{width}}  {guesses}")
     if failed:
         raise typer.Exit(1)
+
+
+def _guesses(chances: list[Any], trained: Any, top: int) -> str:
+    """The `top` most probable classes; of several heads, the one string that they make."""
+    classes = trained.data.classes
+    if len(chances) == 1:
+        best = chances[0].argsort()[::-1][:top]
+        return "  ".join(f"{classes[k]} {chances[0][k]:.1%}" for k in best)
+    import numpy as np
+
+    from ..train.plots import said
+
+    best = np.array([head.argmax() for head in chances])
+    return f"{said(best, classes)} {np.prod([head.max() for head in chances]):.1%}"
 
 
 def _tensor(array: Any) -> Any:
@@ -347,7 +370,7 @@ def list_datasets() -> None:
         where = "downloaded" if info.needs_download else "built in"
         typer.echo(
             f"{name:{width}}  {info.train_size:>6,} + {info.test_size:>6,} images of {size:8} "
-            f"{info.num_classes} classes  {where:10}  {info.description} ({info.licence})"
+            f"{info.num_classes:3} classes  {where:10}  {info.description} ({info.licence})"
         )
 
 

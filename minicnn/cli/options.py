@@ -27,6 +27,7 @@ SCHEDULERS = (
     *("none", "step", "multistep", "exponential", "linear", "polynomial"),
     *("cosine", "restarts", "plateau", "cyclic", "onecycle"),
 )
+PICTURES = "a folder of pictures"  # in place of a data set's name
 _UNPLANNED = ("none", "plateau")  # these do not depend on the number of epochs
 
 
@@ -42,6 +43,7 @@ class Options:
     weight_decay: float
     shift: int
     flip: bool = False
+    cutout: int = 0
     limit: int | None = None
     seed: int = 0
     device: str = "cpu"
@@ -61,6 +63,9 @@ _DEFAULTS: dict[tuple[str | None, str | None], Options] = {
     ("gentle", "cifar100"): Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
     (None, "cifar10"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
     (None, "cifar100"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
+    (None, "svhn"): Options(10, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
+    (None, "digit-strings"): Options(10, 64, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
+    (None, PICTURES): Options(10, 32, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
     (None, "digits"): Options(8, 32, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
     (None, None): Options(5, 64, 1e-3, "adamw", "onecycle", 1e-2, shift=1),
 }
@@ -161,8 +166,9 @@ def _check(options: Options) -> None:
             )
     if options.limit is not None and options.limit < 2:
         raise ValueError(f"--limit expects at least 2 images, got {options.limit}")
-    if options.shift < 0:
-        raise ValueError(f"--shift expects at least 0, got {options.shift}")
+    for name in ("shift", "cutout"):
+        if getattr(options, name) < 0:
+            raise ValueError(f"--{name} expects at least 0, got {getattr(options, name)}")
     if not 0 < options.lr < math.inf or not 0 <= options.weight_decay < math.inf:
         raise ValueError(
             "--lr expects a finite number above 0 and --weight-decay one not below, "

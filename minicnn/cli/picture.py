@@ -8,6 +8,8 @@ A picture that already has the data set's size is taken to be one of its kind; o
 3. the box around everything brighter than a quarter of the brightest is cut out and put into the
    middle of a square, with the margin that the data set leaves around its things.
 
+Of photographs (other data sets, and folders of pictures) the square in the middle is taken.
+
 Then it is scaled to the data set's size, and from there like the training images.
 """
 
@@ -36,8 +38,13 @@ def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray
     """
     image = _open(path, config.channels)
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
-    if planes.shape[1:] != (config.native_size, config.native_size) and config.name in _FILLED:
+    own_size = planes.shape[1:] == (config.native_size, config.native_size)
+    if not own_size and not config.folder and config.name in _FILLED:
         planes = _framed(_dark(planes), _FILLED[config.name])
+    elif planes.shape[1] != planes.shape[2]:
+        side = min(planes.shape[1:])
+        top, left = (planes.shape[1] - side) // 2, (planes.shape[2] - side) // 2
+        planes = planes[:, top : top + side, left : left + side]
     return scale(scale(np.ascontiguousarray(planes), config.native_size), config.image_size)
 
 

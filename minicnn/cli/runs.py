@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import models
+from ..autograd import Tensor
 from ..backend.random import manual_seed
 from ..data import DataLoader
-from ..functional import cross_entropy
-from ..train import RunFolder, Trainer
+from ..train import RunFolder, Trainer, heads_loss
 from ..train.checkpoint import check_model
 from ..train.run import BEST, CONFUSION, CURVES, LAST, MISTAKES, RESULT, CheckpointError
 from . import options as opt
-from .data import DataConfig, Images, describe, limited, load_part, split
+from .data import DataConfig, Images, data_name, describe, load_part, load_training
 
 _ROOT = Path("runs")
 _VALIDATION = 0.1  # of the training images
@@ -73,12 +73,14 @@ def new_job(
     config = describe(data, _absolute(data_dir), 1, share)
     fitting = (size for size in info.image_sizes if size >= config.native_size)
     size = image_size or next(fitting, info.image_sizes[-1])
-    folder = RunFolder(out if out is not None else _fresh(f"{model}-{data}"))
+    if config.folder:
+        config = replace(config, native_size=size)
+    folder = RunFolder(out if out is not None else _fresh(f"{model}-{config.name}"))
     if folder.holds_run():
         raise FileExistsError(
             f"{folder} holds another run; add --resume to go on with it, or choose another --out"
         )
-    options = opt.complete(model, data, given)
+    options = opt.complete(model, opt.PICTURES if config.folder else data, given)
     opt.check_device(options.device)
     if fixed := sorted(model_options.keys() & _from_data(config)):
         raise ValueError(
@@ -87,7 +89,9 @@ def new_job(
         )
     if options.shift >= size:
         raise ValueError(f"--shift expects less than the image's side, {size}, got {options.shift}")
-    return Job(model, model_options, replace(config, image_size=size), options, folder, False)
+    job = Job(model, model_options, replace(config, image_size=size), options, folder, False)
+    _check_heads(job)
+    return job
 
 
 def resumed_job(
@@ -102,6 +106,7 @@ def resumed_job(
     Raises FileNotFoundError if there is none, CheckpointError if it is damaged, ValueError if it is
     one of another model, data set or options.
     """
+    data = data_name(data) if data else None
     path = out if out is not None else _newest(f"{model or 'lenet'}-{data or 'digits'}")
     folder = RunFolder(path)
     state = folder.load(LAST)
@@ -144,12 +149,12 @@ class Training:
 
     def __init__(self, job: Job, callbacks: list[Any]):
         self.job = job
-        everything = limited(load_part(job.data, True), job.data, job.options.limit)
-        images, validation = split(everything, job.data)
-        images.shift, images.flip = job.options.shift, job.options.flip
+        images, validation = load_training(job.data, job.options.limit)
+        options = job.options
+        images.shift, images.flip, images.cutout = options.shift, options.flip, options.cutout
         manual_seed(job.options.seed)
         # Moved first: some optimizers make arrays beside the parameters when they are made.
-        model = job.make_model().to(job.options.device)
+        model = job.make_model().to(options.device)
         size = job.options.batch_size
         # One image has no variance for batch normalisation: a last batch of one is left out.
         alone = len(images) > size and len(images) % size == 1
@@ -214,7 +219,10 @@ def open_run(path: Path, which: str = "best", data_dir: str | None = None) -> Ru
 
 @dataclass
 class Result:
-    """How a network does on images: logits (N, classes), and what follows from them."""
+    """How a network does on images: logits (N, classes), and what follows from them.
+
+    With more than one head logits are (N, heads, classes), and a guess is right if all heads are.
+    """
 
     images: Images
     logits: np.ndarray
@@ -222,13 +230,14 @@ class Result:
 
     @property
     def guesses(self) -> np.ndarray:
-        """The class with the largest logit, (N,)."""
-        return self.logits.argmax(1)
+        """The class with the largest logit, (N,) or (N, heads)."""
+        return self.logits.argmax(-1)
 
     @property
     def right(self) -> int:
         """How many guesses are true."""
-        return int((self.guesses == self.images.targets).sum())
+        true = self.guesses == self.images.targets
+        return int(true.reshape(len(true), -1).all(1).sum())
 
     @property
     def accuracy(self) -> float:
@@ -240,9 +249,28 @@ def test(run: Run, device: str = "cpu") -> Result:
     """The network of `run` on its data set's test images."""
     images = load_part(run.data, False)
     outputs = Trainer(run.model, None, device=device).predict(DataLoader(images, _EVAL_BATCH))
-    logits = outputs.cpu()
-    loss = cross_entropy(logits, images.targets).item()
-    return Result(images, logits.numpy(), loss)
+    if isinstance(outputs, tuple):
+        outputs = tuple(head.cpu() for head in outputs)
+        logits = np.stack([head.numpy() for head in outputs], 1)
+    else:
+        outputs = outputs.cpu()
+        logits = outputs.numpy()
+    loss = heads_loss(outputs, Tensor(images.targets)).item()
+    return Result(images, logits, loss)
+
+
+def _check_heads(job: Job) -> None:
+    """ValueError if the network has another number of outputs than the data has targets."""
+    if job.data.heads == 1:
+        return
+    size = (1, job.data.channels, job.data.image_size, job.data.image_size)
+    outputs = Trainer(job.make_model(), None).predict(np.zeros(size, np.float32))
+    found = len(outputs) if isinstance(outputs, tuple) else 1
+    if found != job.data.heads:
+        raise ValueError(
+            f"{job.data.name} has {job.data.heads} targets for each image, which needs a network "
+            f"with as many outputs, such as svhn_digits; {job.model} has {found}"
+        )
 
 
 def report(run: Run, result: Result, history: list[dict[str, Any]]) -> list[str]:
@@ -258,7 +286,7 @@ def report(run: Run, result: Result, history: list[dict[str, Any]]) -> list[str]
     }
     write_bytes(run.folder.file(RESULT), (json.dumps(figures, indent=2) + "\n").encode())
     truth, classes = result.images.targets, run.data.classes
-    matrix = plots.confusion_matrix(truth, result.guesses, len(classes))
+    matrix = plots.confusion_matrix(truth.ravel(), result.guesses.ravel(), len(classes))
     try:
         plots.save_curves(history, run.folder.file(CURVES))
         plots.save_confusion(matrix, classes, run.folder.file(CONFUSION))

@@ -10,12 +10,17 @@ from typing import Any
 from .cifar import CIFAR10, CIFAR100
 from .digits import Digits
 from .mnist import MNIST, FashionMNIST
+from .strings import DigitStrings
+from .svhn import SVHN
 from .vision import ArrayDataset
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set is. `mean` and `std` are those of its training pixels, scaled to [0, 1]."""
+    """What a data set is. `mean` and `std` are those of its training pixels, scaled to [0, 1].
+
+    `heads`: how many class numbers each image has, for a network with so many outputs.
+    """
 
     name: str
     description: str
@@ -28,12 +33,17 @@ class DatasetInfo:
     source: str
     licence: str
     needs_download: bool
-    make: type[ArrayDataset]
+    make: Callable[..., ArrayDataset]
+    heads: int = 1
 
     @property
     def num_classes(self) -> int:
         """How many classes it has."""
         return len(self.classes)
+
+
+def _svhn(root: Any, train: bool, *others: Any) -> ArrayDataset:
+    return SVHN(root, "train" if train else "test", *others)
 
 
 _INFOS = (
@@ -89,7 +99,7 @@ _INFOS = (
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
         source="A. Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated",
+        licence="no licence stated",
         needs_download=True,
         make=CIFAR10,
     ),
@@ -103,9 +113,38 @@ _INFOS = (
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         source="A. Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated",
+        licence="no licence stated",
         needs_download=True,
         make=CIFAR100,
+    ),
+    DatasetInfo(
+        name="svhn",
+        description="digits of house numbers",
+        train_size=73257,
+        test_size=26032,
+        classes=tuple(SVHN.classes),
+        image_size=(3, 32, 32),
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        source="Y. Netzer et al. (2011), http://ufldl.stanford.edu/housenumbers/",
+        licence="non-commercial use",
+        needs_download=True,
+        make=_svhn,
+    ),
+    DatasetInfo(
+        name="digit-strings",
+        description="one to five digits in a row, for networks of five heads; part of minicnn",
+        train_size=10000,
+        test_size=2000,
+        classes=tuple(DigitStrings.classes),
+        image_size=(3, 40, 40),
+        mean=(0.5011, 0.4994, 0.5025),
+        std=(0.2779, 0.2776, 0.2755),
+        source="composed of the digits above",
+        licence="CC BY 4.0",
+        needs_download=False,
+        make=DigitStrings,
+        heads=5,
     ),
 )
 

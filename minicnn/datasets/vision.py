@@ -57,11 +57,12 @@ class VisionDataset(Dataset):
 
 
 class ArrayDataset(VisionDataset):
-    """Images in memory: `data`, uint8 (N, H, W) or (N, H, W, C), and `targets`, int64 (N,) or a
-    list of N ints; `data` and `targets` may be Tensors or arrays.
+    """Images in memory: `data`, uint8 (N, H, W) or (N, H, W, C), and `targets`, int64 (N,), (N, K)
+    or a list of N ints; `data` and `targets` may be Tensors or arrays.
 
     Item i is (image, target): the image is what `transform` makes of a PIL image, or a PIL image if
-    there is no transform; the target is an int, or what `target_transform` makes of it. If
+    there is no transform; the target is an int (with K of them an int64 Tensor (K,)), or what
+    `target_transform` makes of it. If
     `transform` consists of minicnn's own classes up to ToTensor, it is handed the array itself:
     the result is the same (transforms/resample.py names one exception, of one grey level), and
     Pillow is not needed. A DataLoader then also transforms whole batches at once.
@@ -72,30 +73,38 @@ class ArrayDataset(VisionDataset):
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         targets = self.targets if isinstance(self.targets, list) else _array(self.targets)
-        image, target = _array(self.data)[index], int(targets[index])
-        if not _ask(self.transform, "_takes_arrays"):
-            image = _to_pil(image)
+        return self._item(_array(self.data)[index], targets[index])
+
+    def _item(self, image: np.ndarray, target: Any) -> tuple[Any, Any]:
+        """What `transform` makes of the image (H, W) or (H, W, C), and of the target."""
+        several = np.ndim(target) > 0
+        label = Tensor(np.array(target, np.int64)) if several else int(target)
+        picture = image if _ask(self.transform, "_takes_arrays") else _to_pil(image)
         if self.transform is not None:
-            image = self.transform(image)
+            picture = self.transform(picture)
         if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+            label = self.target_transform(label)
+        return picture, label
 
     def __len__(self) -> int:
         return len(self.data)
 
     def _fetch_batch(self, indices: Sequence[int]) -> list | None:
         transform, rows = _ask(self.transform, "_batched"), index_array(indices)
-        plain = type(self).__getitem__ is ArrayDataset.__getitem__
+        plain = type(self).__getitem__.__module__.startswith(__package__)
         if transform is None or rows is None or not plain:
             return None
-        images = _array(self.data)[rows]
-        planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
         targets = self._targets(rows)
-        batch = Tensor(np.ascontiguousarray(transform(planes)))
+        batch = Tensor(np.ascontiguousarray(transform(self.planes(rows))))
         if self.target_transform is None:
             return [batch, Tensor(targets)]
-        return [batch, default_collate([self.target_transform(t) for t in targets.tolist()])]
+        labels = [Tensor(t) if t.ndim else int(t) for t in targets]
+        return [batch, default_collate([self.target_transform(t) for t in labels])]
+
+    def planes(self, rows: Any = slice(None)) -> np.ndarray:
+        """The images of these rows, all by default, uint8 (n, C, H, W); a view if possible."""
+        images = _array(self.data)[rows]
+        return images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
 
     def _targets(self, rows: np.ndarray) -> np.ndarray:
         if isinstance(self.targets, list):  # as torchvision's CIFAR-10 has them

@@ -1,6 +1,7 @@
 """Training: the Trainer, callbacks, and the run folder with its checkpoints."""
 
 from .callbacks import Callback, EarlyStopping, PrintProgress
+from .heads import heads_accuracies, heads_loss
 from .modes import evaluating
 from .run import CheckpointError, RunFolder
 from .trainer import Trainer, TrainingDiverged, TrainingInterrupted, accuracy
@@ -16,4 +17,6 @@ __all__ = [
     "TrainingInterrupted",
     "accuracy",
     "evaluating",
+    "heads_accuracies",
+    "heads_loss",
 ]

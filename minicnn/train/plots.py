@@ -82,13 +82,20 @@ def save_mistakes(
     """The worst mistakes as a PNG, each with truth and guess; returns how many there are in all.
 
     Args: images (N, C, H, W), uint8 or floats in [0, 1], with C = 1 or 3; targets (N,); logits
-    (N, classes). Worst is what gave the truth the least probability.
+    (N, classes); of a network with several heads (N, heads) and (N, heads, classes), where the last
+    class stands for nothing there. Worst is what gave the truth the least probability.
     """
-    shifted = logits - logits.max(1, keepdims=True)
-    chances = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
-    guesses = logits.argmax(1)
-    wrong = np.flatnonzero(guesses != targets)
-    worst = wrong[np.argsort(chances[wrong, targets[wrong]], kind="stable")][:count]
+    shifted = logits - logits.max(-1, keepdims=True)
+    chances = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
+    guesses = logits.argmax(-1)
+    count_heads = 1 if targets.ndim == 1 else targets.shape[1]
+    sizes = (len(targets), count_heads)
+    true, guessed = (
+        np.take_along_axis(chances, which[..., None], -1).reshape(sizes).prod(1)
+        for which in (targets, guesses)
+    )
+    wrong = np.flatnonzero((guesses != targets).reshape(sizes).any(1))
+    worst = wrong[np.argsort(true[wrong], kind="stable")][:count]
     columns = min(5, max(1, len(worst)))
     rows = max(1, math.ceil(len(worst) / columns))
     figure = _figure(1.8 * columns + 0.4, 2.1 * rows + 0.3)
@@ -96,15 +103,23 @@ def save_mistakes(
         axes = figure.add_subplot(rows, columns, k + 1)
         image = np.moveaxis(images[i], 0, -1)
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
-        truth, guess = classes[targets[i]], classes[guesses[i]]
-        gap = " " if _short(classes) else "\n"
-        text = f"truth {truth}{gap}guess {guess} ({chances[i, guesses[i]]:.0%})"
+        truth, guess = said(targets[i], classes), said(guesses[i], classes)
+        gap = " " if _short(classes) and targets.ndim == 1 else "\n"
+        text = f"truth {truth}{gap}guess {guess} ({guessed[i]:.0%})"
         axes.set_title(text, fontsize=8)
         axes.axis("off")
     if not len(worst):
         figure.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=_GREY)
     _write(figure, path)
     return len(wrong)
+
+
+def said(target: Any, classes: Sequence[str]) -> str:
+    """The class of a target as text; of (heads,) targets the classes, but for the last class."""
+    numbers = np.atleast_1d(target).tolist()
+    if np.ndim(target):
+        numbers = [number for number in numbers if number != len(classes) - 1]
+    return "".join(classes[number] for number in numbers) or "nothing"
 
 
 def _short(classes: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from ..autograd import Tensor
 from ..autograd import device as device_type
 from ..backend import arrays as backend
 from ..backend.random import manual_seed
-from ..functional import cat, cross_entropy
+from ..functional import cat
 from ..optim import LBFGS
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..version import __version__
@@ -35,6 +35,7 @@ from .checkpoint import (
     restore,
     set_generator_states,
 )
+from .heads import heads_accuracies, heads_loss, hit_rate
 from .interrupt import Interrupt
 from .meter import Meter
 from .modes import evaluating
@@ -62,15 +63,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """The share of samples whose largest output, of (N, K, ...), is at index `targets` (N, ...)."""
-    return float(_hit_rate(outputs, targets))
-
-
-def _hit_rate(outputs: Tensor, targets: Tensor) -> Any:
-    """As accuracy; an array without dimensions on the device of the outputs."""
-    if not targets.numel():
-        return math.nan
-    with backend.on_device_of(outputs.array):
-        return (outputs.array.argmax(1) == targets.array).mean()
+    return float(hit_rate(outputs, targets))
 
 
 class Trainer:
@@ -79,8 +72,8 @@ class Trainer:
     Args:
         model: a Module that is called with the inputs of a batch.
         optimizer: of minicnn.optim, over the model's parameters.
-        loss: called as loss(outputs, targets); gives the mean over the batch. Default:
-            cross_entropy.
+        loss: called as loss(outputs, targets); gives the mean over the batch. Default: heads_loss,
+            which is cross_entropy for a network with one output.
         scheduler: of minicnn.optim.lr_scheduler, or None. OneCycleLR and CyclicLR are stepped after
             each batch, others after each epoch; ReduceLROnPlateau is told what `monitor` names
             (a metric wants its mode "max").
@@ -90,7 +83,7 @@ class Trainer:
         run_dir: the run folder (see minicnn.train.run); None writes nothing.
         seed: what minicnn.manual_seed is given when a training begins anew; None leaves it.
         metrics: {name: function(outputs, targets) -> mean over the batch}. Default: the accuracy,
-            if the targets are class numbers.
+            if the targets are class numbers (see minicnn.train.heads for several outputs).
         monitor: what says which epoch was best: "loss", the lowest, or a metric, the highest (of
             equally good epochs the one with the lower loss); of the validation if there is one.
         config: more entries for config.json and the checkpoints; values that JSON has.
@@ -104,7 +97,7 @@ class Trainer:
         self,
         model: Any,
         optimizer: Any,
-        loss: Callable[[Any, Any], Tensor] = cross_entropy,
+        loss: Callable[[Any, Any], Tensor] = heads_loss,
         scheduler: Any = None,
         device: Any = None,
         callbacks: Iterable[Callback] = (),
@@ -365,8 +358,9 @@ class Trainer:
             raise ValueError(f"{source} gave no samples")
         return meter
 
-    def predict(self, data: Any, batch_size: int = 256) -> Tensor:
-        """The model's outputs for `data`, in evaluation mode, without a graph.
+    def predict(self, data: Any, batch_size: int = 256) -> Any:
+        """The model's outputs for `data`, in evaluation mode, without a graph: a Tensor, or a tuple
+        of them from a model that gives several.
 
         Args: data, inputs (N, ...) as a Tensor or array, taken `batch_size` at a time; or a loader,
         of inputs or of (inputs, targets), whose targets are passed over.
@@ -382,6 +376,8 @@ class Trainer:
                 outputs.append(self.model(x.to(self.device)))
             if not outputs:
                 raise ValueError("predict: data gave no batches")
+            if isinstance(outputs[0], (tuple, list)):
+                return tuple(cat(list(parts), 0) for parts in zip(*outputs, strict=True))
             return cat(outputs, 0)
 
     def _pair(self, batch: Any, source: str) -> tuple[Tensor, Tensor]:
@@ -401,9 +397,7 @@ class Trainer:
     def _measure(self, outputs: Any, targets: Any) -> dict[str, Any]:
         if self.metrics is not None:
             return {name: float(fn(outputs, targets)) for name, fn in self.metrics.items()}
-        if targets.dtype.kind in "iu" and outputs.ndim == targets.ndim + 1:
-            return {"accuracy": _hit_rate(outputs, targets)}
-        return {}
+        return heads_accuracies(outputs, targets)
 
     # ------------------------------------------------------------------ saving, ending
 

@@ -12,14 +12,23 @@ requires one while gradients are on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..autograd import Tensor, is_grad_enabled
 from ..autograd.dtypes import get_default_dtype
+from .colour import (  # noqa: F401
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    luma,
+)
+from .kinds import channels_last, get_image_size, is_pil, pil_to_array, pillow, to_planes
 from .resample import resize_bilinear, resize_nearest
 
 
@@ -51,78 +60,6 @@ def interpolation_mode(value: Any) -> InterpolationMode:
     )
 
 
-# ---------------------------------------------------------------- the three kinds of image
-
-
-def is_pil(image: Any) -> bool:
-    """True for a PIL image; does not import Pillow to find out."""
-    return any(
-        c.__module__.startswith("PIL.") and c.__name__ == "Image" for c in type(image).__mro__
-    )
-
-
-def _pillow(function: str) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(f"{function}: needs Pillow, `pip install pillow`") from error
-    return Image
-
-
-def _to_planes(image: Any, function: str) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
-    """The image as an array (..., H, W), and the way back to its kind."""
-    if isinstance(image, Tensor):
-        if image.requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                f"{function}: would lose the gradient of this tensor; detach() it, or use "
-                "the operations of minicnn.nn.functional"
-            )
-        if image.ndim < 2:
-            raise ValueError(f"{function}: a tensor image is (..., H, W), got {image.shape}")
-        return image.array, Tensor
-    if isinstance(image, np.ndarray):
-        if image.ndim == 2:
-            return image, lambda planes: planes
-        if image.ndim == 3:
-            return np.moveaxis(image, 2, 0), _channels_last
-        raise ValueError(f"{function}: an array image is (H, W) or (H, W, C), got {image.shape}")
-    if is_pil(image):
-        planes, back = _to_planes(_pil_to_array(image), function)
-        return planes, lambda planes: _like_pil(image, back(planes))
-    kind = type(image).__name__
-    raise TypeError(f"{function}: image should be a PIL Image, a Tensor or an ndarray, got {kind}")
-
-
-def _channels_last(planes: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(planes, 0, 2))
-
-
-def _pil_to_array(image: Any) -> np.ndarray:
-    if image.mode == "1":
-        return np.where(np.asarray(image), np.uint8(255), np.uint8(0))
-    return np.array(image)
-
-
-def _like_pil(model: Any, array: np.ndarray) -> Any:
-    Image = _pillow("to_pil_image")
-    image = Image.fromarray(array)
-    if model.mode == "1":
-        return image.convert("1")
-    if model.mode == "P":
-        image.putpalette(model.getpalette())
-    elif image.mode != model.mode and model.mode in ("YCbCr", "HSV", "LAB", "CMYK", "RGBX", "RGBa"):
-        image = Image.frombytes(model.mode, image.size, image.tobytes())
-    return image
-
-
-def get_image_size(image: Any, function: str = "get_image_size") -> tuple[int, int]:
-    """(H, W) of an image."""
-    if is_pil(image):
-        return image.size[1], image.size[0]
-    planes, _ = _to_planes(image, function)
-    return planes.shape[-2], planes.shape[-1]
-
-
 # ---------------------------------------------------------------- between the kinds
 
 
@@ -134,7 +71,7 @@ def to_tensor(pic: Any) -> Tensor:
     """
     if not isinstance(pic, np.ndarray) and not is_pil(pic):
         raise TypeError(f"to_tensor: pic should be PIL Image or ndarray, got {type(pic).__name__}")
-    array = pic if isinstance(pic, np.ndarray) else _pil_to_array(pic)
+    array = pic if isinstance(pic, np.ndarray) else pil_to_array(pic)
     if array.ndim not in (2, 3):
         raise ValueError(f"to_tensor: pic should be 2 or 3 dimensional, got shape {array.shape}")
     planes = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
@@ -206,7 +143,7 @@ def _array_to_pil(array: np.ndarray, mode: str | None) -> Any:
             f"which can be {', '.join(allowed)}"
         )
     size = (array.shape[1], array.shape[0])
-    return _pillow("to_pil_image").frombytes(mode or allowed[0], size, array.tobytes())
+    return pillow("to_pil_image").frombytes(mode or allowed[0], size, array.tobytes())
 
 
 # ---------------------------------------------------------------- values
@@ -263,7 +200,7 @@ def convert_image_dtype(image: Tensor, dtype: Any = None) -> Tensor:
         raise TypeError(
             f"convert_image_dtype: image should be a Tensor, got {type(image).__name__}"
         )
-    x, _ = _to_planes(image, "convert_image_dtype")
+    x, _ = to_planes(image, "convert_image_dtype")
     target = np.dtype(get_default_dtype() if dtype is None else dtype)
     if x.dtype == target:
         return image
@@ -299,28 +236,19 @@ def to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
         raise ValueError(f"to_grayscale: num_output_channels is 1 or 3, got {num_output_channels}")
     if is_pil(image):
         gray = image.convert("L")
-        return (
-            gray if num_output_channels == 1 else _pillow("to_grayscale").merge("RGB", [gray] * 3)
-        )
-    x, back = _to_planes(image, "to_grayscale")
+        return gray if num_output_channels == 1 else pillow("to_grayscale").merge("RGB", [gray] * 3)
+    x, back = to_planes(image, "to_grayscale")
     x = x[None] if x.ndim == 2 else x
     if x.shape[-3] not in (1, 3):
         raise ValueError(f"to_grayscale: image should have 1 or 3 channels, got {x.shape[-3]}")
-    gray = x if x.shape[-3] == 1 else _luma(x, isinstance(image, Tensor))
+    gray = x if x.shape[-3] == 1 else luma(x, rounded=not isinstance(image, Tensor))
     gray = np.repeat(gray, num_output_channels, axis=-3)
     if isinstance(image, np.ndarray):
-        return gray[0] if num_output_channels == 1 else _channels_last(gray)
+        return gray[0] if num_output_channels == 1 else channels_last(gray)
     return back(gray)
 
 
-def _luma(x: np.ndarray, tensor: bool) -> np.ndarray:
-    r, g, b = (x[..., c, None, :, :] for c in range(3))
-    if x.dtype == np.uint8 and not tensor:
-        r, g, b = (channel.astype(np.uint32) for channel in (r, g, b))
-        return ((19595 * r + 38470 * g + 7471 * b + 0x8000) // 0x10000).astype(np.uint8)
-    work = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
-    weights = np.array([0.2989, 0.587, 0.114], work)
-    return (weights[0] * r + weights[1] * g + weights[2] * b).astype(x.dtype)
+rgb_to_grayscale = to_grayscale
 
 
 # ---------------------------------------------------------------- shape
@@ -353,7 +281,7 @@ def resize(
     size = output_size((h, w), size, max_size)
     if is_pil(image):
         return image.resize((size[1], size[0]), _PIL_CODE[mode.value])
-    planes, back = _to_planes(image, "resize")
+    planes, back = to_planes(image, "resize")
     if mode is InterpolationMode.BILINEAR:
         return back(resize_bilinear(planes, size, antialias is not False))
     if mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT):
@@ -411,7 +339,7 @@ def pad(image: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant")
     left, top, right, bottom = sides(padding)
     if padding_mode not in PAD_MODES:
         raise ValueError(f"pad: padding_mode is one of {list(PAD_MODES)}, got {padding_mode!r}")
-    planes, back = _to_planes(image, "pad")
+    planes, back = to_planes(image, "pad")
     h, w = planes.shape[-2:]
     if padding_mode == "constant":
         return back(pad_constant(planes, (left, top, right, bottom), fill))
@@ -460,7 +388,7 @@ def center_crop(image: Any, output_size: Any) -> Any:
     """The middle of the image, (H, W) or a square; smaller images are padded with zeros first."""
     wanted = sizes(output_size, "center_crop")
     oh, ow = wanted[0], wanted[-1]
-    planes, back = _to_planes(image, "center_crop")
+    planes, back = to_planes(image, "center_crop")
     h, w = planes.shape[-2:]
     if h < oh or w < ow:
         dh, dw = max(oh - h, 0), max(ow - w, 0)
@@ -468,3 +396,93 @@ def center_crop(image: Any, output_size: Any) -> Any:
         h, w = planes.shape[-2:]
     top, left = round((h - oh) / 2), round((w - ow) / 2)
     return back(np.ascontiguousarray(planes[..., top : top + oh, left : left + ow]))
+
+
+def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
+    """The part of the image that begins at (top, left); what lies outside the image is zero.
+
+    ValueError for a height or width below 1.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"crop: height and width should be at least 1, got {height} x {width}")
+    x, back = to_planes(img, "crop")
+    h, w = x.shape[-2:]
+    y0, y1 = max(top, 0), min(top + height, h)
+    x0, x1 = max(left, 0), min(left + width, w)
+    if (y0, y1, x0, x1) == (top, top + height, left, left + width):
+        return back(np.ascontiguousarray(x[..., y0:y1, x0:x1]))
+    out = np.zeros((*x.shape[:-2], height, width), x.dtype)
+    if y0 < y1 and x0 < x1:
+        out[..., y0 - top : y1 - top, x0 - left : x1 - left] = x[..., y0:y1, x0:x1]
+    return back(out)
+
+
+def crop_each(
+    x: np.ndarray, top: np.ndarray, left: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """Of each image of (N, C, H, W) its own part: top and left are (N,), inside the image."""
+    windows = sliding_window_view(x, (height, width), axis=(2, 3))
+    return windows[np.arange(len(x)), :, top, left]
+
+
+def hflip(img: Any) -> Any:
+    """The image mirrored left to right."""
+    x, back = to_planes(img, "hflip")
+    return back(np.ascontiguousarray(x[..., ::-1]))
+
+
+def vflip(img: Any) -> Any:
+    """The image mirrored top to bottom."""
+    x, back = to_planes(img, "vflip")
+    return back(np.ascontiguousarray(x[..., ::-1, :]))
+
+
+def resized_crop(
+    img: Any,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    antialias: bool | None = True,
+) -> Any:
+    """`crop`, then `resize` to size."""
+    part = crop(img, top, left, height, width)
+    return resize(part, size, interpolation, antialias=antialias)
+
+
+def five_crop(img: Any, size: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The four corners and the middle: top left, top right, bottom left, bottom right, centre.
+
+    size: (H, W), or an int for a square. ValueError if the image is smaller.
+    """
+    wanted = sizes(size, "five_crop")
+    height, width = wanted[0], wanted[-1]
+    h, w = get_image_size(img, "five_crop")
+    if height > h or width > w:
+        raise ValueError(f"five_crop: size {height} x {width} is larger than the image, {h} x {w}")
+    tops, lefts = (0, h - height), (0, w - width)
+    corners = [crop(img, top, left, height, width) for top in tops for left in lefts]
+    return (*corners, center_crop(img, (height, width)))
+
+
+def ten_crop(img: Any, size: Any, vertical_flip: bool = False) -> tuple[Any, ...]:
+    """`five_crop` of the image, and of its mirror image (upside down if wanted)."""
+    mirrored = vflip(img) if vertical_flip else hflip(img)
+    return five_crop(img, size) + five_crop(mirrored, size)
+
+
+def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
+    """The image with the h x w pixels from row i, column j on set to v.
+
+    Args: img, a Tensor (..., C, H, W) or an array; v, a number, or a Tensor or array that can be
+    broadcast to (..., C, h, w); inplace, change a Tensor itself.
+    TypeError for a PIL image.
+    """
+    if is_pil(img):
+        raise TypeError("erase: img should be a Tensor or an ndarray, got a PIL image")
+    x, back = to_planes(img, "erase")
+    out = x if inplace else x.copy()
+    out[..., i : i + h, j : j + w] = v.array if isinstance(v, Tensor) else v
+    return img if inplace else back(out)

@@ -15,6 +15,15 @@ import numpy as np
 from ..autograd import Tensor
 from . import functional as F
 from .functional import InterpolationMode
+from .randomly import (
+    Cutout,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    draw,
+)
 
 
 class _ForDatasets:
@@ -180,6 +189,35 @@ class Pad:
         return f"Pad(padding={self.padding}, fill={self.fill}, padding_mode={self.padding_mode})"
 
 
+class FiveCrop:
+    """The four corners and the middle of the image, as a tuple; see functional.five_crop."""
+
+    def __init__(self, size: Any):
+        values = F.sizes(size, "FiveCrop")
+        self.size = (values[0], values[-1])
+
+    def __call__(self, img: Any) -> tuple[Any, ...]:
+        return F.five_crop(img, self.size)
+
+    def __repr__(self) -> str:
+        return f"FiveCrop(size={self.size})"
+
+
+class TenCrop:
+    """The five crops of the image and of its mirror image, as a tuple; see functional.ten_crop."""
+
+    def __init__(self, size: Any, vertical_flip: bool = False):
+        values = F.sizes(size, "TenCrop")
+        self.size = (values[0], values[-1])
+        self.vertical_flip = vertical_flip
+
+    def __call__(self, img: Any) -> tuple[Any, ...]:
+        return F.ten_crop(img, self.size, self.vertical_flip)
+
+    def __repr__(self) -> str:
+        return f"TenCrop(size={self.size}, vertical_flip={self.vertical_flip})"
+
+
 class Grayscale:
     """Luma of an RGB image, in one channel or three equal ones."""
 
@@ -210,8 +248,11 @@ class Lambda:
 
 # ---------------------------------------------------------------- what datasets ask
 
-_PLANAR = (ToTensor, Normalize, Resize, CenterCrop, Pad)
-_SAME_ON_ARRAYS = (Resize, CenterCrop, Pad)  # an array gives the pixels that a PIL image gives
+_SAME_ON_ARRAYS = (  # an array gives the pixels that a PIL image gives
+    *(Resize, CenterCrop, Pad, RandomCrop, RandomResizedCrop),
+    *(RandomHorizontalFlip, RandomVerticalFlip, Cutout),
+)
+_PLANAR = (*_SAME_ON_ARRAYS, ToTensor, Normalize, RandomErasing)
 
 
 def _steps(transform: Any) -> list:
@@ -222,7 +263,7 @@ def _steps(transform: Any) -> list:
 
 def _exact(step: Any) -> bool:
     """Whether arrays and PIL images fare alike; Pillow alone has the other interpolations."""
-    if type(step) is not Resize:
+    if type(step) not in (Resize, RandomResizedCrop):
         return type(step) in _SAME_ON_ARRAYS
     return step.interpolation is InterpolationMode.BILINEAR and step.antialias is not False
 
@@ -230,7 +271,7 @@ def _exact(step: Any) -> bool:
 def takes_arrays(transform: Any) -> bool:
     """True if uint8 arrays may be given to `transform` where PIL images are expected.
 
-    That is so if it is made of this module's classes and reaches ToTensor, so that neither a
+    That is so if it is made of this package's classes and reaches ToTensor, so that neither a
     function of the user's nor the result can tell the difference.
     """
     for step in _steps(transform):
@@ -241,22 +282,44 @@ def takes_arrays(transform: Any) -> bool:
     return False
 
 
+def _planar(step: Any) -> bool:
+    if type(step) in (Resize, RandomResizedCrop):
+        return step.interpolation is InterpolationMode.BILINEAR
+    if type(step) is RandomErasing:  # noise takes more numbers, where it is wanted
+        return step.value != "random"
+    return type(step) in _PLANAR
+
+
 def batched(transform: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     """`transform` for a whole batch: uint8 images (N, C, H, W) to (N, C, H, W), or None.
 
-    The result equals the stacked results of the single images, bit for bit.
+    The result equals the stacked results of the single images, bit for bit, also of random ones.
     """
     steps = _steps(transform)
     if not takes_arrays(transform) or [type(step) for step in steps].count(ToTensor) != 1:
         return None
-    for step in steps:
-        bilinear = type(step) is not Resize or step.interpolation is InterpolationMode.BILINEAR
-        if type(step) not in _PLANAR or not bilinear:
-            return None
+    if not all(map(_planar, steps)):
+        return None
 
     def apply(x: np.ndarray) -> np.ndarray:
-        for step in steps:
-            x = step._planar(x)
+        for step, numbers in zip(steps, _numbers(steps, len(x)), strict=True):
+            x = step._planar(x) if numbers is None else step._planar(x, numbers)
         return x
 
     return apply
+
+
+def _numbers(steps: list, n: int) -> list[np.ndarray | None]:
+    """The random numbers of each step, (n, its count), in the order that n single images take them.
+
+    A generator gives all its numbers of the first image, of all steps, then those of the second.
+    """
+    found: list[np.ndarray | None] = [None] * len(steps)
+    random = [k for k, step in enumerate(steps) if hasattr(step, "generator")]
+    for generator in {id(steps[k].generator): steps[k].generator for k in random}.values():
+        mine = [k for k in random if steps[k].generator is generator]
+        ends = np.cumsum([steps[k]._count for k in mine])
+        drawn = draw((n, int(ends[-1])), generator)
+        for k, end in zip(mine, ends, strict=True):
+            found[k] = drawn[:, end - steps[k]._count : end]
+    return found

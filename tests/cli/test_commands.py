@@ -155,7 +155,8 @@ def test_resume_to_the_same_bits(here, monkeypatch):
     from minicnn.cli import display
     from minicnn.train import PrintProgress
 
-    common = ["train", "lenet", *FAST, "--epochs", 3, "--shift", 2, "--batch-size", 128]
+    common = ["train", "lenet", *FAST, "--epochs", 3, "--batch-size", 128]
+    common += ["--shift", 2, "--flip", "--cutout", 4, "--limit", 1200]
     whole = call(*common, "--out", "whole")
 
     class CtrlC(PrintProgress):
@@ -281,7 +282,7 @@ def test_another_run_in_the_folder(trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "lenett"], "no network 'lenett', there are lenet, .* did you mean 'lenet'?"),
+        (["train", "lenett"], "no network 'lenett', there are .* did you mean 'lenet'?"),
         (["train"], "which network? for example"),
         (["train", "lenet", "--data", "letters"], "no data set 'letters', there are digits"),
         (["train", "lenet", "--data", "MNIST"], "no data set 'MNIST', .* did you mean 'mnist'?"),

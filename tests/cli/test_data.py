@@ -8,7 +8,16 @@ import pytest
 import minicnn
 from minicnn import datasets
 from minicnn.cli import data as cli_data
-from minicnn.cli.data import Images, describe, flipped, limited, load_part, shifted, split
+from minicnn.cli.data import (
+    Images,
+    cut,
+    describe,
+    flipped,
+    load_part,
+    load_training,
+    shifted,
+    split,
+)
 from minicnn.cli.picture import read_picture
 from minicnn.data import DataLoader
 
@@ -112,17 +121,30 @@ def test_flipped():
     assert 210 < mirrored.sum() < 290
 
 
-def test_limited_keeps_the_shares_of_the_classes(config, digits):
-    few = limited(digits, config, 200)
-    assert len(few) == 200 and np.bincount(few.targets).min() >= 19
+def test_a_limit_keeps_the_shares_of_the_classes(config, digits):
+    few, validation = load_training(config, 200)
+    assert (len(few), len(validation)) == (180, 20)
+    assert np.bincount(few.targets).min() >= 16
     minicnn.manual_seed(77)
-    np.testing.assert_array_equal(limited(digits, config, 200).data, few.data)
-    assert limited(digits, config, None) is digits
-    with pytest.raises(ValueError, match="--limit expects at most 1437, which there are, got 1438"):
-        limited(digits, config, 1438)
+    np.testing.assert_array_equal(load_training(config, 200)[0].data, few.data)
+    assert len(load_training(config)[0]) == 1293
+    with pytest.raises(ValueError, match="--limit expects at most 1437, which there are, got"):
+        load_training(config, 1438)
 
 
-@pytest.mark.parametrize("change", [{"shift": 2}, {"flip": True}])
+def test_cut():
+    images = np.full((300, 2, 8, 8), 9, np.uint8)
+    holes = (cut(images, 4, np.random.default_rng(0)) == 0).sum((1, 2, 3)) // 2
+    assert holes.max() == 16 and holes.min() == 4 and (images == 9).all()
+
+
+def test_large_sets_are_scaled_a_part_at_a_time():
+    images = np.random.default_rng(0).integers(0, 256, (1030, 1, 3, 3), np.uint8)
+    whole = cli_data.resize(minicnn.Tensor(images), [5, 5]).array
+    np.testing.assert_array_equal(cli_data.scale(images, 5), whole)
+
+
+@pytest.mark.parametrize("change", [{"shift": 2}, {"flip": True}, {"cutout": 5}])
 def test_what_is_random_comes_from_the_one_seed(config, digits, change):
     images = Images(digits.data, digits.targets, config, **change)
     batches = []

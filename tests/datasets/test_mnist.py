@@ -279,10 +279,13 @@ def test_mirrors_and_hashes(dataset):
 
 def test_available():
     infos = datasets.available()
-    assert list(infos) == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100"]
+    names = "digits mnist fashion-mnist cifar10 cifar100 svhn digit-strings"
+    assert list(infos) == names.split()
     for name, info in infos.items():
         assert info.name == name
-        assert info.num_classes == len(info.classes) == (100 if name == "cifar100" else 10)
+        expected = {"cifar100": 100, "digit-strings": 11}.get(name, 10)
+        assert info.num_classes == len(info.classes) == expected
+        assert info.heads == (5 if name == "digit-strings" else 1)
         assert info.image_size[0] == len(info.mean) == len(info.std)
         assert info.description and info.source and info.licence
     digits = datasets.load("digits")

@@ -1,0 +1,169 @@
+"""Deterministic transforms equal torchvision's: to the bit on 8 bits, to 1e-6 on floats."""
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor
+from minicnn import transforms as T
+from minicnn.transforms import functional as F
+
+torch = pytest.importorskip("torch")
+Image = pytest.importorskip("PIL.Image")
+
+rng = np.random.default_rng(7)
+BYTES = rng.integers(0, 256, (3, 9, 12), np.uint8)
+BYTES[:, 0] = [[0], [0], [0]]
+BYTES[:, 1] = [[255], [255], [255]]
+BYTES[:, 2] = 77  # grey
+IMAGES = {
+    "uint8": BYTES,
+    "uint8 grey": BYTES[:1],
+    "float32": rng.random((3, 9, 12), np.float32),
+    "float64 batch": rng.random((2, 3, 9, 12)),
+}
+KINDS = [*IMAGES, "RGB", "L"]
+FACTORS = [
+    *[("adjust_brightness", f) for f in (0.0, 0.3, 1.0, 1.7)],
+    *[("adjust_contrast", f) for f in (0.0, 0.3, 1.0, 1.7)],
+    *[("adjust_saturation", f) for f in (0.0, 0.3, 1.0, 1.7)],
+    *[("adjust_hue", f) for f in (-0.5, -0.21, 0.0, 0.1, 0.37, 0.5)],
+]
+CALLS = [
+    *[(name, (factor,)) for name, factor in FACTORS],
+    ("crop", (2, 3, 4, 5)),
+    ("crop", (-2, -3, 6, 7)),
+    ("crop", (7, 9, 6, 7)),
+    ("crop", (20, 20, 3, 2)),
+    ("crop", (-30, 4, 3, 2)),
+    ("hflip", ()),
+    ("vflip", ()),
+    ("resized_crop", (1, 2, 5, 7, [8, 6])),
+    ("resized_crop", (1, 2, 5, 7, [3, 3])),
+    ("five_crop", ([4, 5],)),
+    ("ten_crop", ([4, 5],)),
+    ("ten_crop", ([4, 5], True)),
+    ("rgb_to_grayscale", (3,)),
+]
+
+
+def pair(kind):
+    """An image of the kind, and the same for torchvision."""
+    if kind in IMAGES:
+        return Tensor(IMAGES[kind]), torch.from_numpy(IMAGES[kind])
+    image = (
+        Image.fromarray(BYTES.transpose(1, 2, 0)) if kind == "RGB" else Image.fromarray(BYTES[0])
+    )
+    return image, image
+
+
+def values(image):
+    if isinstance(image, Tensor):
+        return image.numpy()
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "arguments"), CALLS, ids=str)
+def test_functions(tv, kind, name, arguments):
+    mine, theirs = pair(kind)
+    before = values(mine).copy()
+    if name == "rgb_to_grayscale" and kind == "uint8 grey":
+        pytest.skip(
+            "torchvision leaves the one channel of a Tensor alone, whatever it is asked for"
+        )
+    got = getattr(F, name)(mine, *arguments)
+    expected = getattr(tv.functional, name)(theirs, *arguments)
+    if not isinstance(got, tuple):
+        got, expected = (got,), (expected,)
+    assert len(got) == len(expected)
+    for a, b in zip(got, expected, strict=True):
+        a, b = values(a), values(b)
+        assert a.dtype == b.dtype and a.shape == b.shape
+        if name == "resized_crop" and kind.startswith("uint8"):
+            # Tensors of bytes are resized to Pillow's bits; PyTorch rounds between the two axes.
+            assert np.abs(a.astype(int) - b).max() <= 1
+        elif a.dtype == np.uint8:
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(values(mine), before)
+
+
+@pytest.mark.parametrize("kind", list(IMAGES))
+def test_erase(tv, kind):
+    mine, theirs = pair(kind)
+    patch = IMAGES[kind][..., :4, :3] // 2
+    for v, w in ((patch, torch.from_numpy(patch)), (0, torch.tensor(0))):
+        got = F.erase(mine, 2, 3, 4, 3, v)
+        assert np.array_equal(got.numpy(), tv.functional.erase(theirs, 2, 3, 4, 3, w).numpy())
+    copy = Tensor(IMAGES[kind].copy())
+    assert F.erase(copy, 0, 0, 9, 12, 1, inplace=True) is copy and (copy.numpy() == 1).all()
+
+
+MAKERS = [
+    lambda t: t.RandomCrop(8),
+    lambda t: t.RandomCrop((8, 6), padding=4),
+    lambda t: t.RandomHorizontalFlip(),
+    lambda t: t.RandomVerticalFlip(0.3),
+    lambda t: t.RandomResizedCrop(224),
+    lambda t: t.RandomResizedCrop((8, 4), scale=(0.123456, 0.7), antialias=None),
+    lambda t: t.ColorJitter(0.5),
+    lambda t: t.ColorJitter(2, (0.1, 0.2), 0, 0.25),
+    lambda t: t.RandomGrayscale(),
+    lambda t: t.RandomErasing(),
+    lambda t: t.RandomErasing(1, (0.1, 0.2), (1, 2), "random", True),
+    lambda t: t.RandomErasing(value=(1, 2, 3)),
+    lambda t: t.RandomApply([t.Grayscale(), t.RandomVerticalFlip()], p=0.3),
+    lambda t: t.RandomChoice([t.Grayscale(), t.RandomVerticalFlip()]),
+    lambda t: t.RandomChoice([t.Grayscale(), t.RandomVerticalFlip()], p=[1, 2]),
+    lambda t: t.RandomOrder([t.Grayscale(), t.RandomVerticalFlip()]),
+    lambda t: t.FiveCrop(3),
+    lambda t: t.TenCrop((3, 4), True),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_reprs(tv, make):
+    assert repr(make(T)) == repr(make(tv))
+
+
+SMALL = np.zeros((9, 9, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda t: t.ColorJitter(-1), ValueError),
+        (lambda t: t.ColorJitter(hue=0.6), ValueError),
+        (lambda t: t.ColorJitter(hue=(-0.6, 0.1)), ValueError),
+        (lambda t: t.ColorJitter(brightness=(0.5, 0.1)), ValueError),
+        (lambda t: t.ColorJitter("much"), TypeError),
+        (lambda t: t.RandomErasing(value="noise"), ValueError),
+        (lambda t: t.RandomErasing(value={}), TypeError),
+        (lambda t: t.RandomErasing(p=2), ValueError),
+        (lambda t: t.RandomCrop(20)(t.ToTensor()(SMALL)), ValueError),
+        (lambda t: t.FiveCrop(20)(t.ToTensor()(SMALL)), ValueError),
+        (lambda t: t.functional.adjust_hue(t.ToTensor()(SMALL), 1), ValueError),
+        (lambda t: t.functional.adjust_contrast(t.ToTensor()(SMALL), -1), ValueError),
+        (lambda t: t.RandomChoice(t.Grayscale()), TypeError),
+    ],
+)
+def test_what_both_refuse(tv, make, error):
+    for module in (tv, T):
+        with pytest.raises(error):
+            make(module)
+
+
+def test_laws_of_the_random_rectangles(tv):
+    """Means of places and sizes over many draws: torchvision's, to three standard errors."""
+    n, image, theirs = 4000, Tensor(np.zeros((3, 40, 60), np.uint8)), torch.zeros(3, 40, 60)
+    torch.manual_seed(0)
+    scale, ratio = (0.05, 0.6), (0.4, 2.0)
+    for name, extra in (("RandomResizedCrop", ()), ("RandomErasing", ([0.0],))):
+        mine = [getattr(T, name).get_params(image, scale, ratio, *extra)[:4] for _ in range(n)]
+        other = [
+            getattr(tv, name).get_params(theirs, scale, list(ratio), *extra)[:4] for _ in range(n)
+        ]
+        a, b = np.array(mine, float), np.array(other, float)
+        assert (np.abs(a.mean(0) - b.mean(0)) < 3.5 * np.sqrt(2) * b.std(0) / np.sqrt(n)).all()
+        assert np.abs(a.std(0) / b.std(0) - 1).max() < 0.05
