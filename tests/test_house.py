@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "models": {"backend", "autograd", "functional", "nn", "interop", "transforms", "datasets"},
     "interop": {"backend", "autograd"},
     "data": {"backend", "autograd", "functional"},
-    "datasets": {"backend", "autograd", "functional", "data", "transforms"},
+    "datasets": {"backend", "autograd", "functional", "data", "transforms", "interop"},
     "transforms": {"backend", "autograd", "functional"},
     "utils": {"data"},
     "cuda": {"backend", "autograd"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +17,18 @@ _CHUNK = 1 << 20
 
 
 class DownloadError(RuntimeError):
-    """The file could not be had from its address."""
+    """The file could not be had from its address; `reason` says why, where that is known."""
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
 
 
 class _Checked:
     """A file that hashes what is written to it, and refuses more than `most` bytes."""
 
-    def __init__(self, file: BinaryIO, most: int):
-        self._file, self._left = file, most
+    def __init__(self, file: BinaryIO, most: int | None):
+        self._file, self._left = file, math.inf if most is None else most
         self.sha256 = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
@@ -45,11 +50,13 @@ def has_sha256(path: Path, prefix: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest().startswith(prefix)
 
 
-def fetch_file(url: str, path: Path, prefix: str, most: int, progress: bool = True) -> None:
+def fetch_file(
+    url: str, path: Path, prefix: str, most: int | None = None, progress: bool = True
+) -> None:
     """Downloads `url` as the file `path`, whose SHA-256 must begin with `prefix`.
 
-    The file takes its name only when it is complete and its hash is right. `most` bytes are
-    accepted. `progress` shows a bar on a terminal.
+    The file takes its name only when it is complete and its hash is right. More than `most` bytes
+    are refused. `progress` shows a bar on a terminal.
 
     Raises DownloadError with the address and the reason, ImportError without pooch, OSError if the
     folder cannot be written.
@@ -58,7 +65,10 @@ def fetch_file(url: str, path: Path, prefix: str, most: int, progress: bool = Tr
         import pooch
         import requests
     except ImportError as error:
-        raise ImportError(f"downloading {path.name} needs pooch, `pip install pooch`") from error
+        raise ImportError(
+            f"downloads need pooch, `pip install pooch`; or put {path.name} into {path.parent} by "
+            "hand"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     answers: list[Any] = []  # pooch leaves them open where reading ends early
     try:
@@ -76,20 +86,21 @@ def fetch_file(url: str, path: Path, prefix: str, most: int, progress: bool = Tr
                 raise ValueError(f"its SHA-256 is {found}, which does not begin with {prefix}")
     # requests' errors are OSErrors too; those of the disk are handed on as they are.
     except (requests.RequestException, ValueError) as error:
-        raise DownloadError(f"could not download {url}: {reason(error)}") from None
+        why = _reason(error)
+        raise DownloadError(f"could not download {url}: {why}", why) from None
     finally:
         for answer in answers:
             answer.close()
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """The innermost cause, where requests and urllib3 wrap it several times over; in one line.
 
     What they wrap is the `reason` of the error around it, or its first argument.
     """
     inner = getattr(error, "reason", None) or next(iter(error.args), None)
     if isinstance(inner, BaseException):
-        return reason(inner)
+        return _reason(inner)
     text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
 

@@ -81,7 +81,7 @@ class WeightsEnum(Enum):
 def weights_folder() -> Path:
     """Where published weights are kept: the environment variable MINICNN_WEIGHTS, else
     minicnn/weights in the user's cache folder."""
-    from ..datasets.mnist import default_root
+    from ..datasets import default_root
 
     given = os.environ.get("MINICNN_WEIGHTS")
     return Path(given).expanduser() if given else default_root() / "weights"
