@@ -112,7 +112,7 @@ def load(
 
 
 def _load_file(file: BinaryIO, source: str) -> tuple[Any, dict[int, str]]:
-    """The object, and where its tensors were, by their id, if not on the CPU."""
+    """The object, and where its tensors were, by their id; on the CPU if it is not said."""
     start = file.tell()
     first = file.read(512)
     file.seek(start)

@@ -143,8 +143,8 @@ class Tensors:
     Args:
         check: is given each storage when it is declared; FormatError if the file cannot hold it.
 
-    `storages` are those declared, `locations` the device names of tensors that were not on the
-    CPU, by the tensors' id.
+    `storages` are those declared, `locations` the names of the devices that tensors were on,
+    by the tensors' id.
     """
 
     def __init__(self, check: Callable[[Storage], None]):
@@ -226,8 +226,7 @@ class Tensors:
             raise TypeError(f"{len(size)} sizes and {len(stride)} strides")
         array = whole.window(start + offset, size, stride, start + storage.numel)
         tensor = Tensor(array, requires_grad=_flag(requires_grad))
-        if whole.location != "cpu":
-            self.locations[id(tensor)] = whole.location
+        self.locations[id(tensor)] = whole.location
         return tensor
 
     def _typed_tensor(
@@ -247,8 +246,7 @@ class Tensors:
         if not isinstance(data, Tensor):
             raise TypeError("a parameter of no tensor")
         parameter = Parameter(data, requires_grad=_flag(requires_grad))
-        if id(data) in self.locations:
-            self.locations[id(parameter)] = self.locations[id(data)]
+        self.locations[id(parameter)] = self.locations.get(id(data), "cpu")
         return parameter
 
     def _old_parameter(self, data: Any = None) -> Tensor:
@@ -273,8 +271,7 @@ class Tensors:
 
     def _become(self, target: Tensor, data: Tensor) -> None:
         target.array = data.array.view()
-        if id(data) in self.locations:
-            self.locations[id(target)] = self.locations[id(data)]
+        self.locations[id(target)] = self.locations.get(id(data), "cpu")
 
     def _of_type(self, make: Any, kind: Any, args: Any, state: Any) -> Tensor:
         """A tensor with Python attributes, which are left out. Subclasses were refused by name."""

@@ -11,6 +11,7 @@ numbers (8 bytes) and the numbers, always with their low byte first.
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from .tensors import Storage, Tensors
 from .zip_records import Archive
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_THREADED = 1 << 22  # bytes from which on threads are worth starting
 _MIN_PICKLE, _PICKLE_RATIO = 1 << 16, 16  # a compressed pickle makes objects larger than itself
 
 
@@ -48,11 +50,18 @@ def read_archive(archive: Archive) -> tuple[Any, dict[int, str]]:
 
     tensors = Tensors(check)
     obj = _unpickle(_open_pickle(archive, f"{folder}data.pkl"), tensors)
-    for name in archive.records:  # in the order of the file
-        storage = tensors.storages.get(name.removeprefix(f"{folder}data/"))
-        if storage is not None and name == f"{folder}data/{storage.key}":
-            storage.fill(partial(archive.read_into, name), order)
+    fill = partial(_fill, archive, f"{folder}data/", order)
+    if sum(storage.nbytes for storage in tensors.storages.values()) < _THREADED:
+        for storage in tensors.storages.values():
+            fill(storage)
+    else:  # reading, summing and unpacking leave Python's lock to others
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(fill, tensors.storages.values()))
     return obj, tensors.locations
+
+
+def _fill(archive: Archive, folder: str, order: str, storage: Storage) -> None:
+    storage.fill(partial(archive.read_into, f"{folder}{storage.key}"), order)
 
 
 def _folder(archive: Archive) -> str:

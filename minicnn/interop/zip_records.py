@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import threading
 import zipfile
 import zlib
 from typing import BinaryIO, NamedTuple
@@ -21,7 +22,7 @@ from .safetensors import FormatError
 from .streams import read_into
 
 _LOCAL = struct.Struct("<4s22xHH")  # the header in front of a record: signature, two lengths
-_CHUNK = 1 << 18  # small enough that the checksum finds it in the cache
+_CHUNK = 1 << 20  # small enough that the checksum finds it in the cache
 _FREE_SIZE, _MAX_RATIO = 4 << 20, 100  # of an archive with compressed records
 _OUTSIDE = re.compile(r"(^|/)\.\.?(/|$)|^/|//|[\\\0]|^[A-Za-z]:|^$")
 
@@ -46,6 +47,7 @@ class Archive:
 
     def __init__(self, file: BinaryIO):
         self.file = file
+        self.lock = threading.Lock()  # around each seek and what is read there
         infos, end = _directory(file)
         self.records: dict[str, Record] = {}
         for info in sorted(infos, key=lambda info: info.header_offset):
@@ -105,12 +107,47 @@ class Archive:
         return bytes(content)
 
     def read_into(self, name: str, target: memoryview) -> None:
-        """Fills `target`, bytes of the record's size, and checks them."""
+        """Fills `target`, bytes of the record's size, and checks them. Threads may call it."""
         record = self.records[name]
-        self.file.seek(record.start)
-        crc = (_inflate if record.deflated else _copy)(self.file, record, target)
+        crc = (self._inflate if record.deflated else self._copy)(record, target)
         if record.crc and crc != record.crc:
             raise FormatError(f"its record {name!a} is damaged: its checksum is another")
+
+    def _fill(self, position: int, target: memoryview) -> None:
+        with self.lock:
+            self.file.seek(position)
+            if read_into(self.file, target) != len(target):
+                raise FormatError("the file became shorter while it was read")
+
+    def _copy(self, record: Record, target: memoryview) -> int:
+        crc = 0
+        for at in range(0, len(target), _CHUNK):
+            chunk = target[at : at + _CHUNK]
+            self._fill(record.start + at, chunk)
+            crc = zlib.crc32(chunk, crc)
+        return crc
+
+    def _inflate(self, record: Record, target: memoryview) -> int:
+        crc, at, taken = 0, 0, 0
+        stream, waiting = zlib.decompressobj(-zlib.MAX_WBITS), b""
+        try:
+            while not stream.eof:
+                if not waiting:
+                    piece = bytearray(min(record.packed - taken, _CHUNK))
+                    self._fill(record.start + taken, memoryview(piece))
+                    waiting, taken = bytes(piece), taken + len(piece)
+                out = stream.decompress(waiting, min(_CHUNK, len(target) - at) + 1)
+                if at + len(out) > len(target) or not (out or waiting):
+                    break  # it holds more than it says, or has no end
+                waiting = stream.unconsumed_tail
+                target[at : at + len(out)] = out
+                crc = zlib.crc32(out, crc)
+                at += len(out)
+        except zlib.error as error:
+            raise FormatError(f"its record {record.name!a} is damaged ({error})") from None
+        if at != len(target) or not stream.eof:
+            raise FormatError(f"its record {record.name!a} does not unpack to {record.size} bytes")
+        return crc
 
 
 def _directory(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], int]:
@@ -126,40 +163,6 @@ def _directory(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], int]:
     if any(info.header_offset < 0 for info in infos):
         raise FormatError("its zip directory points before the file")
     return infos, archive.start_dir
-
-
-def _copy(file: BinaryIO, record: Record, target: memoryview) -> int:
-    crc = 0
-    for at in range(0, len(target), _CHUNK):
-        chunk = target[at : at + _CHUNK]
-        if read_into(file, chunk) != len(chunk):
-            raise FormatError(f"the file ends within its record {record.name!a}")
-        crc = zlib.crc32(chunk, crc)
-    return crc
-
-
-def _inflate(file: BinaryIO, record: Record, target: memoryview) -> int:
-    crc, at, left = 0, 0, record.packed
-    stream, waiting = zlib.decompressobj(-zlib.MAX_WBITS), b""
-    try:
-        while not stream.eof:
-            if not waiting:
-                waiting = file.read(min(left, _CHUNK))
-                left -= len(waiting)
-            out = stream.decompress(waiting, min(_CHUNK, len(target) - at) + 1)
-            if not out and not waiting:
-                break  # it ends before its own end mark
-            waiting = stream.unconsumed_tail
-            if at + len(out) > len(target):
-                break
-            target[at : at + len(out)] = out
-            crc = zlib.crc32(out, crc)
-            at += len(out)
-    except zlib.error as error:
-        raise FormatError(f"its record {record.name!a} is damaged ({error})") from None
-    if at != len(target) or not stream.eof:
-        raise FormatError(f"its record {record.name!a} does not unpack to {record.size} bytes")
-    return crc
 
 
 def whole(file: BinaryIO) -> BinaryIO:
