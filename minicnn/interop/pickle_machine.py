@@ -38,7 +38,7 @@ from typing import Any, BinaryIO
 from .allowed import Name, build_state, check_key
 from .safetensors import FormatError
 
-_FREE_WORK, _WORK_PER_BYTE = 1_000_000, 16  # bytes that REDUCE and BUILD may make
+_FREE_WORK, _WORK_PER_BYTE = 1_000_000, 32  # bytes that REDUCE and BUILD may make
 _MAX_LINE = 256  # of a module's or a class's name
 _MAX_LONG = 64  # bytes of an integer
 
