@@ -170,6 +170,11 @@ def _bytes(*args: Any) -> bytes:
     return b""
 
 
+def _byte_array(*args: Any) -> bytes:
+    """A bytearray in protocol 2; bytes will do."""
+    return _encode(*args) if args else b""
+
+
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocol 2 writes bytes."""
     if type(text) is not str or type(encoding) is not str or encoding != "latin1":
@@ -262,6 +267,7 @@ def _device(kind: Any, index: Any = None) -> Any:
 
 _PYTHON: dict[str, Callable[..., Any]] = {
     "set": _set, "frozenset": _frozen_set, "complex": _complex, "bytes": _bytes,
+    "bytearray": _byte_array,
     "list": _no_call, "dict": _no_call, "int": _no_call, "float": _no_call, "str": _no_call,
 }  # fmt: skip
 _CORE: dict[str, Callable[..., Any]] = {"scalar": _scalar, "_reconstruct": _new_array}

@@ -25,7 +25,8 @@ refused.
 
 What bounds the cost: an instruction takes at least one byte of the file and does a bounded piece of
 work, apart from REDUCE and BUILD, which are charged for the size of their arguments. A declared
-length is held against what the file still has before it is read.
+length is held against what the file still has before it is read. So a pickle takes at most about a
+hundred times its own bytes in memory (an empty dict is one byte there and 64 here).
 """
 
 from __future__ import annotations
@@ -280,7 +281,7 @@ def _reduce(m: Machine) -> None:
     if type(args) is not tuple:
         raise FormatError(f"{function.path} is called with a {type(args).__name__}, not a tuple")
     for arg in args:
-        if type(arg) in (list, set, frozenset) and function.hashes:
+        if function.hashes and isinstance(arg, (list, tuple)):
             for item in arg:
                 check_key(item, m.odd_keys)
     m.charge(*args)

@@ -162,22 +162,29 @@ def _source(function: str, f: Any) -> str:
     return f"{function}: {name}" if isinstance(name, str) else function
 
 
-def _moved(obj: Any, where: Any, locations: dict[int, str], done: dict[Any, Tensor]) -> Any:
-    """`obj` with its tensors moved; those that were the same memory still are."""
+def _moved(obj: Any, where: Any, locations: dict[int, str], done: dict[Any, Any]) -> Any:
+    """`obj` with its tensors moved; those that were the same memory still are.
+
+    `done` holds what was moved: tensors by their memory, containers by their id.
+    """
     if isinstance(obj, Tensor):
         place = backend.address(obj.array), obj.array.shape, obj.array.strides
         key = (type(obj), obj.requires_grad, obj.dtype, *place)
         if key not in done:
             done[key] = _move(obj, where, locations.get(id(obj), "cpu"))
         return done[key]
-    if isinstance(obj, dict):
-        result = copy.copy(obj)  # with the factory of a defaultdict, the _metadata of a state_dict
-        for name, value in obj.items():
-            result[name] = _moved(value, where, locations, done)
-        return result
-    if isinstance(obj, (list, tuple)):
-        return type(obj)([_moved(value, where, locations, done) for value in obj])
-    return obj
+    if not isinstance(obj, (dict, list, tuple)):
+        return obj
+    if id(obj) not in done:
+        result: Any
+        if isinstance(obj, dict):
+            result = copy.copy(obj)  # with a defaultdict's factory, a state_dict's _metadata
+            for name, value in obj.items():
+                result[name] = _moved(value, where, locations, done)
+        else:
+            result = type(obj)([_moved(value, where, locations, done) for value in obj])
+        done[id(obj)] = result
+    return done[id(obj)]
 
 
 def _move(tensor: Tensor, where: Any, location: str) -> Tensor:

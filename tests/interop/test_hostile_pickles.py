@@ -274,6 +274,10 @@ COSTLY = {
     "tuples of tuples twice over": nested(b")", b"h\0\x86", 90),
     "such a tuple as a key": nested(b")", b"h\0\x86", 60)[:-1] + b"0}h\0Ns.",
     "such a tuple in a set": nested(b")", b"h\0\x86", 60)[:-1] + b"0(h\0\x91.",
+    "such a tuple in a set by name": nested(b")", b"h\0\x86", 60)[:-1]
+    + b"0c__builtin__\nset\nh\0\x85\x85R.",
+    "such a tuple in a frozenset": nested(b")", b"h\0\x86", 60)[:-1]
+    + b"0c__builtin__\nfrozenset\nh\0\x85R.",
     "a hundred thousand levels": nested(b"]", b"\x85", 100_000),
     "a list in itself": b"\x80\x02]q\0h\0a.",
     "a dict in itself": b"\x80\x02}q\0X\1\0\0\0ah\0s.",
@@ -308,6 +312,10 @@ def test_values_in_several_places_are_read():
     """The limit is for data that unfold without end, not for ties."""
     found = minicnn.load(io.BytesIO(archive(nested(b"]", b"0](h\0h\0e", 15), {})))
     assert len(found) == 2 and found[0] is found[1]
+    content = archive(nested(b"]", b"0](h\0h\0eq\0", 22), {})  # 2**23 places
+    begin = time.process_time()
+    found = minicnn.load(io.BytesIO(content), map_location="cpu")
+    assert found[0] is found[1] and time.process_time() - begin < 1
 
 
 def test_no_memory_is_taken_for_a_lie():
