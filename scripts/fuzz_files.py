@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 
 import minicnn
-from minicnn import nn  # noqa: F401, before the guard watches imports
 from minicnn.interop import FormatError
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "interop"))

@@ -91,7 +91,8 @@ def load(
     No file can run code. PyTorch's pickles are read by an interpreter that builds tensors, arrays,
     numbers, strings and containers of them, and refuses every other name (see interop/allowed.py,
     which also says what becomes of them). bfloat16 becomes float32, which holds it exactly, and
-    `save` writes that. Tensors that share a storage share memory here.
+    `save` writes that. Tensors that share a storage share memory here; a parameter is a tensor that
+    requires its gradient.
 
     Args:
         f: a path, or an open binary file that can seek.
@@ -169,7 +170,7 @@ def _moved(obj: Any, where: Any, locations: dict[int, str], done: dict[Any, Any]
     """
     if isinstance(obj, Tensor):
         place = backend.address(obj.array), obj.array.shape, obj.array.strides
-        key = (type(obj), obj.requires_grad, obj.dtype, *place)
+        key = (obj.requires_grad, obj.dtype, *place)
         if key not in done:
             done[key] = _move(obj, where, locations.get(id(obj), "cpu"))
         return done[key]
@@ -196,7 +197,4 @@ def _move(tensor: Tensor, where: Any, location: str) -> Tensor:
     place = device_type(where)
     if place.type == "cpu":
         return tensor
-    moved = tensor.detach().to(place)
-    if type(tensor) is not Tensor:  # a Parameter
-        return type(tensor)(moved, requires_grad=tensor.requires_grad)
-    return moved.requires_grad_(tensor.requires_grad)
+    return tensor.detach().to(place).requires_grad_(tensor.requires_grad)

@@ -240,12 +240,10 @@ class Tensors:
         return self._tensor(storage, offset, size, stride, requires_grad, hooks, metadata)
 
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any, state: Any = None) -> Tensor:
-        """A nn.Parameter. Python attributes that it was given (its state) are left out."""
-        from ..nn import Parameter
-
+        """A tensor that requires its gradient; Python attributes (its state) are left out."""
         if not isinstance(data, Tensor):
             raise TypeError("a parameter of no tensor")
-        parameter = Parameter(data, requires_grad=_flag(requires_grad))
+        parameter = Tensor(data, requires_grad=_flag(requires_grad))
         self.locations[id(parameter)] = self.locations.get(id(data), "cpu")
         return parameter
 
