@@ -63,11 +63,11 @@ def test_tensors_of_every_type_and_form(zipped, protocol):
 def test_a_checkpoint_of_a_training(zipped, protocol):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    net(torch.randn(2, 1, 5, 5)).square().sum().backward()
-    optimizer.step()
+    moments = {"step": torch.tensor(1.0), "exp_avg": torch.randn(2, 1, 3, 3)}
+    group = {"lr": 0.01, "betas": (0.9, 0.999), "fused": None, "params": [0, 1, 2, 3]}
+    optimizer = {"state": {0: moments}, "param_groups": [group]}
     checkpoint = {
-        "epoch": 3, "model": net.state_dict(), "optimizer": optimizer.state_dict(),
+        "epoch": 3, "model": net.state_dict(), "optimizer": optimizer,
         "best": np.float64(0.75), "shape": torch.Size([2, 3]), "rng": torch.get_rng_state(),
         "history": np.arange(4.0),
     }  # fmt: skip
@@ -77,8 +77,8 @@ def test_a_checkpoint_of_a_training(zipped, protocol):
     for name, value in net.state_dict().items():
         same(ours.state_dict()[name], value)
     assert found["model"]._metadata == net.state_dict()._metadata
-    same(found["optimizer"]["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
-    assert found["optimizer"]["param_groups"][0]["params"] == [0, 1, 2, 3]
+    same(found["optimizer"]["state"][0]["exp_avg"], moments["exp_avg"])
+    assert found["optimizer"]["param_groups"] == [group]
     assert found["best"] == 0.75 and found["epoch"] == 3 and found["shape"] == (2, 3)
     np.testing.assert_array_equal(found["history"], checkpoint["history"])
     minicnn.save(found["model"], io.BytesIO())
@@ -89,7 +89,6 @@ def test_what_is_refused_is_named(zipped):
     x = torch.arange(6.0)
     for obj, message in [
         (torch.nn.Linear(2, 2), r"asks for torch\.nn\.modules\.linear\.Linear"),
-        (torch.optim.SGD([x], 0.1), r"asks for torch\.optim\.sgd\.SGD"),
         (x.to_sparse(), "for a sparse tensor"),
         (x.to(torch.float8_e4m3fn), "torch.float8_e4m3fn, a type that NumPy does not have"),
         (torch.ones(2, dtype=torch.complex64).conj(), r"save its resolve_conj\(\)"),
