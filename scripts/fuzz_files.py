@@ -2,9 +2,10 @@
 
 python scripts/fuzz_files.py --files 100000 --seed 0
 
-Each file must give a result or a FormatError, within two seconds, without opening, importing,
-compiling or running anything, and without memory beyond what it holds. Whatever does not is
-printed with the seed and the number that make the file again, and the exit status is 1.
+Each file must give a result or a FormatError, within two seconds of the processor, without
+opening, importing, compiling or running anything, and without memory beyond what it holds.
+Whatever does not is printed with the seed and the number that make the file again, and the exit
+status is 1.
 
     damage      bits, bytes and numbers changed, pieces cut out, doubled or taken from another file
     payload     the same inside a zip archive, with checksums and sizes made right again
@@ -309,12 +310,12 @@ class Guard:
 
     def load(self, data: bytes, traced: bool = False) -> tuple[str, str]:
         """("read" or "refused", "") or ("FAILED", why)."""
-        signal.signal(signal.SIGALRM, _hang)
+        signal.signal(signal.SIGPROF, _hang)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if traced:
             tracemalloc.start()
         self.events, self.on = [], True
-        signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, LIMIT_SECONDS)
         try:
             minicnn.load(io.BytesIO(data), weights_only=False)
             outcome, why = "read", ""
@@ -325,7 +326,7 @@ class Guard:
         except BaseException as error:
             outcome, why = "FAILED", f"{type(error).__name__}: {error}"[:200]
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             self.on = False
         limit = LIMIT_BYTES + 250 * len(data)
         peak = tracemalloc.get_traced_memory()[1] if traced else 0

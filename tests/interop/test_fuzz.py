@@ -38,7 +38,7 @@ def test_the_guard_sees_what_it_is_to_see(monkeypatch):
     assert "KeyError" in judged(lambda *a, **k: {}[1])
     assert "took" in judged(lambda *a, **k: bytes(200 << 20))
     monkeypatch.setattr(fuzz_files, "LIMIT_SECONDS", 0.05)
-    assert "more than" in judged(lambda *a, **k: threading.Event().wait(5))
+    assert "more than" in judged(lambda *a, **k: all(True for _ in iter(int, 1)))
 
 
 def test_files_depend_on_their_number_alone():
