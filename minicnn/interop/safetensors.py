@@ -29,8 +29,7 @@ class FormatError(ValueError):
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Writes `arrays` and `metadata` to the open binary `file`.
 
-    The same content gives the same bytes as long as `metadata` has one entry: the library puts
-    several into a random order.
+    The same content gives the same bytes.
 
     Raises TypeError for a dtype that the format does not have, ValueError for names and metadata
     of more than 100 MB, which no reader takes.
@@ -50,7 +49,42 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: dict[str, 
         content = save(plain, metadata)
     except SafetensorError as error:
         raise ValueError(f"save: {error}") from None
-    file.write(content)
+    start = 8 + int.from_bytes(content[:8], "little")
+    file.write(content[:start] if len(metadata) < 2 else _in_order(content[8:start]))
+    file.write(memoryview(content)[start:])
+
+
+def _in_order(text: bytes) -> bytes:
+    """A header and its length, with the metadata sorted: the library's order is a random one."""
+    header = json.loads(text)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers behind it stay aligned
+    return len(text).to_bytes(8, "little") + text
+
+
+def read_metadata(file: BinaryIO, size: int, source: str) -> dict[str, str]:
+    """The metadata alone: the header is read, the arrays are not. FormatError as for `read`."""
+    length = int.from_bytes(file.read(8), "little")
+    _check_length(length, size, source)
+    try:
+        header = json.loads(file.read(length))
+        found = header.get("__metadata__", {})
+        texts = all(isinstance(value, str) for value in found.values())
+    except (ValueError, AttributeError, RecursionError):
+        texts = False
+    if not texts:
+        raise FormatError(f"{source}: has no safetensors header, or a damaged one")
+    return found
+
+
+def _check_length(length: int, size: int, source: str) -> None:
+    """FormatError for a header that is longer than the file or than any reader takes."""
+    if size >= 8 and length > min(size - 8, _MAX_HEADER):
+        raise FormatError(
+            f"{source}: claims a header of {length} bytes in a file of {size}; "
+            "it was cut short, or it is no safetensors file"
+        )
 
 
 def read(file: BinaryIO, size: int, source: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -65,11 +99,7 @@ def read(file: BinaryIO, size: int, source: str) -> tuple[dict[str, np.ndarray],
     start = file.tell()
     length = int.from_bytes(file.read(8), "little")
     # The library would see this too, but only once a large file of another kind is in memory.
-    if size >= 8 and length > min(size - 8, _MAX_HEADER):
-        raise FormatError(
-            f"{source}: claims a header of {length} bytes in a file of {size}; "
-            "it was cut short, or it is no safetensors file"
-        )
+    _check_length(length, size, source)
     file.seek(start)
     try:
         content = file.read()

@@ -9,10 +9,11 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 import minicnn
 from minicnn import nn
-from minicnn.interop import FormatError
+from minicnn.interop import FormatError, read_metadata
 from minicnn.interop import files as files_module
 
 
@@ -180,12 +181,61 @@ def test_file_objects_keep_their_position():
     assert minicnn.load(buffer) == [1]
 
 
-@pytest.mark.parametrize("first", [b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9"])
-def test_pytorch_files_are_named(first, tmp_path):
-    path = tmp_path / "net.pth"
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (b"PK\x03\x04", "its zip directory is damaged or missing"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9", "its pickle is refused at byte 15"),
+        (b"\x93NUMPY\x01\x00", "claims a header|describes no array"),
+        (b"x" * 257 + b"ustar", "is a tar archive; PyTorch's format before 0.4"),
+    ],
+)
+def test_the_format_is_told_by_the_content(first, message, tmp_path):
+    path = tmp_path / "net.safetensors"
     path.write_bytes(first + bytes(100))
-    with pytest.raises(FormatError, match=r"net\.pth: looks like a PyTorch .*save_file"):
+    with pytest.raises(FormatError, match=rf"net\.safetensors: .*({message})"):
         minicnn.load(path)
+
+
+def test_metadata_travels_along(tmp_path):
+    path = tmp_path / "net.safetensors"
+    notes = {"arch": "resnet18", "note": "\u2713 \n", "z": "", "a": "x" * 5}
+    minicnn.save({"w": minicnn.Tensor(np.ones(3))}, path, metadata=notes)
+    assert read_metadata(path) == notes
+    with open(path, "rb") as file:
+        assert read_metadata(file) == notes
+    assert minicnn.load(path)["w"].tolist() == [1, 1, 1]
+    with safe_open(path, "numpy") as file:
+        assert {k: file.metadata()[k] for k in notes} == notes
+        assert file.get_tensor("w").tolist() == [1, 1, 1]
+    first = path.read_bytes()
+    minicnn.save({"w": minicnn.Tensor(np.ones(3))}, path, metadata=dict(reversed(notes.items())))
+    assert path.read_bytes() == first
+    minicnn.save([1], path)
+    assert read_metadata(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "message"),
+    [
+        ({"minicnn.structure": "{}"}, ValueError, "a name that minicnn uses itself"),
+        ({"a": 1}, TypeError, "expects strings by name, got 'a': 1"),
+        ({1: "a"}, TypeError, "expects strings by name"),
+        ("arch", TypeError, "metadata expects a dict, got str"),
+    ],
+)
+def test_metadata_that_cannot_travel(metadata, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        minicnn.save({}, tmp_path / "x", metadata=metadata)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\3\4" + bytes(50), b"\5\0\0\0\0\0\0\0[1,2]", b"\2\0\0\0\0\0\0\0{}x"[:9]]
+)
+def test_metadata_of_another_file(content):
+    with pytest.raises(FormatError, match="read_metadata: "):
+        read_metadata(io.BytesIO(content))
 
 
 def test_missing_file(tmp_path):
