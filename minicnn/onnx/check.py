@@ -23,7 +23,10 @@ def check_model(content: bytes, results: Any, names: list[str]) -> None:
         raise RuntimeError(f"onnx.export: onnx's checker refuses the model: {error}") from error
     run, judge = evaluator(content)
     for inputs, outputs in results:
-        found = run(dict(zip(names, inputs, strict=True)))
+        try:
+            found = run(dict(zip(names, inputs, strict=True)))
+        except Exception as error:  # whatever an evaluator raises, the model is of no use
+            raise RuntimeError(f"onnx.export: {judge} fails on the model: {error}") from error
         for number, (mine, theirs) in enumerate(zip(outputs, found, strict=True)):
             _compare(number, mine, theirs, judge)
 

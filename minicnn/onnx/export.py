@@ -19,9 +19,9 @@ from .check import check_model
 from .graph import Graph
 from .merge import Merged
 
-OPSETS = (17, 22)  # the oldest and the newest version of ONNX's operators that is written
+OPSETS = (17, 21)  # the oldest and the newest version of ONNX's operators that is written
 _MOST = 2**31 - 2**20  # bytes; protobuf allows 2 GiB for a message
-_IR = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}  # the file format that came with each version
+_IR = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}  # the file format that came with each version
 _SEED = 0
 
 Axes = Mapping[str, Any]
@@ -50,7 +50,7 @@ def export(
         args: an input for it, or a tuple of inputs: Tensors or arrays.
         f: a path, or a binary file that is open for writing. A path is written atomically.
         input_names, output_names: default "input" ("input_1", ...) and "output" ("output_1", ...).
-        opset_version: of ONNX's operators, 17 to 22.
+        opset_version: of ONNX's operators, 17 to 21.
         dynamic_axes: which sizes may change: for the name of an input a list of axes, or a dict
             from axis to the name of the size. None: axis 0 of every input, as "batch"; {}: none.
             Entries for outputs are allowed, and follow from the inputs'.
@@ -66,7 +66,7 @@ def export(
             not recorded; a size that cannot be dynamic; a model of more than 2 GB.
         RuntimeError: the check failed.
     """
-    _need_onnx()
+    need_onnx("export")
     opset = _opset(opset_version)
     samples = [_array(x) for x in (args if isinstance(args, (tuple, list)) else (args,))]
     names = _names("input_names", input_names, "input", len(samples))
@@ -87,12 +87,13 @@ def export(
 # ---------------------------------------------------------------------- arguments
 
 
-def _need_onnx() -> None:
+def need_onnx(function: str) -> None:
+    """ImportError, which says what to install, where onnx is not."""
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise ImportError(
-            "onnx.export needs the package onnx: pip install 'minicnn[onnx]'"
+            f"onnx.{function} needs the package onnx: pip install 'minicnn[onnx]'"
         ) from None
 
 
@@ -179,7 +180,7 @@ def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
             x = rng.permutation(x.ravel()).reshape(shape)
             if x.dtype.kind == "f":
                 x = (x + rng.standard_normal(shape)).astype(x.dtype)
-        tensors.append(Tensor(backend.like(sample, np.ascontiguousarray(x))))
+        tensors.append(Tensor(backend.like(sample, np.array(x, order="C"))))
     return tensors
 
 

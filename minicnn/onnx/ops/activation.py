@@ -24,7 +24,7 @@ from ...functional.activation import (
 from ...functional.dropout import Dropout
 from ...functional.gate import GELU, GLU, Hardswish, Mish, TanhGELU
 from ...functional.shrink import Hardshrink, Softshrink, Tanhshrink, Threshold
-from ..graph import Graph, maps
+from ..graph import Graph, label, maps
 
 _PLAIN = {
     ReLU: "Relu",
@@ -186,6 +186,6 @@ def threshold(graph: Graph, call: Any) -> str:
 def dropped(graph: Graph, call: Any) -> str:
     """Dropout that runs in evaluation mode was asked for in forward itself."""
     raise NotImplementedError(
-        f"onnx.export: dropout in module {call.module!r} draws random numbers in evaluation mode "
-        "too; call it with training=self.training"
+        f"onnx.export: {label(call)} draws random numbers in evaluation mode too; call it with "
+        "training=self.training"
     )

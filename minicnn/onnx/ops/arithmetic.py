@@ -28,7 +28,7 @@ from ...functional.trigonometry import (
     Sinh,
     Tan,
 )
-from ..graph import Graph, maps
+from ..graph import Graph, label, maps
 
 _TWO = {
     Add: "Add",
@@ -65,7 +65,7 @@ def of_two(graph: Graph, call: Any) -> str:
     """Of two operands, which broadcast as NumPy's do, in the type of the result."""
     if call.outputs[0].dtype == np.bool_:
         raise NotImplementedError(
-            f"onnx.export: {call.node.op_name} of bools has no form in ONNX; make numbers of them"
+            f"onnx.export: {label(call)}: of bools it has no form in ONNX; make numbers of them"
         )
     return graph.node(_TWO[call.function], *graph.operands(call))
 
@@ -188,7 +188,9 @@ def step(graph: Graph, call: Any) -> str:
         return _truncated(graph, x)
     if step.__name__ == "_sign":
         return graph.node("Sign", x)
-    raise NotImplementedError("onnx.export: round has no form here; use floor(x + 0.5)")
+    raise NotImplementedError(
+        f"onnx.export: {label(call)}: round has no form in ONNX here; use floor(x + 0.5)"
+    )
 
 
 def _truncated(graph: Graph, x: str) -> str:

@@ -30,25 +30,28 @@ def convolution(graph: Graph, call: Any) -> str:
 
 @maps(ConvGradInput)
 def transposed(graph: Graph, call: Any) -> str:
-    """ConvTranspose. The size (H-1)*S + span - 2*P + R tells R, the output padding."""
+    """ConvTranspose: (H-1)*S + span rows, P of them cut off in front, behind what is too many.
+
+    Output padding cuts less off behind. Where it wants rows that no window reaches, they are zeros.
+    (onnxruntime refuses an output padding of a stride or more, which a dilation allows.)
+    """
     g = call.options["geometry"]
     lows = tuple([low for low, _ in g.padding])
     sizes = zip(g.size, g.out_size, g.stride, g.span, lows, strict=True)
-    rest = tuple([size - ((out - 1) * S + span - 2 * P) for size, out, S, span, P in sizes])
-    if min(rest) < 0:
-        raise NotImplementedError(
-            "onnx.export: a gradient of a convolution with padding of two kinds has no form in ONNX"
-        )
-    return graph.node(
+    cut = [(out - 1) * S + span - P - size for size, out, S, span, P in sizes]
+    y = graph.node(
         "ConvTranspose",
         *graph.inputs(call),
         kernel_shape=g.kernel,
         strides=g.stride,
-        pads=lows + lows,
-        output_padding=rest,
+        pads=lows + tuple([max(n, 0) for n in cut]),
         dilations=g.dilation,
         group=g.groups,
     )
+    if min(cut) >= 0:
+        return y
+    beyond = [max(-n, 0) for n in cut]
+    return graph.node("Pad", y, graph.ints(*[0] * (4 + len(cut)), *beyond))
 
 
 @maps(Im2col)

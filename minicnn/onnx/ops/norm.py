@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...functional.norm import BatchNormInference
+from ...functional.norm import BatchNorm, BatchNormInference
 from ...functional.response_norm import LocalResponseNorm
 from ...functional.rms import RMSNorm
 from ...functional.sample_norm import SampleNorm
@@ -24,6 +24,28 @@ def batch_norm(graph: Graph, call: Any) -> str:
     w = w or graph.constant(np.ones(C), dtype)
     b = b or graph.constant(np.zeros(C), dtype)
     return graph.node("BatchNormalization", x, w, b, mean, var, epsilon=call.options["eps"])
+
+
+@maps(BatchNorm)
+def batch_norm_of_batch(graph: Graph, call: Any) -> Any:
+    """Without running statistics the batch's own are used in evaluation, too."""
+    (x, *_), axes = graph.inputs(call), (0, *range(2, len(call.inputs[0].shape)))
+    (eps,) = graph.scalars(call.inputs[0].dtype, call.options["eps"])
+    d = graph.node("Sub", x, graph.reduce("ReduceMean", x, axes, True))
+    var = graph.reduce("ReduceMean", graph.node("Mul", d, d), axes, True)
+    y = graph.node("Div", d, graph.node("Sqrt", graph.node("Add", var, eps)))
+    return _scaled(graph, call, y), None, None
+
+
+def _scaled(graph: Graph, call: Any, y: str) -> str:
+    """y times each channel's w, plus its b."""
+    value, *parameters = call.inputs
+    per_channel = (value.shape[1],) + (1,) * (len(value.shape) - 2)
+    for op, parameter in zip(("Mul", "Add"), parameters, strict=True):
+        if parameter is not None:
+            numbers = graph.operand(parameter, value.dtype)
+            y = graph.node(op, y, graph.reshape(numbers, per_channel))
+    return y
 
 
 @maps(SampleNorm)
@@ -54,18 +76,13 @@ def _group_norm(graph: Graph, call: Any) -> str:
 
     ONNX's GroupNormalization came in version 18 and changed its meaning in 21.
     """
-    (x, *_), (value, w, b) = graph.inputs(call), call.inputs
+    (x, *_), value = graph.inputs(call), call.inputs[0]
     N, C, places = call.options["shape"]
     G, dtype = call.options["groups"], value.dtype
     ones, zeros = graph.constant(np.ones(G), dtype), graph.constant(np.zeros(G), dtype)
     groups = graph.reshape(x, (N, G, C // G * places))
     y = graph.node("InstanceNormalization", groups, ones, zeros, epsilon=call.options["eps"])
-    y = graph.reshape(y, value.shape, of=x)
-    for op, parameter in (("Mul", w), ("Add", b)):
-        if parameter is not None:
-            per_channel = (C,) + (1,) * (len(value.shape) - 2)
-            y = graph.node(op, y, graph.reshape(graph.operand(parameter, dtype), per_channel))
-    return y
+    return _scaled(graph, call, graph.reshape(y, value.shape, of=x))
 
 
 @maps(RMSNorm)
@@ -80,9 +97,9 @@ def rms_norm(graph: Graph, call: Any) -> Any:
 
 @maps(LocalResponseNorm)
 def local_response_norm(graph: Graph, call: Any) -> str:
-    """LRN for a window with a middle (the others onnxruntime refuses), else written out."""
+    """LRN for images and a window with a middle (onnxruntime has no other), else written out."""
     (x,), o = graph.inputs(call), call.options
-    if o["size"] % 2:
+    if o["size"] % 2 and len(call.inputs[0].shape) == 4:
         return graph.node("LRN", x, size=o["size"], alpha=o["alpha"], beta=o["beta"], bias=o["k"])
     value = call.inputs[0]
     N, C = value.shape[:2]

@@ -59,17 +59,17 @@ def avg_pool(graph: Graph, call: Any) -> str:
     if override is None and not call.options.get("count_include_pad", True):
         x, windows = _windows(graph, x, g, 0, dtype)
         return graph.node("AveragePool", x, **windows, count_include_pad=0)
-    y = _mean_of_windows(graph, x, g, dtype)
-    factors = _factors(g, override)
+    return _averages(graph, x, g, override, dtype)
+
+
+def _averages(graph: Graph, x: str, geometry: Any, override: int | None, dtype: Any) -> str:
+    """Sums of the windows, divided by the size of the kernel, times what that was wrong by."""
+    x, windows = _windows(graph, x, geometry, 0, dtype)
+    y = graph.node("AveragePool", x, **windows, count_include_pad=1)
+    factors = _factors(geometry, override)
     if (factors == 1).all():
         return y
     return graph.node("Mul", y, graph.constant(factors, dtype))
-
-
-def _mean_of_windows(graph: Graph, x: str, geometry: Any, dtype: Any) -> str:
-    """Sums of the windows, divided by the size of the kernel everywhere."""
-    x, windows = _windows(graph, x, geometry, 0, dtype)
-    return graph.node("AveragePool", x, **windows, count_include_pad=1)
 
 
 def _factors(geometry: Any, override: int | None) -> Any:
@@ -89,16 +89,11 @@ def _factors(geometry: Any, override: int | None) -> Any:
 
 @maps(LpPool)
 def lp_pool_(graph: Graph, call: Any) -> str:
-    """(sum of x^p)^(1/p), by the mean of the windows."""
+    """(K * average of x^p)^(1/p)."""
     (x,), g, dtype = graph.inputs(call), call.options["geometry"], call.outputs[0].dtype
     p, root, K = graph.scalars(dtype, call.options["p"], 1 / call.options["p"], prod(g.kernel))
-    mean = graph.node("AveragePool", graph.node("Pow", x, p), **_plain(g), count_include_pad=1)
-    return graph.node("Pow", graph.node("Mul", mean, K), root)
-
-
-def _plain(geometry: Any) -> dict[str, Any]:
-    lows, highs = _pads(geometry)
-    return {"kernel_shape": geometry.kernel, "strides": geometry.stride, "pads": lows + highs}
+    averages = _averages(graph, graph.node("Pow", x, p), g, None, dtype)
+    return graph.node("Pow", graph.node("Mul", averages, K), root)
 
 
 # ---------------------------------------------------------------------- adaptive

@@ -36,8 +36,8 @@ _PLAIN = {
 @maps(*_PLAIN)
 def plain(graph: Graph, call: Any) -> str:
     """Those that ONNX has."""
-    o = call.options
-    return graph.reduce(_PLAIN[call.function], *graph.operands(call), o["axes"], o["keepdim"])
+    (x,), o = graph.operands(call), call.options
+    return graph.reduce(_PLAIN[call.function], x, o["axes"], o["keepdim"])
 
 
 @maps(MaxAlong, MinAlong)

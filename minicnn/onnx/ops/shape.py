@@ -12,7 +12,7 @@ from ...functional.index import Gather, Take
 from ...functional.pad import Pad
 from ...functional.shape import Cat, Clone, Expand, Permute, Reshape, Slice, SumTo
 from ...functional.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
-from ..graph import Graph, Sizes, maps
+from ..graph import Graph, Sizes, label, maps
 
 _END = np.iinfo(np.int64).max  # as the stop of a slice: to the end, however long the axis is
 
@@ -20,7 +20,8 @@ _END = np.iinfo(np.int64).max  # as the stop of a slice: to the end, however lon
 @maps(Reshape)
 def reshape(graph: Graph, call: Any) -> str:
     """Reshape."""
-    return graph.reshape(*graph.inputs(call), call.outputs[0].shape)
+    (x,) = graph.inputs(call)
+    return graph.reshape(x, call.outputs[0].shape)
 
 
 @maps(Permute)
@@ -76,7 +77,9 @@ def basic_index(graph: Graph, call: Any) -> str:
     at = keys.index(Ellipsis)
     keys[at : at + 1] = [slice(None)] * (len(size) - used)
     cut: list[tuple[int, int, int, int]] = []  # axis, start, stop, step
-    picked, added, axis = [], [], 0
+    picked: list[tuple[int, int]] = []  # axis, place
+    added: list[int] = []
+    axis = 0
     for k in keys:
         if k is None:
             added.append(axis - len(picked) + len(added))
@@ -108,8 +111,8 @@ def take(graph: Graph, call: Any) -> str:
     chosen = [(axis, k) for axis, k in enumerate(keys) if not isinstance(k, slice)]
     if len(chosen) != 1 or chosen[0][1].dtype.kind == "b":
         raise NotImplementedError(
-            f"onnx.export: indexing by masks or by several arrays in module {call.module!r} has "
-            "no form in ONNX here; index one axis after the other"
+            f"onnx.export: {label(call)}: an index of masks or of several arrays has no form in "
+            "ONNX here; index one axis after the other"
         )
     axis, k = chosen[0]
     return graph.node("Gather", x, graph.array(k), axis=axis)
