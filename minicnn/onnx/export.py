@@ -165,8 +165,8 @@ def _sizes(size: int, axis: int, count: int) -> tuple[int, int]:
 
 
 def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
-    """Inputs of the sizes of trace `which`: the samples repeated, in the second one with others
-    of their values, and noise, so that what depends on values is seen.
+    """Inputs of the sizes of trace `which`: the samples repeated; in the second one with another
+    sign, in another order, and with noise, so that what depends on values is seen.
     """
     rng, tensors = np.random.default_rng(_SEED), []
     for number, sample in enumerate(samples):
@@ -179,7 +179,7 @@ def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
         if which:
             x = rng.permutation(x.ravel()).reshape(shape)
             if x.dtype.kind == "f":
-                x = (x + rng.standard_normal(shape)).astype(x.dtype)
+                x = (rng.standard_normal(shape) - x).astype(x.dtype)
         tensors.append(Tensor(backend.like(sample, np.array(x, order="C"))))
     return tensors
 

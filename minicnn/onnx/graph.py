@@ -77,7 +77,8 @@ class Graph:
     """The nodes of `trace`, for ONNX of version `opset`.
 
     `state` has the network's parameters and buffers by name, `names` the names of the inputs.
-    Attributes: `nodes`; `constants`, arrays by name; `shapes` of tensors by name; `outputs`, names.
+    Attributes: `nodes`; `constants`, arrays by name, and which of them are `parameters` (or
+    buffers); `shapes` of tensors by name; `outputs`, names.
 
     Raises NotImplementedError for a Function without a mapping, and what a mapping raises.
     """
@@ -88,6 +89,7 @@ class Graph:
         self.trace, self.opset = trace, opset
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
+        self.parameters: set[str] = set()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: dict[Value, str] = {}
         self._taken = set(state)
@@ -155,6 +157,8 @@ class Graph:
                         "here, and it is used"
                     )
             name = self._state.get(value) or self._fresh("constant")
+            if value in self._state:
+                self.parameters.add(name)
             self.constants[name] = backend.to_numpy(value.array)
             self._remember(value, name)
         return self._names[value]

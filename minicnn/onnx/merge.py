@@ -60,7 +60,7 @@ class Merged:
                 self._refuse_constant(name, array, other)
 
     def _keep(self, name: str, array: np.ndarray) -> None:
-        if array.nbytes <= 64:
+        if array.nbytes <= 64 and name not in self.first.parameters:
             key = (array.dtype.str, array.shape, array.tobytes())
             if (same := self._small.setdefault(key, name)) != name:
                 self._renamed[name] = same

@@ -32,26 +32,28 @@ def convolution(graph: Graph, call: Any) -> str:
 def transposed(graph: Graph, call: Any) -> str:
     """ConvTranspose: (H-1)*S + span rows, P of them cut off in front, behind what is too many.
 
-    Output padding cuts less off behind. Where it wants rows that no window reaches, they are zeros.
-    (onnxruntime refuses an output padding of a stride or more, which a dilation allows.)
+    Output padding cuts less off behind. Where it wants rows that no window reaches, they are zeros,
+    and a Pad cuts and adds. (onnxruntime refuses an output padding of a stride or more, which a
+    dilation allows.)
     """
     g = call.options["geometry"]
     lows = tuple([low for low, _ in g.padding])
     sizes = zip(g.size, g.out_size, g.stride, g.span, lows, strict=True)
     cut = [(out - 1) * S + span - P - size for size, out, S, span, P in sizes]
+    inside = min(cut) >= 0
     y = graph.node(
         "ConvTranspose",
         *graph.inputs(call),
         kernel_shape=g.kernel,
         strides=g.stride,
-        pads=lows + tuple([max(n, 0) for n in cut]),
+        pads=lows + tuple(cut) if inside else (0,) * (2 * len(lows)),
         dilations=g.dilation,
         group=g.groups,
     )
-    if min(cut) >= 0:
+    if inside:
         return y
-    beyond = [max(-n, 0) for n in cut]
-    return graph.node("Pad", y, graph.ints(*[0] * (4 + len(cut)), *beyond))
+    widths = [-n for n in (0, 0, *lows, 0, 0, *cut)]
+    return graph.node("Pad", y, graph.ints(*widths))
 
 
 @maps(Im2col)

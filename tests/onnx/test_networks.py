@@ -1,0 +1,66 @@
+"""Every network of the registry as an ONNX file, computed by onnxruntime."""
+
+import io
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import models, nn
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+NAMES = models.list_models()
+QUICK = {"lenet"}
+
+
+@pytest.fixture
+def unfilled(monkeypatch):
+    """Initial values of millions of weights take seconds; `fill` brings others."""
+    for name in dir(nn.init):
+        if name.endswith("_") and not name.startswith("_"):
+            monkeypatch.setattr(nn.init, name, lambda x, *args, **kwargs: x)
+
+
+def fill(net):
+    """Weights that keep the size of what goes through, and statistics that are not 0 and 1."""
+    noise = np.random.default_rng(0).standard_normal(100_003).astype(np.float32)
+    for name, tensor in net.state_dict().items():
+        array = tensor.array
+        values = np.resize(noise, array.shape)
+        if array.ndim > 1:
+            array[...] = values * np.sqrt(2 / max(array[0].size, 1))
+        elif array.dtype.kind == "f":
+            positive = name.endswith(("weight", "running_var"))
+            array[...] = 1 + 0.3 * np.tanh(values) if positive else 0.1 * values
+
+
+def outputs(result):
+    return [y for y in result if y is not None] if isinstance(result, tuple) else [result]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_onnxruntime_computes_the_same(name, unfilled):
+    side = models.info(name).image_sizes[0]
+    net = models.create(name, num_classes=7, in_channels=3, image_size=side)
+    fill(net)
+    file = io.BytesIO()
+    sample = minicnn.randn(1, 3, side, side)
+    minicnn.onnx.export(net, sample, file, check=False)  # it is checked here, more closely
+    assert all(module.training for module in net.modules())
+    session = onnxruntime.InferenceSession(file.getvalue())
+    net.eval()
+    for batch in (1, 2, 5):
+        x = minicnn.randn(batch, 3, side, side)
+        with minicnn.no_grad():
+            wanted = outputs(net(x))
+        found = session.run(None, {"input": x.numpy()})
+        assert len(found) == len(wanted)
+        for y, z in zip(wanted, found, strict=True):
+            y = y.numpy()
+            assert np.isfinite(y).all() and y.shape == z.shape
+            assert y.std() > 1e-3 * np.abs(y).max()  # it does depend on something
+            np.testing.assert_allclose(z, y, rtol=1e-4, atol=1e-5 * np.abs(y).max())
