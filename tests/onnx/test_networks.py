@@ -57,6 +57,12 @@ def outputs(result):
     return [y for y in result if y is not None] if isinstance(result, tuple) else [result]
 
 
+def worst(found, wanted):
+    """The largest difference, over the largest number."""
+    pairs = zip(found, wanted, strict=True)
+    return max(np.abs(z - y).max() / np.abs(y).max() for z, y in pairs)
+
+
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
@@ -77,9 +83,13 @@ def test_onnxruntime_computes_the_same(name, unfilled):
         with minicnn.no_grad():
             wanted = outputs(net(x))
         found = session.run(None, {"input": x.numpy()})
-        assert len(found) == len(wanted)
-        for y, z in zip(wanted, found, strict=True):
-            y = y.numpy()
-            assert np.isfinite(y).all() and y.shape == z.shape
-            assert y.std() > 1e-3 * np.abs(y).max()  # it does depend on something
-            np.testing.assert_allclose(z, y, rtol=1e-4, atol=1e-5 * np.abs(y).max())
+        wanted = [y.numpy() for y in wanted]
+        assert [y.shape for y in wanted] == [z.shape for z in found]
+        for y in wanted:
+            assert np.isfinite(y).all() and y.std() > 1e-3 * np.abs(y).max()
+        if worst(found, wanted) > 1e-5:
+            # A net that magnifies rounding errors: both are as far from what doubles give.
+            with minicnn.no_grad():
+                exact = [y.numpy() for y in outputs(net.double()(x.double()))]
+            net.float()
+            assert worst(found, exact) < 2 * worst(wanted, exact) < 2e-4
