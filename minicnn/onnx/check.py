@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-# Largest difference over largest value. Sums are rounded in another order, and nothing else differs:
+# Largest difference over largest value. Sums are rounded in another order, nothing else differs:
 # 1e-6 in most networks in float32, 4e-5 in an Inception with weights that magnify the rounding.
 TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-9}
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import arrays as backend
 from ..interop.files import write_bytes
+from ..nn import Module
 from ..nn.trace import trace
 from ..version import __version__
 from . import ops  # noqa: F401  (fills the table of mappings)
@@ -36,6 +37,8 @@ def export(
     output_names: Sequence[str] | None = None,
     opset_version: int = 17,
     dynamic_axes: Axes | None = None,
+    export_params: bool = True,
+    do_constant_folding: bool = True,
     metadata: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> None:
@@ -54,6 +57,7 @@ def export(
         dynamic_axes: which sizes may change: for the name of an input a list of axes, or a dict
             from axis to the name of the size. None: axis 0 of every input, as "batch"; {}: none.
             Entries for outputs are allowed, and follow from the inputs'.
+        export_params, do_constant_folding: True; accepted for code that was written for PyTorch.
         metadata: strings to keep in the file, by name.
         check: let onnx's checker look at the result, and compare what it computes with the model's
             own results, by onnxruntime if that is installed, else by onnx's own evaluator, which is
@@ -61,12 +65,20 @@ def export(
 
     Raises:
         ImportError: the package onnx is not installed.
+        TypeError: a model that is no Module, inputs that are no arrays.
         NotImplementedError: an operation that has no form in ONNX, with its module.
         ValueError: options that do not fit; a result that depends on the input in a way that was
             not recorded; a size that cannot be dynamic; a model of more than 2 GB.
         RuntimeError: the check failed.
     """
     need_onnx("export")
+    if not isinstance(model, Module):
+        raise TypeError(f"onnx.export: model expects a Module, got {type(model).__name__}")
+    if not (export_params and do_constant_folding):
+        raise ValueError(
+            "onnx.export: parameters are always written, and what comes of them alone is always "
+            "computed; export_params and do_constant_folding expect True"
+        )
     opset = _opset(opset_version)
     samples = [_array(x) for x in (args if isinstance(args, (tuple, list)) else (args,))]
     names = _names("input_names", input_names, "input", len(samples))

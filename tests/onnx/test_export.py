@@ -362,6 +362,7 @@ def test_without_onnx(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"export_params": False}, ValueError, "parameters are always written"),
         ({"opset_version": 16}, ValueError, "opset_version expects 17 to"),
         ({"input_names": ["a", "b"]}, ValueError, "input_names expects 1 different names"),
         ({"output_names": ["a", "b"]}, ValueError, "output_names expects 1 different names"),
@@ -372,6 +373,27 @@ def test_without_onnx(monkeypatch):
 def test_arguments(options, error, message):
     with pytest.raises(error, match=message):
         written(nn.ReLU(), minicnn.randn(1, 4), **options)
+
+
+def test_code_written_for_pytorch(tmp_path):
+    import minicnn as torch
+
+    model, path = torch.nn.Sequential(torch.nn.Linear(4, 2)), str(tmp_path / "linear.onnx")
+    torch.onnx.export(
+        model, (torch.randn(1, 4),), path, export_params=True, opset_version=17,
+        do_constant_folding=True, input_names=["input"], output_names=["output"],
+        dynamic_axes={"input": {0: "batch_size"}, "output": {0: "batch_size"}},
+    )  # fmt: skip
+    onnx.checker.check_model(onnx.load(path))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = torch.randn(3, 4)
+    (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    np.testing.assert_allclose(model(x).detach().numpy(), y, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_that_is_no_module():
+    with pytest.raises(TypeError, match="model expects a Module, got function"):
+        written(lambda x: x, minicnn.randn(1, 4))
 
 
 def test_an_input_that_is_no_tensor():
