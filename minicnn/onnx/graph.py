@@ -148,14 +148,12 @@ class Graph:
     def name(self, value: Value) -> str:
         """The name of what is known of a tensor; one that no node makes becomes a constant."""
         if value not in self._names:
-            if value.call is not None and value.call.function in _mappings:
-                made = {o for o in value.call.outputs if o in self._names}
-                if made:
-                    index = value.call.outputs.index(value)
-                    raise NotImplementedError(
-                        f"onnx.export: output {index} of {label(value.call)} has no form in ONNX "
-                        "here, and it is used"
-                    )
+            if value.call is not None and any(y in self._names for y in value.call.outputs):
+                index = value.call.outputs.index(value)
+                raise NotImplementedError(
+                    f"onnx.export: output {index} of {label(value.call)} has no form in ONNX "
+                    "here, and it is used"
+                )
             name = self._state.get(value) or self._fresh("constant")
             if value in self._state:
                 self.parameters.add(name)

@@ -16,8 +16,10 @@ NAMES = models.list_models()
 QUICK = {"lenet"}
 # Siblings of networks that are tested, of the same blocks, but more or wider ones.
 DEEP = """
+vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn resnet44 resnet56 resnet110
 resnet101 resnet152 wide_resnet50_2 wide_resnet101_2 resnext101_32x8d resnext101_64x4d wrn_28_10
-densenet161 densenet169 densenet201 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
+densenet161 densenet169 densenet201 efficientnet_b1
+efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
 efficientnet_b6 efficientnet_b7 convnext_small convnext_base convnext_large
 """
 
