@@ -369,7 +369,10 @@ def export(
     )
     size = f"{data.channels}, {data.image_size}, {data.image_size}"
     typer.echo(f"input   {pixels} (batch, {size})")
-    typer.echo(f"output  float32 (batch, {len(data.classes)}) {result}: {', '.join(data.classes)}")
+    times = f"{data.heads} times " if data.heads > 1 else ""
+    shape = f"(batch, {len(data.classes)})"
+    names = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
+    typer.echo(f"output  {times}float32 {shape} {result}: {names}")
 
 
 def _tensor(array: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import nn
 from ..autograd import Tensor
+from ..functional import softmax
 from .runs import Run
 
 
@@ -26,30 +27,40 @@ class Prepare(nn.Module):
         return (x.float() / 255 - self.mean) / self.std
 
 
-def export_run(run: Run, path: Path, preprocessing: bool, softmax: bool, opset: int) -> None:
+class Probabilities(nn.Module):
+    """The softmax of logits (N, classes), or of each of a tuple of them."""
+
+    def forward(self, y: Any) -> Any:
+        return tuple([softmax(head, 1) for head in y]) if isinstance(y, tuple) else softmax(y, 1)
+
+
+def export_run(run: Run, path: Path, preprocessing: bool, chances: bool, opset: int) -> None:
     """Writes the network of `run` to `path`, checked; what it raises is onnx.export's.
 
-    With `preprocessing` the graph takes pixels as they are, with `softmax` it gives probabilities;
-    parameters are then named "network." and their name in the state_dict.
+    With `preprocessing` the graph takes pixels as they are, with `chances` it gives probabilities;
+    parameters are then named "network." and their name in the state_dict. The output is "logits" or
+    "probabilities", of several heads "logits_1" and so on.
     """
     from ..onnx import export
 
     data = run.data
     sample = np.zeros((1, data.channels, data.image_size, data.image_size), np.float32)
     model = run.model
-    if preprocessing or softmax:
+    if preprocessing or chances:
         parts = OrderedDict({"network": model})
         if preprocessing:
             parts = OrderedDict({"prepare": Prepare(data.mean, data.std), **parts})
             sample = np.random.default_rng(0).integers(0, 256, sample.shape).astype(np.uint8)
-        if softmax:
-            parts["softmax"] = nn.Softmax(1)
+        if chances:
+            parts["probabilities"] = Probabilities()
         model = nn.Sequential(parts)
+    output = "probabilities" if chances else "logits"
+    heads = range(1, data.heads + 1)
     export(
         model,
         Tensor(sample),
         path,
-        output_names=["probabilities" if softmax else "logits"],
+        output_names=[output] if data.heads == 1 else [f"{output}_{k}" for k in heads],
         opset_version=opset,
         metadata=_metadata(run, preprocessing),
     )

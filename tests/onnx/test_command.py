@@ -1,5 +1,6 @@
 """`minicnn export RUN model.onnx`."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,9 +10,11 @@ typer_testing = pytest.importorskip("typer.testing")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+from minicnn import nn  # noqa: E402
 from minicnn.cli import runs  # noqa: E402
 from minicnn.cli.app import app  # noqa: E402
 from minicnn.cli.data import load_part  # noqa: E402
+from minicnn.cli.export import export_run  # noqa: E402
 
 
 def call(*arguments, code=0):
@@ -58,6 +61,28 @@ def test_pixels_in_and_probabilities_out(folder, tmp_path):
     np.testing.assert_allclose(chances, wanted / wanted.sum(1, keepdims=True), atol=1e-5)
     names = {t.name for t in onnx.load(path).graph.initializer}
     assert {"prepare.mean", "network.features.0.weight"} <= names
+
+
+def test_several_heads(folder, tmp_path):
+    """Of a network with several outputs each has a name, and is turned into probabilities."""
+
+    class Two(nn.Module):
+        def __init__(self, body):
+            super().__init__()
+            self.body = body
+
+        def forward(self, x):
+            y = self.body(x)
+            return y, y * 2
+
+    run = runs.open_run(folder)
+    run.model, run.data = Two(run.model), dataclasses.replace(run.data, heads=2)
+    path = tmp_path / "model.onnx"
+    export_run(run, path, False, True, 17)
+    session = onnxruntime.InferenceSession(path)
+    assert [y.name for y in session.get_outputs()] == ["probabilities_1", "probabilities_2"]
+    for chances in session.run(None, {"input": np.zeros((3, 1, 16, 16), np.float32)}):
+        np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
 
 
 def test_errors(folder, tmp_path):
