@@ -62,7 +62,7 @@ Size = tuple  # what shapes are: `Size([2, 3])`
 
 _LAZY_MODULES = {
     "accelerator", "backends", "catalog", "cli", "cuda", "data", "datasets", "explain", "interop",
-    "linalg", "models", "nn", "optim", "train", "transforms", "utils",
+    "linalg", "models", "nn", "onnx", "optim", "train", "transforms", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "are_deterministic_algorithms_enabled": "backends", "load": "interop", "save": "interop",

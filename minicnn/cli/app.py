@@ -333,6 +333,48 @@ def _guesses(chances: list[Any], trained: Any, top: int) -> str:
     return f"{said(best, classes)} {np.prod([head.max() for head in chances]):.1%}"
 
 
+@app.command()
+@_one_line_errors
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as model.onnx.")],
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    with_preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="Take pixels, 0 to 255, of type uint8.")
+    ] = False,
+    softmax: Annotated[bool, typer.Option("--softmax", help="Give probabilities.")] = False,
+    opset: Annotated[int, typer.Option(help="The version of ONNX's operators, 17 to 21.")] = 17,
+) -> None:
+    """Write a trained network as an ONNX file: `minicnn export RUN model.onnx`.
+
+    The file takes any number of images and gives logits. Its metadata name the classes, the images'
+    size, and the mean and deviation that they are normalised by; --with-preprocessing makes that a
+    part of the network. What the file computes is compared with the network before it is written.
+    """
+    from . import runs
+    from .export import export_run
+
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"--checkpoint expects best or last, got {checkpoint!r}")
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; name a file, such as {file / 'model.onnx'}")
+    trained = runs.open_run(run, checkpoint)
+    export_run(trained, file, with_preprocessing, softmax, opset)
+    data = trained.data
+    pixels = "uint8" if with_preprocessing else "float32"
+    result = "probabilities" if softmax else "logits"
+    typer.echo(
+        f"{trained.name} on {data.name}, {checkpoint} checkpoint of {run}: {file} "
+        f"({file.stat().st_size:,} bytes)"
+    )
+    size = f"{data.channels}, {data.image_size}, {data.image_size}"
+    typer.echo(f"input   {pixels} (batch, {size})")
+    times = f"{data.heads} times " if data.heads > 1 else ""
+    shape = f"(batch, {len(data.classes)})"
+    names = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
+    typer.echo(f"output  {times}float32 {shape} {result}: {names}")
+
+
 def _tensor(array: Any) -> Any:
     from ..autograd import Tensor
 

@@ -1,0 +1,97 @@
+"""Every network of the registry as an ONNX file, computed by onnxruntime."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import models, nn
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+NAMES = models.list_models()
+QUICK = {"lenet"}
+# Siblings of networks that are tested, of the same blocks, but more or wider ones.
+DEEP = """
+vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn resnet44 resnet56 resnet110
+resnet101 resnet152 wide_resnet50_2 wide_resnet101_2 resnext101_32x8d resnext101_64x4d wrn_28_10
+densenet161 densenet169 densenet201 efficientnet_b1
+efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
+efficientnet_b6 efficientnet_b7 convnext_small convnext_base convnext_large
+"""
+
+
+@pytest.fixture
+def unfilled(monkeypatch):
+    """Initial values of millions of weights take seconds; `fill` brings others."""
+    for name in dir(nn.init):
+        if name.endswith("_") and not name.startswith("_"):
+            monkeypatch.setattr(nn.init, name, lambda x, *args, **kwargs: x)
+
+
+def fill(net, side):
+    """Weights that keep the size of what goes through, and the statistics of that.
+
+    With others, numbers grow from block to block, and rounding errors with them.
+    """
+    noise = np.random.default_rng(0).standard_normal(100_003).astype(np.float32)
+    for name, tensor in net.state_dict().items():
+        array = tensor.array
+        values = np.resize(noise, array.shape)
+        if array.ndim > 1:
+            array[...] = values * np.sqrt(2 / max(array[0].size, 1))
+        elif array.dtype.kind == "f":
+            array[...] = 1 + 0.3 * np.tanh(values) if name.endswith("weight") else 0.1 * values
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with minicnn.no_grad():
+        net.train()(minicnn.randn(4, 3, side, side))
+    for name, tensor in net.state_dict().items():
+        if name.endswith("running_var"):  # four samples may be all but equal
+            tensor.array.clip(0.1, out=tensor.array)
+
+
+def outputs(result):
+    return [y for y in result if y is not None] if isinstance(result, tuple) else [result]
+
+
+def worst(found, wanted):
+    """The largest difference, over the largest number."""
+    pairs = zip(found, wanted, strict=True)
+    return max(np.abs(z - y).max() / np.abs(y).max() for z, y in pairs)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_onnxruntime_computes_the_same(name, unfilled):
+    if name in DEEP.split() and os.environ.get("MINICNN_TESTS_DEEP", "0") == "0":
+        pytest.skip("set MINICNN_TESTS_DEEP=1 to test deep siblings of networks that are tested")
+    side = models.info(name).image_sizes[0]
+    net = models.create(name, num_classes=7, in_channels=3, image_size=side)
+    fill(net, side)
+    file = io.BytesIO()
+    sample = minicnn.randn(1, 3, side, side)
+    minicnn.onnx.export(net, sample, file, check=False)  # it is checked here, more closely
+    assert all(module.training for module in net.modules())
+    session = onnxruntime.InferenceSession(file.getvalue())
+    net.eval()
+    for batch in (1, 2, 5):
+        x = minicnn.randn(batch, 3, side, side)
+        with minicnn.no_grad():
+            wanted = outputs(net(x))
+        found = session.run(None, {"input": x.numpy()})
+        wanted = [y.numpy() for y in wanted]
+        assert [y.shape for y in wanted] == [z.shape for z in found]
+        for y in wanted:
+            assert np.isfinite(y).all() and y.std() > 1e-3 * np.abs(y).max()
+        if worst(found, wanted) > 1e-5:
+            # A net that magnifies rounding errors: both are as far from what doubles give.
+            with minicnn.no_grad():
+                exact = [y.numpy() for y in outputs(net.double()(x.double()))]
+            net.float()
+            assert worst(found, exact) < 2 * worst(wanted, exact) < 2e-4
