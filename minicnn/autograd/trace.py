@@ -122,10 +122,11 @@ class Trace:
     def written(self, tensor: Any, new: Any) -> None:
         """The memory of `tensor` was overwritten by the value of `new`."""
         value, array = self.value(new), tensor.array
+        here = _key(array)
         for key, other in self._values.items():
-            if key != _key(array) and _overlap(other.array, array):
+            if key != here and _overlap(other.array, array):
                 other.stale = True
-        self._values[_key(array)] = value
+        self._values[here] = value
         self._kept.append(array)
 
     def _new(self, array: Any, call: Call | None) -> Value:
