@@ -122,11 +122,11 @@ class Trace:
     def written(self, tensor: Any, new: Any) -> None:
         """The memory of `tensor` was overwritten by the value of `new`."""
         value, array = self.value(new), tensor.array
-        mine = _key(array)
+        here = _key(array)
         for key, other in self._values.items():
-            if key != mine and _overlap(other.array, array):
+            if key != here and _overlap(other.array, array):
                 other.stale = True
-        self._values[mine] = value
+        self._values[here] = value
         self._kept.append(array)
 
     def _new(self, array: Any, call: Call | None) -> Value:

@@ -425,31 +425,86 @@ def summary(
     ] = None,
     num_classes: Annotated[int | None, typer.Option(help="How many classes.", min=1)] = None,
     set_: _Settings = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(help="Modules in modules to show; default: what 80 lines hold.", min=1),
+    ] = None,
 ) -> None:
-    """Show a network's layers, output shapes, parameters and multiply-adds."""
-    from .. import models
-    from ..explain import summary as summarise
-    from . import runs
+    """Show a network's layers: shapes, parameters, multiply-adds, and what their units see.
 
-    info = models.info(model)
+    *sees* is the receptive field: how many pixels of the input a unit depends on, rows x columns;
+    *jump*, how far its neighbour's field is moved; *start*, where that of the first unit begins,
+    below 0 in the padding. Blocks that repeat the one before them share a line.
+    """
+    from . import look
+
     options = dict(_setting(text) for text in set_ or [])
     if num_classes is not None:
         options["num_classes"] = num_classes
-    size = info.input_size
-    if input_ is not None:
-        size = _size(input_)
-        options.setdefault("in_channels", size[0])
-        options.setdefault("image_size", size[1])
-    typer.echo(str(summarise(runs.create_model(model, options), size)))
+    typer.echo(look.summary_text(model, input_, options, depth))
 
 
-def _size(text: str) -> tuple[int, int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(f"--input expects CHANNELSxHEIGHTxWIDTH, such as 1x28x28, got {text!r}")
-    if parts[1] != parts[2]:
-        raise ValueError(f"--input expects a square image, got {text!r}")
-    return int(parts[0]), int(parts[1]), int(parts[2])
+@app.command()
+@_one_line_errors
+def look(
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of a network.")],
+    image: Annotated[
+        str | None,
+        typer.Argument(
+            help="A picture, or test:17 for the run's test image 17.", show_default=False
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Show this layer's maps; may be given again.")
+    ] = None,
+    cam: Annotated[
+        bool, typer.Option("--cam", help="Grad-CAM; at --layer, if one is given.")
+    ] = False,
+    saliency: Annotated[
+        bool, typer.Option("--saliency", help="How much each pixel moves the class.")
+    ] = False,
+    occlusion: Annotated[
+        bool, typer.Option("--occlusion", help="What covering a patch costs the class.")
+    ] = False,
+    filters: Annotated[
+        bool, typer.Option("--filters", help="The weights of --layer, or the first convolution.")
+    ] = False,
+    field: Annotated[
+        bool, typer.Option("--field", help="What the centre unit of --layer sees, by gradient.")
+    ] = False,
+    label: Annotated[
+        str | None, typer.Option("--class", help="The class to explain; default: the guess.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of a network by name: a file, or such as IMAGENET1K_V1.")
+    ] = None,
+    set_: _Settings = None,
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    data_dir: Annotated[
+        str | None, typer.Option(help="The folder with the data set's files.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for the pictures; default: the run's.")
+    ] = None,
+) -> None:
+    """See what a trained network does with a picture: `minicnn look runs/lenet-digits test:17`.
+
+    Without options: Grad-CAM. Each picture is written as a PNG, and its path is printed, with what
+    the network takes the image for.
+    """
+    from . import look as looking
+
+    wanted = {"cam": cam, "saliency": saliency, "occlusion": occlusion, "filters": filters}
+    wishes = looking.Wishes(
+        layers=tuple(layer or ()),
+        kinds=tuple(name for name, on in {**wanted, "field": field}.items() if on),
+        label=label,
+        out=out,
+    )
+    options = dict(_setting(text) for text in set_ or [])
+    subject = looking.open_subject(run, weights, checkpoint, data_dir, options)
+    for line in looking.look(subject, image, wishes):
+        typer.echo(line)
 
 
 @app.command()

@@ -36,7 +36,7 @@ def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray
     Raises FileNotFoundError, ImportError without Pillow, ValueError for a file that is no picture,
     or a broken one; each names the file.
     """
-    image = _open(path, config.channels)
+    image = open_picture(path, config.channels)
     planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
     own_size = planes.shape[1:] == (config.native_size, config.native_size)
     if not own_size and not config.folder and config.name in _FILLED:
@@ -48,7 +48,8 @@ def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray
     return scale(scale(np.ascontiguousarray(planes), config.native_size), config.image_size)
 
 
-def _open(path: str | os.PathLike[str], channels: int) -> np.ndarray:
+def open_picture(path: str | os.PathLike[str], channels: int) -> np.ndarray:
+    """The picture as uint8, (H, W) for one channel and else (H, W, 3). Raises as read_picture."""
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:

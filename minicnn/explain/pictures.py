@@ -431,7 +431,8 @@ def _rows_left_over(geometry: ConvGeometry, axis: int) -> int:
 
 
 @cache
-def _picture() -> Any:
+def figure_class() -> Any:
+    """The class of all figures here. ImportError without Matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -467,7 +468,7 @@ def _panels(shapes: Sequence[tuple[int, int]], across: int | None = None) -> Any
     left, gap, top, bottom = _MARGINS
     width = sum(wide) * _CELL + left + across * gap
     height = sum(high) * _CELL + len(high) * (top + bottom)
-    figure = _picture()(figsize=(width, height), dpi=80)
+    figure = figure_class()(figsize=(width, height), dpi=80)
     for index, (rows, columns) in enumerate(shapes):
         line, column = divmod(index, across)
         x = left + sum(wide[:column]) * _CELL + column * gap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from ..autograd import no_grad
@@ -54,8 +55,10 @@ class ModuleTrace(Trace):
         raise KeyError(f"trace: the module {path!r} was not called")
 
 
-def trace(model: Any, *inputs: Any) -> ModuleTrace:
+def trace(model: Any, *inputs: Any, graph: bool = False) -> ModuleTrace:
     """Runs `model(*inputs)` without a graph and notes every Function that runs on the way.
+
+    With `graph`, gradients are recorded if they are on: what a call's `node` saved can be seen.
 
     The model runs as it is: in evaluation mode after `model.eval()`; in training, batch
     normalisation moves its running statistics and dropout draws random numbers, as ever. Its hooks
@@ -63,7 +66,7 @@ def trace(model: Any, *inputs: Any) -> ModuleTrace:
     in place through another view.
     """
     handles = []
-    with no_grad(), recording(*inputs, trace=ModuleTrace()) as record:
+    with nullcontext() if graph else no_grad(), recording(*inputs, trace=ModuleTrace()) as record:
         try:
             for path, module in model.named_modules():
                 handles.append(module.register_forward_pre_hook(_enter(record, path), prepend=True))

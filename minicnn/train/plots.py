@@ -52,7 +52,12 @@ def save_curves(history: Sequence[dict[str, Any]], path: str | os.PathLike[str])
 def save_confusion(
     matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
-    """The confusion matrix as a PNG: rows are true classes, columns guesses, colours row shares."""
+    """`draw_confusion`, as a PNG."""
+    _write(draw_confusion(matrix, classes), path)
+
+
+def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Any:
+    """The confusion matrix: rows are true classes, columns guesses, colours row shares."""
     n = len(classes)
     side = min(14.0, 2.0 + 0.45 * n)
     figure = _figure(side, side)
@@ -68,7 +73,7 @@ def save_confusion(
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color=colour, fontsize=8)
     axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} right", fontsize=10)
-    _write(figure, path)
+    return figure
 
 
 def save_mistakes(
@@ -79,23 +84,44 @@ def save_mistakes(
     path: str | os.PathLike[str],
     count: int = 25,
 ) -> int:
-    """The worst mistakes as a PNG, each with truth and guess; returns how many there are in all.
+    """`draw_mistakes` of the worst ones, as a PNG; returns how many mistakes there are in all.
 
     Args: images (N, C, H, W), uint8 or floats in [0, 1], with C = 1 or 3; targets (N,); logits
     (N, classes); of a network with several heads (N, heads) and (N, heads, classes), where the last
-    class stands for nothing there. Worst is what gave the truth the least probability.
+    class stands for nothing there.
     """
-    shifted = logits - logits.max(-1, keepdims=True)
-    chances = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
+    order = mistakes(targets, logits)
+    _write(draw_mistakes(images, targets, logits, classes, order[:count]), path)
+    return len(order)
+
+
+def mistakes(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Which samples were taken for another class, the worst first: (M,).
+
+    Arguments as in save_mistakes. Worst is what gave the truth the least probability.
+    """
+    wrong = (logits.argmax(-1) != targets).reshape(len(targets), -1).any(1)
+    rows = np.flatnonzero(wrong)
+    return rows[np.argsort(_chances(logits, targets)[rows], kind="stable")]
+
+
+def _chances(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The probability of these classes, over all heads together: (N,)."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    shares = np.take_along_axis(powers / powers.sum(-1, keepdims=True), classes[..., None], -1)
+    return shares.reshape(len(classes), -1).prod(1)
+
+
+def draw_mistakes(
+    images: np.ndarray,
+    targets: np.ndarray,
+    logits: np.ndarray,
+    classes: Sequence[str],
+    worst: np.ndarray,
+) -> Any:
+    """The images whose numbers are in `worst`, each with truth and guess; as in save_mistakes."""
     guesses = logits.argmax(-1)
-    count_heads = 1 if targets.ndim == 1 else targets.shape[1]
-    sizes = (len(targets), count_heads)
-    true, guessed = (
-        np.take_along_axis(chances, which[..., None], -1).reshape(sizes).prod(1)
-        for which in (targets, guesses)
-    )
-    wrong = np.flatnonzero((guesses != targets).reshape(sizes).any(1))
-    worst = wrong[np.argsort(true[wrong], kind="stable")][:count]
+    guessed = _chances(logits, guesses)
     columns = min(5, max(1, len(worst)))
     rows = max(1, math.ceil(len(worst) / columns))
     figure = _figure(1.8 * columns + 0.4, 2.1 * rows + 0.3)
@@ -110,8 +136,7 @@ def save_mistakes(
         axes.axis("off")
     if not len(worst):
         figure.text(0.5, 0.5, "no mistakes", ha="center", va="center", color=_GREY)
-    _write(figure, path)
-    return len(wrong)
+    return figure
 
 
 def said(target: Any, classes: Sequence[str]) -> str:

@@ -312,7 +312,7 @@ def test_another_run_in_the_folder(trained):
         (["summary", "lenett"], "did you mean 'lenet'?"),
         (["summary", "lenet", "--set", "colour=red"], "lenet cannot be made with"),
         (["summary", "lenet", "--input", "28"], "--input expects CHANNELSxHEIGHTxWIDTH"),
-        (["summary", "lenet", "--input", "1x28x32"], "expects a square image"),
+        (["summary", "lenet", "--input", "1x28x32"], "lenet cannot take 28x32 images: linear: "),
     ],
 )
 def test_errors_are_one_line(arguments, message, here, monkeypatch):
@@ -436,6 +436,8 @@ def test_summary():
     output = call("summary", "vgg11", "--input", "1x16x16", "--num-classes", 4)
     assert "classifier" in output and "1x4" in output.splitlines()[2]
     assert "AvgPool2d" in call("summary", "lenet", "--set", "pooling=avg")
+    output = call("summary", "vgg11", "--input", "3x40x64", "--depth", 1, "--num-classes", 2)
+    assert "512x1x2" in output and "150x150" in output and "modules deeper than 1" in output
 
 
 def test_version_and_help():

@@ -37,15 +37,17 @@ def test_vgg11s_published_multiply_adds():
 def test_text():
     text = str(summary(models.lenet(), (1, 28, 28)))
     lines = text.splitlines()
-    assert lines[0].split() == ["layer", "output", "parameters", "multiply-adds"]
-    assert lines[2].split() == ["LeNet5", "1x10", "61,706", "416,520"]
+    head = ["layer", "output", "parameters", "multiply-adds", "sees", "jump", "start"]
+    assert lines[0].split() == head
+    assert lines[2].split() == ["LeNet5", "1x10", "61,706", "416,520", "all", "-", "-"]
+    assert lines[7].split()[-3:] == lines[8].split()[-3:] == ["14x14", "2", "-2"]
     assert lines[3].startswith("├─ features: Sequential")
     assert (
         lines[4].startswith("│  ├─ 0: Conv2d") and "1x6x28x28" in lines[4] and "117,600" in lines[4]
     )
     assert lines[9].startswith("│  └─ 5: MaxPool2d")
     assert lines[10].startswith("└─ classifier") and lines[15].startswith("   └─ 4: Linear")
-    assert "parameters     61,706" in text and "fixed" not in text
+    assert "parameters         61,706, 247 kB" in text and "fixed" not in text
 
 
 def test_batches():
@@ -86,7 +88,7 @@ def test_fixed_and_shared_parameters():
     assert found["first"].calls == 2 and found["first"].multiply_adds == 18
     assert found["second"].parameters == 3 and found["second"].multiply_adds == 9
     assert found["unused"].output_shape is None and found["unused"].calls == 0
-    assert "of them fixed  4" in str(found)
+    assert ("of them fixed", "4") in found.totals()
 
 
 def test_several_outputs():
@@ -121,3 +123,84 @@ def test_wrong_sizes(size):
         summary(models.lenet(), size)
     with pytest.raises(KeyError, match="no layer 'x'"):
         summary(models.lenet(), (1, 28, 28))["x"]
+
+
+def test_memory_by_hand():
+    """LeNet keeps: what its ReLUs gave, whose maximum won each window, what its layers were fed."""
+    found = summary(models.lenet(), (1, 28, 28))
+    relus = 4 * (6 * 28 * 28 + 16 * 10 * 10 + 120 + 84)
+    windows = 8 * (6 * 14 * 14 + 16 * 5 * 5)
+    inputs = 4 * (6 * 14 * 14 + 16 * 5 * 5)  # of the second convolution and the first dense layer
+    assert found.kept_bytes == relus + windows + inputs
+    assert found.input_bytes == 4 * 28 * 28 and found.parameter_bytes == 4 * 61_706
+    assert found.training_bytes == 4 * 28 * 28 + 8 * 61_706 + found.kept_bytes
+    frozen = models.lenet()
+    frozen.requires_grad_(False)
+    assert summary(frozen, (1, 28, 28)).kept_bytes == 0
+    assert all(p.grad is None for p in frozen.parameters())
+
+
+def test_receptive_fields_in_the_table():
+    found = summary(models.lenet(), (1, 28, 28))
+    assert found["features.3"].receptive_field.size == (14, 14)
+    assert found["classifier"].receptive_field.sees_all
+    assert summary(nn.Sequential(nn.Linear(3, 2)), (3,))["0"].receptive_field is None
+
+    class Sums(nn.Module):
+        def forward(self, x):
+            return x.cumsum(3)
+
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), Sums(), nn.ReLU())
+    found = summary(net, (1, 8, 9))
+    assert found["1"].receptive_field is None and found["2"].blind_to == "Cumsum"
+    assert found.rows()[1][4] == "3x3" and found.rows()[3][4:] == ("?", "?", "?")
+    assert str(found).endswith("?                  nothing is known of what Cumsum sees")
+
+
+def test_networks_that_cannot_be_followed_have_a_summary():
+    class InPlace(nn.Module):
+        def forward(self, x):
+            y = x * 1
+            part = y[:, :1]
+            y += 1
+            return part + y
+
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), InPlace(), nn.Conv2d(2, 2, 1))
+    found = summary(net.requires_grad_(False), (1, 8, 8))
+    assert found["0"].multiply_adds == 2 * 36 * 9 and found["2"].calls == 1
+    assert found.kept_bytes is found.training_bytes is None
+    assert "kept" not in str(found) and found.rows()[1][4:] == ("-", "-", "-")
+
+
+def block():
+    return nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU())
+
+
+def test_depth_and_repetition():
+    net = nn.Sequential(*(block() for _ in range(9)), nn.Conv2d(2, 1, 1), nn.Conv2d(1, 1, 1))
+    found = summary(net, (2, 8, 8))
+    names = [row[0] for row in found.rows()]
+    assert names[:5] == ["Sequential", "├─ 0: Sequential", "│  ├─ 0: Conv2d",
+                         "│  ├─ 1: BatchNorm2d", "│  └─ 2: ReLU"]  # fmt: skip
+    assert names[5:] == ["├─ 1 … 8: Sequential, 8 more alike", "├─ 9: Conv2d", "└─ 10: Conv2d"]
+    repeated = found.rows()[5]
+    assert repeated[2] == str(8 * (2 * 2 * 9 + 2 + 4)) and repeated[4:] == ("19x19", "1", "-9")
+    assert [row[0] for row in found.rows(1)] == [names[0], names[1], *names[5:]]
+    assert "not shown          27 modules deeper than 1, down to 2" in found.text(1)
+    assert len(found.rows(0)) == 1
+
+
+def test_large_networks_fit_on_a_screen():
+    """Blocks that all differ, four levels deep: without a depth, what 80 lines hold."""
+
+    def stage(width):
+        inner = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
+        return nn.Sequential(nn.Sequential(nn.Conv2d(width, width, 1), inner))
+
+    layers = [nn.Conv2d(1, 1, 1)]
+    for width in range(1, 25):
+        layers += [stage(width), nn.Conv2d(width, width + 1, 1)]
+    found = summary(nn.Sequential(*layers), (1, 4, 4))
+    lines = str(found).splitlines()
+    assert len(lines) < 90 and "down to 4" in lines[-1] and len(found.rows()) > 140
+    assert len(found.text(4).splitlines()) > 150

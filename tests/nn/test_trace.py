@@ -113,3 +113,12 @@ def test_tracing_changes_no_result():
     record = trace(net, x)
     assert np.array_equal(record.result.array, expected.array)
     assert names(record).count("BatchNormInference") == 8
+
+
+def test_with_a_graph_the_nodes_show_what_they_saved():
+    net, x = models.lenet().eval(), minicnn.rand(1, 1, 28, 28)
+    assert not trace(net, x).calls[0].node.edges and not trace(net, x).result.requires_grad
+    record = trace(net, x, graph=True)
+    assert record.result.requires_grad and record.calls[0].node.saved[0] is x.array
+    with minicnn.no_grad():
+        assert not trace(net, x, graph=True).result.requires_grad
