@@ -302,7 +302,7 @@ def _with_weights(make: Callable[..., Any], options: dict[str, Any], load: Any) 
     "GoogLeNet, Inception v1 (Szegedy et al. 2015)",
     image_sizes=(28, 32, 64, 96, 224),
     input_size=(3, 224, 224),
-    parameters=13_004_888,
+    parameters=6_624_904,  # as published: without the auxiliary heads, 13,004,888 with them
     cam="inception5b",
     family="googlenet",
     with_weights=_with_weights,

@@ -89,7 +89,7 @@ class SqueezeNet(nn.Module):
         image_size: None, or more than 64, for the paper's network. Up to 64 the first convolution
             is 3x3 with stride 1: 32x32 images end in maps of 4x4.
 
-    Raises ValueError for another version and for sizes below 1.
+    Raises ValueError for another version and for bad sizes (an image_size below 8).
     """
 
     def __init__(
@@ -102,13 +102,11 @@ class SqueezeNet(nn.Module):
     ):
         super().__init__()
         check_choice("SqueezeNet", "version", version, _LAYERS)
-        check_sizes(
-            "SqueezeNet",
-            optional=("image_size",),
-            num_classes=num_classes,
-            in_channels=in_channels,
-            image_size=image_size,
-        )
+        check_sizes("SqueezeNet", num_classes=num_classes, in_channels=in_channels)
+        if image_size is not None and (type(image_size) is not int or image_size < 8):
+            raise ValueError(
+                f"SqueezeNet: image_size expects at least 8 or None, got {image_size!r}"
+            )
         self.num_classes = num_classes
         channels, kernel = _FIRST[version]
         small = image_size is not None and image_size <= _SMALL
