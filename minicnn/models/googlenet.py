@@ -73,11 +73,6 @@ class GoogLeNetOutputs(NamedTuple):
     aux_logits2: Any
     aux_logits1: Any
 
-    @property
-    def aux_weight(self) -> float:
-        """What the loss of another head counts beside that of `logits`."""
-        return 0.3
-
 
 class GoogLeNet(nn.Module):
     """GoogLeNet: (N, in_channels, H, W) to logits (N, num_classes).

@@ -62,17 +62,12 @@ _SMALLEST = 16
 class InceptionOutputs(NamedTuple):
     """What Inception v3 gives in training: (N, num_classes) twice.
 
-    The loss is that of `logits` and, as in the authors' TensorFlow programs, 0.4 times that of the
-    other head.
+    The loss is that of `logits` and 0.4 times that of the other head, as in PyTorch's tutorial on
+    fine-tuning.
     """
 
     logits: Any
     aux_logits: Any
-
-    @property
-    def aux_weight(self) -> float:
-        """What the loss of another head counts beside that of `logits`."""
-        return 0.4
 
 
 class Inception3(nn.Module):

@@ -7,7 +7,7 @@
     x -> | conv 1x1  -> F2 | --> | mlpconv | --> | mlpconv to one  | -->  is the logit of its
          | conv 1x1  -> F3 |     +---------+     | map for a class |      class
          +-----------------+                     +-----------------+
-          ReLU behind each
+          ReLU behind each, but not behind the last one of all
 
 A filter of a convolution is a linear model of its patch. The paper puts a multilayer perceptron in
 its place, which slides over the image just so; its dense layers are 1x1 convolutions. The last maps
@@ -46,6 +46,8 @@ and the authors' for ImageNet:
                                                                         7,595,176
 
 The images are padded by 2 there, so that 224x224 gives the 55x55 which the authors' 227x227 gave.
+Their program has a ReLU behind the last maps too. A class whose map it leaves empty has no gradient
+any more, and training easily ends there; it is left out.
 
 Initial values are He's, as ReLU asks for; the authors drew N(0, 0.05) with a rate for each layer
 that they tuned by hand. torchvision has no NiN: names are minicnn's.
@@ -96,7 +98,7 @@ class NiN(nn.Module):
                 mlpconv(256, (384, 384, 384), 3, padding=1),
                 nn.MaxPool2d(3, stride=2),
                 nn.Dropout(dropout),
-                mlpconv(384, (1024, 1024, num_classes), 3, padding=1),
+                mlpconv(384, (1024, 1024, num_classes), 3, padding=1, last=True),
             )
         else:
             self.features = nn.Sequential(
@@ -106,7 +108,7 @@ class NiN(nn.Module):
                 mlpconv(96, (192, 192, 192), 5, padding=2),
                 nn.AvgPool2d(3, stride=2, ceil_mode=True),
                 nn.Dropout(dropout),
-                mlpconv(192, (192, 192, num_classes), 3, padding=1),
+                mlpconv(192, (192, 192, num_classes), 3, padding=1, last=True),
             )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self._initialize()
@@ -122,18 +124,26 @@ class NiN(nn.Module):
 
 
 def mlpconv(
-    in_channels: int, widths: tuple[int, int, int], kernel: int, stride: int = 1, padding: int = 0
+    in_channels: int,
+    widths: tuple[int, int, int],
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    last: bool = False,
 ) -> nn.Sequential:
-    """A convolution and two 1x1 ones behind it, of these widths, each with a ReLU."""
+    """A convolution and two 1x1 ones behind it, of these widths, each with a ReLU.
+
+    The last mlpconv of a network gives logits, without ReLU.
+    """
     first, second, third = widths
-    return nn.Sequential(
+    layers = [
         nn.Conv2d(in_channels, first, kernel, stride=stride, padding=padding),
         nn.ReLU(inplace=True),
         nn.Conv2d(first, second, 1),
         nn.ReLU(inplace=True),
         nn.Conv2d(second, third, 1),
-        nn.ReLU(inplace=True),
-    )
+    ]
+    return nn.Sequential(*layers) if last else nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
 @register(

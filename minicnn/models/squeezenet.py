@@ -87,7 +87,9 @@ class SqueezeNet(nn.Module):
         dropout: probability in front of the last convolution.
         in_channels: channels of the input.
         image_size: None, or more than 64, for the paper's network. Up to 64 the first convolution
-            is 3x3 with stride 1: 32x32 images end in maps of 4x4.
+            is 3x3 with stride 1: 32x32 images end in maps of 4x4. The last one then has He's
+            initial values and no ReLU, so that it learns from few images; behind a ReLU that is
+            never above 0, a class has no gradient.
 
     Raises ValueError for another version and for bad sizes (an image_size below 8).
     """
@@ -127,20 +129,21 @@ class SqueezeNet(nn.Module):
         self.classifier = nn.Sequential(
             nn.Dropout(p=dropout),
             nn.Conv2d(channels, num_classes, kernel_size=1),
-            nn.ReLU(inplace=True),
+            nn.Identity() if small else nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d((1, 1)),
         )
-        self._initialize()
+        self._initialize(small)
 
     def forward(self, x: Any) -> Any:
         return flatten(self.classifier(self.features(x)), 1)
 
-    def _initialize(self) -> None:
+    def _initialize(self, small: bool) -> None:
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.classifier[1].weight, mean=0.0, std=0.01)
+        if not small:
+            nn.init.normal_(self.classifier[1].weight, mean=0.0, std=0.01)
 
 
 def _registered(version: str, parameters: int) -> Any:

@@ -42,14 +42,14 @@ def in_pytorch(layers):
             self.features = torch.nn.Sequential(*blocks)
 
         @staticmethod
-        def mlpconv(c, widths, kernel, stride, padding):
+        def mlpconv(c, widths, kernel, stride, padding, last=False):
             inside = []
             for f, k, s, p in zip(
                 widths, (kernel, 1, 1), (stride, 1, 1), (padding, 0, 0), strict=True
             ):
                 inside += [torch.nn.Conv2d(c, f, k, s, p), torch.nn.ReLU()]
                 c = f
-            return torch.nn.Sequential(*inside)
+            return torch.nn.Sequential(*inside[: -1 if last else None])
 
         def forward(self, x):
             return self.features(x).mean((2, 3))
@@ -67,7 +67,7 @@ def test_cifar_network_computes_what_its_layers_do():
             (96, (192, 192, 192), 5, 1, 2),
             torch.nn.AvgPool2d(3, 2, ceil_mode=True),
             torch.nn.Identity(),
-            (192, (192, 192, 10), 3, 1, 1),
+            (192, (192, 192, 10), 3, 1, 1, True),
         ]
     )
     net = load_from_torch(models.nin(num_classes=10, image_size=32, dropout=0), oracle)
@@ -85,7 +85,7 @@ def test_imagenet_network_computes_what_its_layers_do():
             (256, (384, 384, 384), 3, 1, 1),
             torch.nn.MaxPool2d(3, 2),
             torch.nn.Identity(),
-            (384, (1024, 1024, 6), 3, 1, 1),
+            (384, (1024, 1024, 6), 3, 1, 1, True),
         ]
     )
     net = load_from_torch(models.nin(num_classes=6, dropout=0), oracle)
