@@ -52,6 +52,12 @@ def test_computes_what_torchvisions_does(name, column):
     compare(net, oracle, images(3, 3, 64), 1e-8, training=True)
 
 
+def test_refuses():
+    for name in ("num_classes", "in_channels"):
+        with pytest.raises(ValueError, match=f"vgg11: {name} expects a positive integer, got 0"):
+            models.vgg11(**{name: 0})
+
+
 @pytest.mark.parametrize("side", [28, 32, 96])
 @pytest.mark.slow
 def test_small_images_learn(side):
