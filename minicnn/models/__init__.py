@@ -5,6 +5,11 @@ Weights that were published for them are enumerations, `ResNet18_Weights` and so
 
 from typing import Any as _Any
 
+from .alexnet import (
+    AlexNet,
+    alexnet,
+    alexnet_paper,
+)
 from .cifar_resnet import (
     CifarResNet,
     resnet20,
@@ -13,7 +18,29 @@ from .cifar_resnet import (
     resnet56,
     resnet110,
 )
+from .densenet import (
+    DenseNet,
+    densenet121,
+    densenet161,
+    densenet169,
+    densenet201,
+    densenet_bc_100,
+)
+from .googlenet import (
+    GoogLeNet,
+    GoogLeNetOutputs,
+    googlenet,
+)
+from .inception import (
+    Inception3,
+    InceptionOutputs,
+    inception_v3,
+)
 from .lenet import LeNet5, lenet
+from .nin import (
+    NiN,
+    nin,
+)
 from .registry import (
     ModelInfo,
     available,
@@ -30,6 +57,11 @@ from .resnet import (
     resnet50,
     resnet101,
     resnet152,
+)
+from .squeezenet import (
+    SqueezeNet,
+    squeezenet1_0,
+    squeezenet1_1,
 )
 from .vgg import (
     VGG,
@@ -53,22 +85,40 @@ get_model = create  # torchvision's name for it
 
 __all__ = [
     "VGG",
+    "AlexNet",
     "BasicBlock",
     "Bottleneck",
     "CifarResNet",
+    "DenseNet",
+    "GoogLeNet",
+    "GoogLeNetOutputs",
+    "Inception3",
+    "InceptionOutputs",
     "LeNet5",
     "ModelInfo",
+    "NiN",
     "ResNet",
+    "SqueezeNet",
     "Weights",
     "WeightsEnum",
+    "alexnet",
+    "alexnet_paper",
     "available",
     "create",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "densenet_bc_100",
     "get_model",
     "get_model_weights",
     "get_weight",
+    "googlenet",
+    "inception_v3",
     "info",
     "lenet",
     "list_models",
+    "nin",
     "resnet18",
     "resnet20",
     "resnet32",
@@ -79,6 +129,8 @@ __all__ = [
     "resnet101",
     "resnet110",
     "resnet152",
+    "squeezenet1_0",
+    "squeezenet1_1",
     "vgg11",
     "vgg11_bn",
     "vgg13",

@@ -53,7 +53,8 @@ def register(
     `weights` and `progress` as well (see weights.py), and hands the rest on.
 
     with_weights(make, options, load): makes the network for published weights where that takes more
-    than make(**options) followed by load(model), as where heads are dropped after loading.
+    than make(**options) followed by load(model), as where heads are dropped after loading. Files of
+    other origin are loaded into make(**options).
     """
 
     def enter(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +63,7 @@ def register(
             chosen = published(name, weights, options, progress)
             if chosen is None:
                 return make(**options)
-            build = with_weights or _load_into_new
+            build = (with_weights if chosen.published else None) or _load_into_new
             return build(make, chosen.options(options), chosen.load_into)
 
         _infos[name] = ModelInfo(

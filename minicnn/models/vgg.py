@@ -31,6 +31,7 @@ from typing import Any
 
 from .. import nn
 from ..functional import flatten
+from .arguments import check_sizes
 from .registry import register
 
 # Channels of the convolutions, "M" a pooling: columns A, B, D and E of the paper's table 1.
@@ -129,12 +130,10 @@ def make_layers(
 def _vgg(
     name: str, column: str, batch_norm: bool, image_size: int | None = None, **options: Any
 ) -> VGG:
-    if image_size is not None and (type(image_size) is not int or image_size < 1):
-        raise ValueError(
-            f"{name}: image_size expects a positive integer or None, got {image_size!r}"
-        )
+    check_sizes(name, optional=("image_size",), image_size=image_size)
     small = image_size is not None and image_size < 224
     in_channels = options.pop("in_channels", 3)
+    check_sizes(name, in_channels=in_channels, num_classes=options.get("num_classes", 1000))
     layers = _LAYERS[column]
     features = make_layers(layers, batch_norm, in_channels, image_size if small else None)
     if small:
@@ -159,7 +158,7 @@ def _registered(depth: int, column: str, batch_norm: bool, parameters: int) -> A
             32x32, and are 512 wide; a pooling that would leave nothing is left out.
         options: in_channels (default 3), and what VGG takes: num_classes, init_weights, dropout.
 
-    Raises ValueError for an image_size below 1.
+    Raises ValueError for sizes below 1.
     """
     return register(
         name,

@@ -152,6 +152,15 @@ class Chosen:
     source: WeightsEnum | Path
     progress: bool
 
+    @property
+    def published(self) -> bool:
+        """Whether it is a published file: by its enumeration, or one at hand by its name."""
+        if isinstance(self.source, WeightsEnum):
+            return True
+        from .published import PUBLISHED
+
+        return any(self.source.name == w.value.file.name for w in PUBLISHED.get(self.network, ()))
+
     def options(self, given: dict[str, Any]) -> dict[str, Any]:
         """`given` with the number of classes that the weights have.
 

@@ -92,7 +92,10 @@ class _BackwardWatch:
         outputs = tuple(result) if several else (result,)
         self.outputs = _differentiable(outputs)
         outputs = _through_gate(outputs, self.outputs, self.at_outputs)
-        return type(result)(outputs) if several else outputs[0]
+        if not several:
+            return outputs[0]
+        make = getattr(result, "_make", type(result))  # a named tuple takes its parts one by one
+        return make(outputs)
 
     def at_outputs(self, grads: list[Any]) -> list[Any]:
         grad_output = _spread(grads, self.outputs)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -344,6 +345,26 @@ def test_backward_hooks_of_several_inputs_and_outputs():
     assert [None if g is None else g.item() for g in grad_input] == [8.0, None, None]
     assert [None if g is None else g.item() for g in grad_output] == [1.0, None, 5.0]
     assert a.grad.item() == 8
+
+
+def test_backward_hooks_keep_named_tuples():
+    """Networks with several heads give their outputs by name, some of them None."""
+
+    class Heads(NamedTuple):
+        logits: Any
+        aux: Any
+        spare: Any = None
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return Heads(2 * x, 3 * x)
+
+    net, seen = Net(), []
+    net.register_full_backward_hook(lambda m, gi, go: seen.append(go))
+    result = net(minicnn.tensor([1.0], requires_grad=True))
+    assert type(result) is Heads and result.spare is None
+    (result.logits + 5 * result.aux).backward()
+    assert [None if g is None else g.item() for g in seen[0]] == [1.0, 5.0, None]
 
 
 def test_backward_hooks_under_create_graph():
