@@ -5,6 +5,16 @@ Weights that were published for them are enumerations, `ResNet18_Weights` and so
 
 from typing import Any as _Any
 
+from .attention import (
+    CBAM,
+    SqueezeExcite,
+)
+from .attention_resnet import (
+    cbam_resnet18,
+    cbam_resnet50,
+    se_resnet18,
+    se_resnet50,
+)
 from .cifar_resnet import (
     CifarResNet,
     resnet20,
@@ -31,6 +41,11 @@ from .resnet import (
     resnet101,
     resnet152,
 )
+from .resnext import (
+    resnext50_32x4d,
+    resnext101_32x8d,
+    resnext101_64x4d,
+)
 from .vgg import (
     VGG,
     vgg11,
@@ -48,10 +63,18 @@ from .weights import (
     get_model_weights,
     get_weight,
 )
+from .wide_resnet import (
+    WideResNet,
+    wide_resnet50_2,
+    wide_resnet101_2,
+    wrn_16_4,
+    wrn_28_10,
+)
 
 get_model = create  # torchvision's name for it
 
 __all__ = [
+    "CBAM",
     "VGG",
     "BasicBlock",
     "Bottleneck",
@@ -59,9 +82,13 @@ __all__ = [
     "LeNet5",
     "ModelInfo",
     "ResNet",
+    "SqueezeExcite",
     "Weights",
     "WeightsEnum",
+    "WideResNet",
     "available",
+    "cbam_resnet18",
+    "cbam_resnet50",
     "create",
     "get_model",
     "get_model_weights",
@@ -79,6 +106,11 @@ __all__ = [
     "resnet101",
     "resnet110",
     "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "se_resnet18",
+    "se_resnet50",
     "vgg11",
     "vgg11_bn",
     "vgg13",
@@ -87,6 +119,10 @@ __all__ = [
     "vgg16_bn",
     "vgg19",
     "vgg19_bn",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "wrn_16_4",
+    "wrn_28_10",
 ]
 
 
