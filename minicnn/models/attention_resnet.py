@@ -7,7 +7,7 @@
     cbam_resnet18    11,779,376                   89,864    1.82e9
     cbam_resnet50    28,089,592                2,532,560    4.09e9
 
-The maps, and what their units see through convolutions, are resnet.py's. Through the means over a
+Map sizes and receptive fields are resnet.py's, as far as convolutions go. Through the means over a
 map every unit depends on the whole image a little.
 """
 

@@ -32,7 +32,7 @@ planes * width_per_group/64 * groups: 64 * 4/64 * 32 = 128 in layer1.
     resnext101_32x8d      32        8        88,791,336     16.41e9
     resnext101_64x4d      64        4        83,455,272     15.46e9
 
-Stages, map sizes and what units see are those of ResNet-50 and -101 in resnet.py.
+Stages, map sizes and receptive fields are those of ResNet-50 and -101 in resnet.py.
 Names, arguments, initial values and state_dict keys are torchvision's.
 """
 
