@@ -15,6 +15,12 @@ from .attention_resnet import (
     se_resnet18,
     se_resnet50,
 )
+from .cifar_net import (
+    CifarNet,
+    CifarQuick,
+    cifar_net,
+    cifar_quick,
+)
 from .cifar_resnet import (
     CifarResNet,
     resnet20,
@@ -24,6 +30,10 @@ from .cifar_resnet import (
     resnet110,
 )
 from .lenet import LeNet5, lenet
+from .lenet_classic import (
+    LeNetClassic,
+    lenet_classic,
+)
 from .registry import (
     ModelInfo,
     available,
@@ -45,6 +55,11 @@ from .resnext import (
     resnext50_32x4d,
     resnext101_32x8d,
     resnext101_64x4d,
+)
+from .svhn_digits import (
+    SVHNDigits,
+    digits_loss,
+    svhn_digits,
 )
 from .vgg import (
     VGG,
@@ -78,10 +93,14 @@ __all__ = [
     "VGG",
     "BasicBlock",
     "Bottleneck",
+    "CifarNet",
+    "CifarQuick",
     "CifarResNet",
     "LeNet5",
+    "LeNetClassic",
     "ModelInfo",
     "ResNet",
+    "SVHNDigits",
     "SqueezeExcite",
     "Weights",
     "WeightsEnum",
@@ -89,12 +108,16 @@ __all__ = [
     "available",
     "cbam_resnet18",
     "cbam_resnet50",
+    "cifar_net",
+    "cifar_quick",
     "create",
+    "digits_loss",
     "get_model",
     "get_model_weights",
     "get_weight",
     "info",
     "lenet",
+    "lenet_classic",
     "list_models",
     "resnet18",
     "resnet20",
@@ -111,6 +134,7 @@ __all__ = [
     "resnext101_64x4d",
     "se_resnet18",
     "se_resnet50",
+    "svhn_digits",
     "vgg11",
     "vgg11_bn",
     "vgg13",

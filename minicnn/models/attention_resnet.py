@@ -1,5 +1,6 @@
-"""ResNets with attention: SE-ResNet (Hu et al., CVPR 2018) and ResNet with CBAM (Woo et al., ECCV
-2018). attention.py has the modules, resnet.py the network around them.
+"""ResNets with attention: squeeze-and-excitation, and CBAM (J. Hu et al., CVPR 2018,
+arXiv:1709.01507; S. Woo et al., ECCV 2018, arXiv:1807.06521). attention.py has the modules and what
+they gain, resnet.py the network around them.
 
                      parameters    of them for attention    multiply-adds
     se_resnet18      11,778,592                   89,080    1.81e9
