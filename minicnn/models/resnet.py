@@ -324,10 +324,11 @@ def initialize(net: nn.Module, zero_init_residual: bool = False) -> None:
             nn.init.constant_(module.weight, 1)
             nn.init.constant_(module.bias, 0)
     if zero_init_residual:
-        for module in net.modules():
-            last = {BasicBlock: "bn2", Bottleneck: "bn3"}.get(type(module))
-            if last is not None and getattr(module, last).weight is not None:
-                nn.init.constant_(getattr(module, last).weight, 0)
+        for block in net.modules():
+            if isinstance(block, (BasicBlock, Bottleneck)):
+                last = block.bn2 if isinstance(block, BasicBlock) else block.bn3
+                if getattr(last, "weight", None) is not None:
+                    nn.init.constant_(last.weight, 0)
 
 
 def _dilations(given: Sequence[bool] | None) -> Sequence[bool]:
