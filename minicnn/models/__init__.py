@@ -5,10 +5,19 @@ Weights that were published for them are enumerations, `ResNet18_Weights` and so
 
 from typing import Any as _Any
 
-from .alexnet import (
-    AlexNet,
-    alexnet,
-    alexnet_paper,
+from .alexnet import AlexNet, alexnet, alexnet_paper
+from .attention import CBAM, SqueezeExcite
+from .attention_resnet import (
+    cbam_resnet18,
+    cbam_resnet50,
+    se_resnet18,
+    se_resnet50,
+)
+from .cifar_net import (
+    CifarNet,
+    CifarQuick,
+    cifar_net,
+    cifar_quick,
 )
 from .cifar_resnet import (
     CifarResNet,
@@ -26,21 +35,11 @@ from .densenet import (
     densenet201,
     densenet_bc_100,
 )
-from .googlenet import (
-    GoogLeNet,
-    GoogLeNetOutputs,
-    googlenet,
-)
-from .inception import (
-    Inception3,
-    InceptionOutputs,
-    inception_v3,
-)
+from .googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
+from .inception import Inception3, InceptionOutputs, inception_v3
 from .lenet import LeNet5, lenet
-from .nin import (
-    NiN,
-    nin,
-)
+from .lenet_classic import LeNetClassic, lenet_classic
+from .nin import NiN, nin
 from .registry import (
     ModelInfo,
     available,
@@ -58,11 +57,9 @@ from .resnet import (
     resnet101,
     resnet152,
 )
-from .squeezenet import (
-    SqueezeNet,
-    squeezenet1_0,
-    squeezenet1_1,
-)
+from .resnext import resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from .svhn_digits import SVHNDigits, digits_loss, svhn_digits
 from .vgg import (
     VGG,
     vgg11,
@@ -80,14 +77,24 @@ from .weights import (
     get_model_weights,
     get_weight,
 )
+from .wide_resnet import (
+    WideResNet,
+    wide_resnet50_2,
+    wide_resnet101_2,
+    wrn_16_4,
+    wrn_28_10,
+)
 
 get_model = create  # torchvision's name for it
 
 __all__ = [
+    "CBAM",
     "VGG",
     "AlexNet",
     "BasicBlock",
     "Bottleneck",
+    "CifarNet",
+    "CifarQuick",
     "CifarResNet",
     "DenseNet",
     "GoogLeNet",
@@ -95,21 +102,30 @@ __all__ = [
     "Inception3",
     "InceptionOutputs",
     "LeNet5",
+    "LeNetClassic",
     "ModelInfo",
     "NiN",
     "ResNet",
+    "SVHNDigits",
+    "SqueezeExcite",
     "SqueezeNet",
     "Weights",
     "WeightsEnum",
+    "WideResNet",
     "alexnet",
     "alexnet_paper",
     "available",
+    "cbam_resnet18",
+    "cbam_resnet50",
+    "cifar_net",
+    "cifar_quick",
     "create",
     "densenet121",
     "densenet161",
     "densenet169",
     "densenet201",
     "densenet_bc_100",
+    "digits_loss",
     "get_model",
     "get_model_weights",
     "get_weight",
@@ -117,6 +133,7 @@ __all__ = [
     "inception_v3",
     "info",
     "lenet",
+    "lenet_classic",
     "list_models",
     "nin",
     "resnet18",
@@ -129,8 +146,14 @@ __all__ = [
     "resnet101",
     "resnet110",
     "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "se_resnet18",
+    "se_resnet50",
     "squeezenet1_0",
     "squeezenet1_1",
+    "svhn_digits",
     "vgg11",
     "vgg11_bn",
     "vgg13",
@@ -139,6 +162,10 @@ __all__ = [
     "vgg16_bn",
     "vgg19",
     "vgg19_bn",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "wrn_16_4",
+    "wrn_28_10",
 ]
 
 

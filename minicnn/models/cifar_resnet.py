@@ -41,11 +41,14 @@ after 32,000 and 48,000 of 64,000 steps; images padded by 4, cropped at random, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import nn
 from ..functional import flatten, pad
 from .arguments import check_choice, check_sizes, fix_options
+from .attention import attention_maker
 from .registry import register
 from .resnet import BasicBlock, conv1x1, conv3x3, initialize
 
@@ -73,8 +76,7 @@ class PlainBlock(BasicBlock):
     """The layers of BasicBlock without its shortcut: what residual learning is compared with."""
 
     def forward(self, x: Any) -> Any:
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.residual(x))
 
 
 class CifarResNet(nn.Module):
@@ -86,8 +88,9 @@ class CifarResNet(nn.Module):
         image_size: any; the network is the same, as it averages over the map that is left.
         shortcut: where the shape changes, "A" (zeros; no parameters) or "B" (1x1 convolution and
             batch norm); or "none", the plain network without any shortcut.
+        attention: "se", "cbam" or what makes a module of a number of channels; see attention.py.
 
-    Raises ValueError for a depth that is not 6n + 2, sizes below 1 and other shortcuts.
+    Raises ValueError for a depth that is not 6n + 2, sizes below 1, other shortcuts or attentions.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class CifarResNet(nn.Module):
         in_channels: int = 3,
         image_size: int | None = None,
         shortcut: str = "A",
+        attention: str | Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         check_sizes("CifarResNet", num_classes=num_classes, in_channels=in_channels)
@@ -108,9 +112,13 @@ class CifarResNet(nn.Module):
         self.conv1 = conv3x3(in_channels, 16)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(16, 16, blocks, 1, shortcut)
-        self.layer2 = _stage(16, 32, blocks, 2, shortcut)
-        self.layer3 = _stage(32, 64, blocks, 2, shortcut)
+        block = partial(
+            PlainBlock if shortcut == "none" else BasicBlock,
+            attention=attention_maker("CifarResNet", attention),
+        )
+        self.layer1 = _stage(block, 16, 16, blocks, 1, shortcut)
+        self.layer2 = _stage(block, 16, 32, blocks, 2, shortcut)
+        self.layer3 = _stage(block, 32, 64, blocks, 2, shortcut)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(64, num_classes)
         initialize(self)
@@ -121,8 +129,9 @@ class CifarResNet(nn.Module):
         return self.fc(flatten(self.avgpool(x), 1))
 
 
-def _stage(in_planes: int, planes: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-    block = PlainBlock if shortcut == "none" else BasicBlock
+def _stage(
+    block: Any, in_planes: int, planes: int, blocks: int, stride: int, shortcut: str
+) -> nn.Sequential:
     downsample: nn.Module | None = None
     if stride != 1 and shortcut == "A":
         downsample = PaddedShortcut(in_planes, planes, stride)
@@ -143,7 +152,7 @@ def _registered(depth: int, parameters: int) -> Any:
 
     Args:
         weights, progress: published weights to load; see weights.py.
-        options: what CifarResNet takes: num_classes, in_channels, image_size, shortcut.
+        options: what CifarResNet takes: num_classes, in_channels, image_size, shortcut, attention.
     """
     return register(
         name,

@@ -31,7 +31,7 @@ The paper centres its 20x20 digits in 32x32, so that the ends of strokes can lie
 field; a 28x28 image is therefore padded by 2 here. Where this network differs from the paper: its
 poolings had a trained factor and offset, C3 was connected to a chosen part of S2's maps (to break
 the symmetry and to save work), its tanh was scaled, and its output measured distances to drawn
-digits. None of these is used today; with them the paper counts about 60,000 parameters.
+digits. None of these is used today; lenet_classic.py has them, and the paper's 60,000 parameters.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ from typing import Any
 from .. import nn
 from ..functional import flatten
 from .arguments import check_flag, check_sizes, fix_options
+from .attention import attention_maker
 from .registry import register
 
 _IMAGE_SIZES = (16, 28, 32, 64, 96, 224)
@@ -107,6 +108,7 @@ class BasicBlock(nn.Module):
         downsample: brings x to the shape of the sum, where the two differ.
         groups, base_width, dilation: 1, 64 and 1; other values are for Bottleneck.
         norm_layer: makes the normalisation of a number of channels; BatchNorm2d if None.
+        attention: makes a module that weighs what the block adds; none if None.
 
     Raises ValueError for groups or a width, NotImplementedError for a dilation, that it has not.
     """
@@ -123,6 +125,7 @@ class BasicBlock(nn.Module):
         base_width: int = 64,
         dilation: int = 1,
         norm_layer: Callable[[int], nn.Module] | None = None,
+        attention: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         norm_layer = norm_layer or nn.BatchNorm2d
@@ -140,14 +143,19 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(planes, planes)
         self.bn2 = norm_layer(planes)
+        self.attention = None if attention is None else attention(planes)
         self.downsample = downsample
         self.stride = stride
 
-    def forward(self, x: Any) -> Any:
-        shortcut = x if self.downsample is None else self.downsample(x)
+    def residual(self, x: Any) -> Any:
+        """F(x): what the block adds to x."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y + shortcut)
+        return y if self.attention is None else self.attention(y)
+
+    def forward(self, x: Any) -> Any:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.residual(x) + shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -173,6 +181,7 @@ class Bottleneck(nn.Module):
         base_width: int = 64,
         dilation: int = 1,
         norm_layer: Callable[[int], nn.Module] | None = None,
+        attention: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         norm_layer = norm_layer or nn.BatchNorm2d
@@ -184,15 +193,20 @@ class Bottleneck(nn.Module):
         self.conv3 = conv1x1(width, planes * self.expansion)
         self.bn3 = norm_layer(planes * self.expansion)
         self.relu = nn.ReLU(inplace=True)
+        self.attention = None if attention is None else attention(planes * self.expansion)
         self.downsample = downsample
         self.stride = stride
 
-    def forward(self, x: Any) -> Any:
-        shortcut = x if self.downsample is None else self.downsample(x)
+    def residual(self, x: Any) -> Any:
+        """F(x): what the block adds to x."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y + shortcut)
+        return y if self.attention is None else self.attention(y)
+
+    def forward(self, x: Any) -> Any:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.residual(x) + shortcut)
 
 
 class ResNet(nn.Module):
@@ -212,6 +226,8 @@ class ResNet(nn.Module):
         in_channels: channels of the images.
         image_size: up to 64, the stem is one 3x3 convolution of stride 1 without pooling; above,
             and for None, it is the paper's. Images of other sizes can still be given.
+        attention: "se" or "cbam" (see attention.py), or what makes a module of a number of
+            channels: it weighs what each block adds.
 
     Raises ValueError for sizes that are no positive integers, for other than four stages and other
     than three dilations, and for what the block refuses.
@@ -229,6 +245,7 @@ class ResNet(nn.Module):
         norm_layer: Callable[[int], nn.Module] | None = None,
         in_channels: int = 3,
         image_size: int | None = None,
+        attention: str | Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         check_sizes("ResNet", num_classes=num_classes, in_channels=in_channels, groups=groups)
@@ -242,6 +259,7 @@ class ResNet(nn.Module):
         self.inplanes, self.dilation = 64, 1
         self.groups, self.base_width = groups, width_per_group
         self._norm_layer = norm_layer or nn.BatchNorm2d
+        self._attention = attention_maker("ResNet", attention)
         small = image_size is not None and image_size <= _SMALL
         if small:
             self.conv1 = nn.Conv2d(in_channels, self.inplanes, 3, 1, 1, bias=False)
@@ -273,7 +291,13 @@ class ResNet(nn.Module):
                 conv1x1(self.inplanes, planes * block.expansion, stride),
                 norm_layer(planes * block.expansion),
             )
-        common = {"groups": self.groups, "base_width": self.base_width, "norm_layer": norm_layer}
+        common: dict[str, Any] = {
+            "groups": self.groups,
+            "base_width": self.base_width,
+            "norm_layer": norm_layer,
+        }
+        if self._attention is not None:
+            common["attention"] = self._attention
         first = block(self.inplanes, planes, stride, downsample, dilation=first_dilation, **common)
         self.inplanes = planes * block.expansion
         rest = [
@@ -300,10 +324,11 @@ def initialize(net: nn.Module, zero_init_residual: bool = False) -> None:
             nn.init.constant_(module.weight, 1)
             nn.init.constant_(module.bias, 0)
     if zero_init_residual:
-        for module in net.modules():
-            last = {BasicBlock: "bn2", Bottleneck: "bn3"}.get(type(module))
-            if last is not None and getattr(module, last).weight is not None:
-                nn.init.constant_(getattr(module, last).weight, 0)
+        for block in net.modules():
+            if isinstance(block, (BasicBlock, Bottleneck)):
+                last = block.bn2 if isinstance(block, BasicBlock) else block.bn3
+                if getattr(last, "weight", None) is not None:
+                    nn.init.constant_(last.weight, 0)
 
 
 def _dilations(given: Sequence[bool] | None) -> Sequence[bool]:
@@ -317,27 +342,32 @@ def _dilations(given: Sequence[bool] | None) -> Sequence[bool]:
     return given
 
 
-def _registered(
+def register_resnet(
     name: str,
     description: str,
     block: type[BasicBlock | Bottleneck],
     layers: list[int],
     parameters: int,
-    family: str = "resnet",
+    module: str = __name__,
     **fixed: Any,
 ) -> Any:
-    """The maker of one of the networks in the table; `fixed` are the options that make it."""
+    """The maker of a ResNet of these blocks, registered; `fixed` are options that cannot change.
+
+    module: the name of the file that describes the network.
+    """
 
     def make(**options: Any) -> ResNet:
         return ResNet(block, layers, **fix_options(name, fixed, options))
 
     make.__name__ = make.__qualname__ = name
+    make.__module__ = module
     make.__doc__ = f"""{description}: {parameters:,} parameters.
 
     Args:
         weights, progress: published weights to load; see weights.py.
         options: what ResNet takes: num_classes, in_channels, image_size (28, 32 and 64 give the
-            stem for small images), zero_init_residual, replace_stride_with_dilation, norm_layer.
+            stem for small images), zero_init_residual, replace_stride_with_dilation, norm_layer,
+            attention.
     """
     return register(
         name,
@@ -346,13 +376,13 @@ def _registered(
         input_size=(3, 224, 224),
         parameters=parameters,
         cam="layer4",
-        family=family,
+        family="resnet",
     )(make)
 
 
 _HE = "(He et al. 2016)"
-resnet18 = _registered("resnet18", f"ResNet-18 {_HE}", BasicBlock, [2, 2, 2, 2], 11_689_512)
-resnet34 = _registered("resnet34", f"ResNet-34 {_HE}", BasicBlock, [3, 4, 6, 3], 21_797_672)
-resnet50 = _registered("resnet50", f"ResNet-50 {_HE}", Bottleneck, [3, 4, 6, 3], 25_557_032)
-resnet101 = _registered("resnet101", f"ResNet-101 {_HE}", Bottleneck, [3, 4, 23, 3], 44_549_160)
-resnet152 = _registered("resnet152", f"ResNet-152 {_HE}", Bottleneck, [3, 8, 36, 3], 60_192_808)
+resnet18 = register_resnet("resnet18", f"ResNet-18 {_HE}", BasicBlock, [2, 2, 2, 2], 11_689_512)
+resnet34 = register_resnet("resnet34", f"ResNet-34 {_HE}", BasicBlock, [3, 4, 6, 3], 21_797_672)
+resnet50 = register_resnet("resnet50", f"ResNet-50 {_HE}", Bottleneck, [3, 4, 6, 3], 25_557_032)
+resnet101 = register_resnet("resnet101", f"ResNet-101 {_HE}", Bottleneck, [3, 4, 23, 3], 44_549_160)
+resnet152 = register_resnet("resnet152", f"ResNet-152 {_HE}", Bottleneck, [3, 8, 36, 3], 60_192_808)

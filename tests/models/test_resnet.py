@@ -57,8 +57,11 @@ OPTIONS = [
     ("BasicBlock", [2, 1, 1, 1], {}),
     ("Bottleneck", [1, 2, 1, 1], {"zero_init_residual": True}),
     ("Bottleneck", [1, 1, 1, 1], {"groups": 4, "width_per_group": 8}),
-    ("Bottleneck", [1, 2, 2, 2], {"replace_stride_with_dilation": [False, True, True]}),
-    ("Bottleneck", [1, 2, 2, 1], {"replace_stride_with_dilation": [True, False, True]}),
+    pytest.param(
+        *("Bottleneck", [1, 2, 2, 2], {"replace_stride_with_dilation": [False, True, True]}),
+        marks=pytest.mark.slow,
+    ),
+    ("Bottleneck", [1, 2, 1, 1], {"replace_stride_with_dilation": [True, False, True]}),
 ]
 
 
@@ -71,7 +74,7 @@ def test_outputs_and_gradients_are_torchvisions(block, layers, options, training
     same_keys(net, oracle)
     stir(oracle)
     load_from_torch(net, oracle)
-    compare(net, oracle, images(2, 3, 40), rtol=1e-9, training=training)
+    compare(net, oracle, images(2, 3, 33), rtol=1e-9, training=training)
 
 
 @pytest.mark.slow
@@ -192,7 +195,6 @@ def test_a_gradient_reaches_the_receptive_field():
         ({"zero_init_residual": 1}, "ResNet: zero_init_residual expects True or False, got 1"),
         ({"replace_stride_with_dilation": [True]}, r"dilation expects three flags.*got \[True\]"),
         ({"groups": 2}, "BasicBlock: groups and base_width expect 1 and 64, got 2 and 64"),
-        ({"weights": "IMAGENET1K_V7"}, "resnet18: weights expects .*got 'IMAGENET1K_V7'"),
     ],
 )
 def test_resnet_refuses(options, message, unfilled):
