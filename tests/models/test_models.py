@@ -128,13 +128,6 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture
-def unfilled(monkeypatch):
-    """Initial values of millions of weights take seconds; most tests look at none of them."""
-    for fill in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "constant_"):
-        monkeypatch.setattr(nn.init, fill, lambda x, *args, **kwargs: x)
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_vgg_parameter_counts(name, unfilled):
     assert count(models.create(name, init_weights=False)) == PUBLISHED[name]
