@@ -49,6 +49,7 @@ from typing import Any
 from .. import nn
 from ..functional import layer_norm, permute
 from ..functional.dropout import Dropout, check_probability, draw_key
+from .arguments import check_sizes
 
 _SMALLEST_MAP = 3
 
@@ -215,13 +216,6 @@ def make_divisible(value: float, divisor: int, min_value: int | None = None) -> 
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def check_positive(network: str, **sizes: Any) -> None:
-    """ValueError that names the network and the argument unless all are integers from 1 up."""
-    for name, size in sizes.items():
-        if type(size) is not int or size < 1:
-            raise ValueError(f"{network}: {name} expects a positive integer, got {size!r}")
-
-
 def check_scale(network: str, name: str, value: Any) -> None:
     """ValueError that names the network and the argument unless it is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -237,13 +231,10 @@ def strides_for(network: str, image_size: int | None, strides: Sequence[int]) ->
     become 1, as few as will do: of five halvings, three stay for 28 and 32, four for 64, all from
     65 up. ValueError for an image_size that is not a positive integer or None.
     """
+    check_sizes(network, ("image_size",), image_size=image_size)
     kept = list(strides)
     if image_size is None:
         return kept
-    if type(image_size) is not int or image_size < 1:
-        raise ValueError(
-            f"{network}: image_size expects a positive integer or None, got {image_size!r}"
-        )
     for i in range(len(kept)):
         if _side_after(kept, image_size) >= _SMALLEST_MAP:
             break

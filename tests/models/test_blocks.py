@@ -228,8 +228,6 @@ def test_strides_for_the_papers_size():
 def test_sizes_that_are_refused(size):
     with pytest.raises(ValueError, match="net: image_size expects a positive integer or None, got"):
         blocks.strides_for("net", size, [2])
-    with pytest.raises(ValueError, match="net: num_classes expects a positive integer, got"):
-        blocks.check_positive("net", num_classes=size)
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), True, "1"])
