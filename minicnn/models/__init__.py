@@ -13,7 +13,7 @@ from .cifar_resnet import (
     resnet56,
     resnet110,
 )
-from .convnext import CNBlock, CNBlockConfig, ConvNeXt, convnext_base, convnext_small, convnext_tiny
+from .convnext import CNBlock, CNBlockConfig, ConvNeXt, convnext_tiny
 from .efficientnet import (
     EfficientNet,
     MBConv,
@@ -23,9 +23,6 @@ from .efficientnet import (
     efficientnet_b2,
     efficientnet_b3,
     efficientnet_b4,
-    efficientnet_b5,
-    efficientnet_b6,
-    efficientnet_b7,
 )
 from .lenet import LeNet5, lenet
 from .mobilenetv1 import MobileNetV1, mobilenet_v1
@@ -98,8 +95,6 @@ __all__ = [
     "Weights",
     "WeightsEnum",
     "available",
-    "convnext_base",
-    "convnext_small",
     "convnext_tiny",
     "create",
     "efficientnet_b0",
@@ -107,9 +102,6 @@ __all__ = [
     "efficientnet_b2",
     "efficientnet_b3",
     "efficientnet_b4",
-    "efficientnet_b5",
-    "efficientnet_b6",
-    "efficientnet_b7",
     "get_model",
     "get_model_weights",
     "get_weight",

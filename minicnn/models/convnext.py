@@ -30,10 +30,8 @@ in MobileNet v2; 7x7 kernels, in front of the dense layers, where they are cheap
 a block; layer norm for batch norm, and fewer of both. In the end a plain convolutional network was
 as good as a transformer of its size (Swin), with nothing but the parts of ResNets.
 
-                     channels                  blocks          parameters
-    convnext_tiny     96  192  384   768     3, 3,  9, 3       28,589,128   (4.5 billion mult.-adds)
-    convnext_small    96  192  384   768     3, 3, 27, 3       50,223,688
-    convnext_base    128  256  512  1024     3, 3, 27, 3       88,591,464
+4.5 billion multiply-adds. The paper's larger ones differ in channels and blocks alone, and
+`ConvNeXt` makes them: 3, 3, 27, 3 blocks of these channels (small), or of 128 to 1024 (base).
 
 Names, arguments, initial values and state_dict keys are torchvision's.
 """
@@ -57,6 +55,8 @@ from .blocks import (
 )
 from .registry import register
 
+# Channels in and out of a stage, and its blocks.
+_TINY = ((96, 192, 3), (192, 384, 3), (384, 768, 9), (768, None, 3))
 _STRIDES = (4, 2, 2, 2)  # of the patches, and in front of stages 2, 3 and 4
 
 
@@ -207,40 +207,27 @@ def _strides_for(network: str, image_size: int | None) -> list[int]:
     return strides
 
 
-def _registered(
-    size: str, width: int, blocks: tuple[int, ...], prob: float, parameters: int
-) -> Any:
-    name = f"convnext_{size}"
-    channels = [width, 2 * width, 4 * width, 8 * width]
-
-    def make(image_size: int | None = None, **options: Any) -> ConvNeXt:
-        setting = list(map(CNBlockConfig, channels, [*channels[1:], None], blocks))
-        strides = _strides_for(name, image_size)
-        return ConvNeXt(setting, **{"stochastic_depth_prob": prob, "strides": strides, **options})
-
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"""ConvNeXt, {size}.
+@register(
+    "convnext_tiny",
+    "ConvNeXt, tiny (Liu et al. 2022)",
+    image_sizes=(28, 32, 64, 96, 224),
+    input_size=(3, 224, 224),
+    parameters=28_589_128,
+    cam="features",
+    family="convnext",
+)
+def convnext_tiny(image_size: int | None = None, **options: Any) -> ConvNeXt:
+    """ConvNeXt, tiny.
 
     Args:
         weights, progress: published weights to load; see weights.py.
         image_size: None, or 96 and above, gives the paper's network. Smaller images are cut into
             patches of 2x2, and the last strides are 1 where fewer than 3x3 places would be left.
-        options: num_classes, stochastic_depth_prob (default {prob}), layer_scale, block,
-            norm_layer, in_channels, as ConvNeXt takes them.
+        options: num_classes, stochastic_depth_prob (default 0.1), layer_scale, block, norm_layer,
+            in_channels, as ConvNeXt takes them.
 
     Raises ValueError for an image_size below 2.
     """
-    return register(
-        name,
-        f"ConvNeXt, {size} (Liu et al. 2022)",
-        image_sizes=(28, 32, 64, 96, 224),
-        input_size=(3, 224, 224),
-        parameters=parameters,
-        cam="features",
-        family="convnext",
-    )(make)
-
-
-convnext_tiny = _registered("tiny", 96, (3, 3, 9, 3), 0.1, 28_589_128)
-convnext_small = _registered("small", 96, (3, 3, 27, 3), 0.4, 50_223_688)
-convnext_base = _registered("base", 128, (3, 3, 27, 3), 0.5, 88_591_464)
+    setting = [CNBlockConfig(*row) for row in _TINY]
+    strides = _strides_for("convnext_tiny", image_size)
+    return ConvNeXt(setting, **{"stochastic_depth_prob": 0.1, "strides": strides, **options})

@@ -30,7 +30,8 @@ the paper grows all three together, for F times the work by
     depth 1.2^f, width 1.1^f, resolution 1.15^f,   1.2 * 1.1^2 * 1.15^2 = 1.92, about 2, so F = 2^f
 
 B0 was found by a search, like MobileNet v3, and the others are B0 grown. Widths are rounded to
-multiples of 8 and numbers of layers up.
+multiples of 8 and numbers of layers up. The paper goes on to B7, of width 2.0 and depth 3.1, which
+`EfficientNet` makes of stages with those factors.
 
           width   depth   images    dropout   parameters
     b0     1.0     1.0    224x224     0.2      5,288,548     (0.39 billion multiply-adds)
@@ -38,9 +39,6 @@ multiples of 8 and numbers of layers up.
     b2     1.1     1.2    260x260     0.3      9,109,994
     b3     1.2     1.4    300x300     0.3     12,233,232
     b4     1.4     1.8    380x380     0.4     19,341,616
-    b5     1.6     2.2    456x456     0.4     30,389,784
-    b6     1.8     2.6    528x528     0.5     43,040,704
-    b7     2.0     3.1    600x600     0.5     66,347,960
 
 A block is left out in training with a probability that grows from 0 at the first to nearly 0.2 at
 the last (stochastic depth). Receptive fields are given without squeeze and excitation, which let
@@ -182,8 +180,9 @@ class EfficientNet(nn.Module):
     ):
         super().__init__()
         _check_setting(inverted_residual_setting)
-        sizes = {"num_classes": num_classes, "in_channels": in_channels}
-        check_sizes("EfficientNet", **sizes, stem_stride=stem_stride)
+        check_sizes("EfficientNet", num_classes=num_classes, in_channels=in_channels)
+        check_sizes("EfficientNet", ("last_channel",), last_channel=last_channel)
+        check_sizes("EfficientNet", stem_stride=stem_stride)
         norm = norm_layer or nn.BatchNorm2d
         layer = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=nn.SiLU)
         first = inverted_residual_setting[0].input_channels
@@ -247,8 +246,6 @@ def _registered(
                 _STAGES, strides, strict=True
             )
         ]
-        if number > 4:
-            options.setdefault("norm_layer", partial(nn.BatchNorm2d, eps=0.001, momentum=0.01))
         return EfficientNet(setting, **{"dropout": dropout, "stem_stride": stem, **options})
 
     make.__name__ = make.__qualname__ = name
@@ -279,6 +276,3 @@ efficientnet_b1 = _registered(1, 1.0, 1.1, 0.2, 240, 7_794_184)
 efficientnet_b2 = _registered(2, 1.1, 1.2, 0.3, 260, 9_109_994)
 efficientnet_b3 = _registered(3, 1.2, 1.4, 0.3, 300, 12_233_232)
 efficientnet_b4 = _registered(4, 1.4, 1.8, 0.4, 380, 19_341_616)
-efficientnet_b5 = _registered(5, 1.6, 2.2, 0.4, 456, 30_389_784)
-efficientnet_b6 = _registered(6, 1.8, 2.6, 0.5, 528, 43_040_704)
-efficientnet_b7 = _registered(7, 2.0, 3.1, 0.5, 600, 66_347_960)

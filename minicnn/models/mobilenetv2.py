@@ -137,8 +137,8 @@ class MobileNetV2(nn.Module):
         stem_stride: int = 2,
     ):
         super().__init__()
-        sizes = {"num_classes": num_classes, "round_nearest": round_nearest}
-        check_sizes("MobileNetV2", **sizes, in_channels=in_channels, stem_stride=stem_stride)
+        check_sizes("MobileNetV2", num_classes=num_classes, in_channels=in_channels)
+        check_sizes("MobileNetV2", round_nearest=round_nearest, stem_stride=stem_stride)
         check_scale("MobileNetV2", "width_mult", width_mult)
         rows = _rows_of(inverted_residual_setting)
         block, norm = block or InvertedResidual, norm_layer or nn.BatchNorm2d

@@ -226,8 +226,8 @@ class MobileNetV3(nn.Module):
     ):
         super().__init__()
         _check_setting(inverted_residual_setting)
-        sizes = {"num_classes": num_classes, "last_channel": last_channel}
-        check_sizes("MobileNetV3", **sizes, in_channels=in_channels, stem_stride=stem_stride)
+        check_sizes("MobileNetV3", num_classes=num_classes, in_channels=in_channels)
+        check_sizes("MobileNetV3", last_channel=last_channel, stem_stride=stem_stride)
         block = block or InvertedResidual
         norm = norm_layer or partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
         layer = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=nn.Hardswish)

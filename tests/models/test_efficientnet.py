@@ -19,9 +19,6 @@ PUBLISHED = {
     "efficientnet_b2": 9_109_994,
     "efficientnet_b3": 12_233_232,
     "efficientnet_b4": 19_341_616,
-    "efficientnet_b5": 30_389_784,
-    "efficientnet_b6": 43_040_704,
-    "efficientnet_b7": 66_347_960,
 }
 LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in list(PUBLISHED)[3:]]
 
@@ -77,7 +74,7 @@ def test_equals_torchvision(training):
     compare(net, oracle, images(2, 3, side), rtol, training)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b1", "efficientnet_b5"])
+@pytest.mark.parametrize("name", ["efficientnet_b1", "efficientnet_b3"])
 def test_depth_and_norms_are_torchvisions(name, unfilled):
     """Probabilities of being left out, and the settings of batch norm, which no key shows."""
 
