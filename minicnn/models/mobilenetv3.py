@@ -101,6 +101,9 @@ _SMALL = (
 )
 _STEM = 16
 _TAIL = 3  # rows of the last stage
+# Trainings on images below this are short; averages of batch norm that move by a hundredth a step
+# (momentum 0.01) would still be near their start when they end. They move by a tenth.
+_SMALL_IMAGE = 96
 
 _HardExcitation = partial(SqueezeExcitation, scale_activation=nn.Hardsigmoid)
 
@@ -276,6 +279,8 @@ def _mobilenet_v3(
     check_scale(name, "width_mult", width_mult)
     stem = options.get("stem_stride", 2)
     stem, *strides = strides_for(name, image_size, [stem, *(row[5] for row in rows)])
+    if image_size is not None and image_size < _SMALL_IMAGE:
+        options.setdefault("norm_layer", partial(nn.BatchNorm2d, eps=0.001))
     shrink = 2 if reduced_tail else 1
     setting, before = [], _STEM
     for i, ((kernel, expanded, out, se, act, _), stride) in enumerate(
@@ -309,7 +314,8 @@ def _registered(size: str, rows: Any, last_channel: int, parameters: int) -> Any
     Args:
         weights, progress: published weights to load; see weights.py.
         image_size: None, or 65 and above, gives the paper's network. For smaller images the first
-            strides are 1, so that the last map has 3x3 places or more.
+            strides are 1, so that the last map has 3x3 places or more; below 96, batch norm's
+            running averages have momentum 0.1 instead of 0.01.
         width_mult: factor for the channels of every layer, rounded to multiples of 8.
         reduced_tail: half as many channels in the last stage.
         dilated: dilation 2 in the last stage, in place of its stride.

@@ -194,6 +194,13 @@ def test_small_networks_have_the_weights_of_large_ones(name, unfilled):
     assert small == {k: v.shape for k, v in models.create(name).state_dict().items()}
 
 
+@pytest.mark.parametrize(("side", "momentum"), [(32, 0.1), (95, 0.1), (96, 0.01), (None, 0.01)])
+def test_v3_averages_move_faster_for_small_images(side, momentum, unfilled):
+    net = models.mobilenet_v3_small(image_size=side)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {(m.eps, m.momentum) for m in norms} == {(0.001, momentum)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_a_batch(name):
