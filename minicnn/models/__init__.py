@@ -27,6 +27,12 @@ from .cifar_resnet import (
     resnet56,
     resnet110,
 )
+from .convnext import (
+    CNBlock,
+    CNBlockConfig,
+    ConvNeXt,
+    convnext_tiny,
+)
 from .densenet import (
     DenseNet,
     densenet121,
@@ -35,10 +41,23 @@ from .densenet import (
     densenet201,
     densenet_bc_100,
 )
+from .efficientnet import (
+    EfficientNet,
+    MBConv,
+    MBConvConfig,
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+)
 from .googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
 from .inception import Inception3, InceptionOutputs, inception_v3
 from .lenet import LeNet5, lenet
 from .lenet_classic import LeNetClassic, lenet_classic
+from .mobilenetv1 import MobileNetV1, mobilenet_v1
+from .mobilenetv2 import MobileNetV2, mobilenet_v2
+from .mobilenetv3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
 from .nin import NiN, nin
 from .registry import (
     ModelInfo,
@@ -58,6 +77,14 @@ from .resnet import (
     resnet152,
 )
 from .resnext import resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+from .shufflenetv1 import ShuffleNetV1, shufflenet_v1
+from .shufflenetv2 import (
+    ShuffleNetV2,
+    shufflenet_v2_x0_5,
+    shufflenet_v2_x1_0,
+    shufflenet_v2_x1_5,
+    shufflenet_v2_x2_0,
+)
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .svhn_digits import SVHNDigits, digits_loss, svhn_digits
 from .vgg import (
@@ -93,20 +120,31 @@ __all__ = [
     "AlexNet",
     "BasicBlock",
     "Bottleneck",
+    "CNBlock",
+    "CNBlockConfig",
     "CifarNet",
     "CifarQuick",
     "CifarResNet",
+    "ConvNeXt",
     "DenseNet",
+    "EfficientNet",
     "GoogLeNet",
     "GoogLeNetOutputs",
     "Inception3",
     "InceptionOutputs",
     "LeNet5",
     "LeNetClassic",
+    "MBConv",
+    "MBConvConfig",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
     "ModelInfo",
     "NiN",
     "ResNet",
     "SVHNDigits",
+    "ShuffleNetV1",
+    "ShuffleNetV2",
     "SqueezeExcite",
     "SqueezeNet",
     "Weights",
@@ -119,6 +157,7 @@ __all__ = [
     "cbam_resnet50",
     "cifar_net",
     "cifar_quick",
+    "convnext_tiny",
     "create",
     "densenet121",
     "densenet161",
@@ -126,6 +165,11 @@ __all__ = [
     "densenet201",
     "densenet_bc_100",
     "digits_loss",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
     "get_model",
     "get_model_weights",
     "get_weight",
@@ -135,6 +179,10 @@ __all__ = [
     "lenet",
     "lenet_classic",
     "list_models",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "nin",
     "resnet18",
     "resnet20",
@@ -151,6 +199,11 @@ __all__ = [
     "resnext101_64x4d",
     "se_resnet18",
     "se_resnet50",
+    "shufflenet_v1",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0",
     "squeezenet1_0",
     "squeezenet1_1",
     "svhn_digits",

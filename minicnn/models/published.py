@@ -346,6 +346,72 @@ class EfficientNet_B0_Weights(WeightsEnum):
     DEFAULT = IMAGENET1K_V1
 
 
+class EfficientNet_B1_Weights(WeightsEnum):
+    """Of `efficientnet_b1`."""
+
+    IMAGENET1K_V1 = _row(
+        "efficientnet_b1_rwightman-bac287d4.pth",
+        7_794_184,
+        78.642,
+        94.186,
+        30.134,
+        crop=240,
+        interpolation="bicubic",
+    )
+    IMAGENET1K_V2 = _row(
+        "efficientnet_b1-c27df63c.pth", 7_794_184, 79.838, 94.934, 30.136, crop=240, resize=255
+    )
+    DEFAULT = IMAGENET1K_V2
+
+
+class EfficientNet_B2_Weights(WeightsEnum):
+    """Of `efficientnet_b2`."""
+
+    IMAGENET1K_V1 = _row(
+        "efficientnet_b2_rwightman-c35c1473.pth",
+        9_109_994,
+        80.608,
+        95.31,
+        35.174,
+        crop=288,
+        resize=288,
+        interpolation="bicubic",
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
+class EfficientNet_B3_Weights(WeightsEnum):
+    """Of `efficientnet_b3`."""
+
+    IMAGENET1K_V1 = _row(
+        "efficientnet_b3_rwightman-b3899882.pth",
+        12_233_232,
+        82.008,
+        96.054,
+        47.184,
+        crop=300,
+        resize=320,
+        interpolation="bicubic",
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
+class EfficientNet_B4_Weights(WeightsEnum):
+    """Of `efficientnet_b4`."""
+
+    IMAGENET1K_V1 = _row(
+        "efficientnet_b4_rwightman-23ab8bcd.pth",
+        19_341_616,
+        83.384,
+        96.594,
+        74.489,
+        crop=380,
+        resize=384,
+        interpolation="bicubic",
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
 class ConvNeXt_Tiny_Weights(WeightsEnum):
     """Of `convnext_tiny`."""
 
@@ -392,5 +458,9 @@ PUBLISHED: dict[str, type[WeightsEnum]] = {
     "shufflenet_v2_x1_5": ShuffleNet_V2_X1_5_Weights,
     "shufflenet_v2_x2_0": ShuffleNet_V2_X2_0_Weights,
     "efficientnet_b0": EfficientNet_B0_Weights,
+    "efficientnet_b1": EfficientNet_B1_Weights,
+    "efficientnet_b2": EfficientNet_B2_Weights,
+    "efficientnet_b3": EfficientNet_B3_Weights,
+    "efficientnet_b4": EfficientNet_B4_Weights,
     "convnext_tiny": ConvNeXt_Tiny_Weights,
 }
