@@ -6,6 +6,7 @@ python scripts/reference_table.py --check    # says whether the README is up to 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -17,18 +18,23 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def networks_table() -> str:
-    """A row for each file of models/: what it is, its networks, for which weights are published."""
+    """A row for each file of models/, the oldest first: what it is, its networks, their weights."""
     files = defaultdict(list)
     for info in models.available().values():
         files[info.make.__module__].append(info)
     lines = ["| read | networks | weights |", "|---|---|---|"]
-    for module, infos in sorted(files.items(), key=lambda item: title(item[0]).lower()):
+    for module, infos in sorted(files.items(), key=lambda item: (year(item[1]), item[0])):
         file = f"{module.replace('.', '/')}.py"
         names = ", ".join(f"`{i.name}` {millions(i.parameters)}" for i in infos)
         weights = sum(len(PUBLISHED[i.name]) for i in infos if i.name in PUBLISHED)
         link = f"[`{module.rpartition('.')[2]}.py`]({file})"
         lines.append(f"| {link}: {title(module)} | {names} | {weights or ''} |")
     return "\n".join(lines) + "\n"
+
+
+def year(infos: list[models.ModelInfo]) -> str:
+    """When the first of these networks was published, by their descriptions; the last if unsaid."""
+    return min(re.findall(r"(\d{4})\)", " ".join(i.description for i in infos)), default="9999")
 
 
 def title(module: str) -> str:
