@@ -41,7 +41,7 @@ PLANS: dict[str, tuple[str, int, list[int], int]] = {
 
 def images(data: Any, classes: list[int], side: int, each: int | None = None) -> Any:
     """The images (N, 3, side, side) of `classes` in [-1, 1], and their numbers in that list."""
-    pixels, targets = np.asarray(data.data.array), np.asarray(data.targets.array)
+    pixels, targets = np.asarray(data.data), np.asarray(data.targets)
     chosen = np.concatenate([np.flatnonzero(targets == c)[:each] for c in classes])
     planes = pixels[chosen]
     planes = planes[:, None].repeat(3, 1) if planes.ndim == 3 else np.moveaxis(planes, 3, 1)

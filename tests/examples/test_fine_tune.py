@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +38,11 @@ def test_images_are_those_of_the_classes(example):
     x, labels = example.images(data, [3, 7], 16, each=4)
     assert x.shape == (8, 3, 16, 16) and labels.tolist() == [0] * 4 + [1] * 4
     assert float(x.min()) >= -1 and float(x.max()) <= 1
+    photos = datasets.FakeData(6, (3, 20, 20), num_classes=2)
+    arrays = SimpleNamespace(
+        data=np.stack([np.asarray(image) for image, _ in photos]), targets=[0, 1, 0, 1, 0, 1]
+    )  # as CIFAR-10 has them
+    assert example.images(arrays, [1], 16)[0].shape == (3, 3, 16, 16)
     everything, all_labels = example.images(data, list(range(10)), 8)
     assert len(everything) == len(data) == len(all_labels)
 
