@@ -27,6 +27,8 @@ _SCHEDULERS = (
     "none, step, multistep, exponential, linear, polynomial, cosine, restarts, plateau, cyclic or "
     "onecycle."
 )
+# What to try next, after a data set.
+_HARDER = {"digits": "mnist", "mnist": "fashion-mnist", "cifar10": "cifar100"}
 _DataDir = Annotated[
     str | None, typer.Option(help="The folder with the data set's files; default: a cache.")
 ]
@@ -206,8 +208,8 @@ def _report(job: Any, history: list[dict[str, Any]]) -> None:
     )
     typer.echo(f"try next       minicnn evaluate {folder}")
     typer.echo(f"               minicnn predict {folder} PICTURE.png")
-    other = "mnist" if job.data.name == "digits" else "fashion-mnist"
-    if job.data.name != other:
+    other = _HARDER.get(job.data.name)
+    if other and not job.data.folder:
         typer.echo(f"               minicnn train {job.model} --data {other}")
 
 
@@ -219,7 +221,7 @@ def _print_result(run: Any, result: Any) -> None:
 
 def _resume_command(job: Any) -> str:
     out = _quoted(job.folder)
-    return f"minicnn train {job.model} --data {job.data.name} --out {out} --resume"
+    return f"minicnn train {job.model} --data {_quoted(job.data.name)} --out {out} --resume"
 
 
 def _quoted(folder: Any) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from ..datasets.folder import find_classes, is_image_file, make_dataset
 
 if TYPE_CHECKING:
     from .data import DataConfig
@@ -46,16 +46,21 @@ def folder_name(data: str) -> str:
 
 
 def class_names(folder: str) -> tuple[str, ...]:
-    """The classes, sorted. ValueError for a folder that holds no folders of pictures."""
+    """The classes, sorted. ValueError for a folder that holds no two folders of pictures."""
     place = _part(folder, "train") or Path(folder)
     try:
-        names = find_classes(place)[0]
-        make_dataset(place, None, IMG_EXTENSIONS)
-    except OSError as error:
+        names = _classes(place)
+        _listed(place, {name: index for index, name in enumerate(names)})
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"--data {folder}: expected train/ and val/ (or test/) with a folder of pictures for "
             f"each class, or such folders alone: {error}"
         ) from None
+    if len(names) == 1:
+        raise ValueError(
+            f"--data {folder}: there is one class alone, {names[0]!r}; expected two or more, each "
+            "in a folder of its own"
+        )
     return tuple(names)
 
 
@@ -68,22 +73,28 @@ def has_part(config: DataConfig, part: str) -> bool:
 def pictures(config: DataConfig, part: str) -> list[tuple[str, int]]:
     """(path, class) of the pictures of "train", "validation" or "test", in a fixed order.
 
-    FileNotFoundError if the part is missing, ValueError for a class that training does not have.
+    FileNotFoundError if the folder or the part is missing, ValueError for a class that training
+    does not have.
     """
     folder = str(config.directory)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"there is no folder {folder}, where this run's pictures were; if they were moved, say "
+            "--data-dir and where to"
+        )
     indices = {name: index for index, name in enumerate(config.classes)}
     if _part(folder, "train") is None:
-        return _divided(make_dataset(folder, indices, IMG_EXTENSIONS), part == "test")
+        return _divided(_listed(folder, indices), part == "test")
     place = _part(folder, part)
     if place is None and part == "test":
         place = _part(folder, "validation")
     if place is None:
         names = ", ".join(f"{name}/" for name in (*_NAMES["test"], *_NAMES["validation"]))
         raise FileNotFoundError(f"{folder} has no pictures to test by: none of {names}")
-    if strangers := sorted(set(find_classes(place)[0]) - set(indices)):
+    if strangers := sorted(set(_classes(place)) - set(indices)):
         raise ValueError(f"{place} holds the class {strangers[0]!r}, which train/ does not")
     here = {name: index for name, index in indices.items() if (place / name).is_dir()}
-    return make_dataset(place, here, IMG_EXTENSIONS)
+    return _listed(place, here)
 
 
 def read_pictures(paths: Sequence[str], config: DataConfig) -> np.ndarray:
@@ -109,6 +120,20 @@ def check_memory(count: int, channels: int, side: int) -> None:
             f"{count} images of {side} x {side} take {size / 2**30:.1f} GiB of memory, more than "
             f"the {_MOST_BYTES / 2**30:.0f} allowed: use a smaller --image-size, or --limit"
         )
+
+
+def _classes(place: str | Path) -> list[str]:
+    """The folders in `place`, sorted, without hidden ones such as .ipynb_checkpoints."""
+    return [name for name in find_classes(place)[0] if not name.startswith(".")]
+
+
+def _listed(place: str | Path, classes: dict[str, int]) -> list[tuple[str, int]]:
+    """(path, class) of the pictures below `place`, without hidden ones: macOS leaves ._cat.jpg."""
+
+    def counts(path: str) -> bool:
+        return is_image_file(path) and not os.path.basename(path).startswith(".")
+
+    return make_dataset(place, classes, is_valid_file=counts)
 
 
 def _part(folder: str, part: str) -> Path | None:

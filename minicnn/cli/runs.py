@@ -19,6 +19,7 @@ from ..train.checkpoint import check_model
 from ..train.run import BEST, CONFUSION, CURVES, LAST, MISTAKES, RESULT, CheckpointError
 from . import options as opt
 from .data import DataConfig, Images, data_name, describe, load_part, load_training
+from .folder import is_folder
 
 _ROOT = Path("runs")
 _VALIDATION = 0.1  # of the training images
@@ -106,6 +107,7 @@ def resumed_job(
     Raises FileNotFoundError if there is none, CheckpointError if it is damaged, ValueError if it is
     one of another model, data set or options.
     """
+    moved = data if data and is_folder(data) and os.path.isdir(os.path.expanduser(data)) else None
     data = data_name(data) if data else None
     path = out if out is not None else _newest(f"{model or 'lenet'}-{data or 'digits'}")
     folder = RunFolder(path)
@@ -125,6 +127,8 @@ def resumed_job(
     except (KeyError, TypeError):
         raise CheckpointError(f"{folder} was not made by `minicnn train`") from None
     opt.check_device(job.options.device)
+    if stored.folder and moved:  # the same pictures, wherever they are now
+        data, data_dir = None, data_dir or moved
     for name, here, there in (("model", model, job.model), ("data set", data, stored.name)):
         if here is not None and here != there:
             raise ValueError(

@@ -28,7 +28,8 @@ import numpy as np
 _DEFLATE_LIMIT = 1032  # deflate never makes its output more than this many times its input
 _CHUNK = 1 << 20
 _COMPRESSED, _MATRIX, _FLAGS, _SIZES, _NAME = 15, 14, 6, 5, 1
-_CLASSES = {6: "double", 9: "uint8"}  # that can be read
+_CLASSES: dict[int, np.dtype] = {6: np.dtype(np.float64), 9: np.dtype(np.uint8)}  # that can be read
+_OPAQUE = 17  # the class of MATLAB's own objects, which have no sizes
 _VALUES = {2: "u1", 9: "<f8"}  # how they are stored: a double may be, as uint8
 
 
@@ -79,17 +80,24 @@ def _element(
         if inner != _MATRIX:
             return {}
     flags = _part(stream, _FLAGS, 8)
+    if len(flags) != 8:
+        raise MATError(f"the flags of an array have {len(flags)} bytes, expected 8")
+    if flags[0] == _OPAQUE:
+        return {}
     sizes = _part(stream, _SIZES, 4 * 32)
     name = _part(stream, _NAME, 256).decode("latin-1")
     if name not in names:
         return {}
-    shape = struct.unpack(f"<{len(sizes) // 4}i", sizes)
-    if len(flags) != 8 or flags[0] not in _CLASSES or flags[1] & 8 or min(shape, default=-1) < 0:
+    shape = struct.unpack(f"<{len(sizes) // 4}i", sizes[: len(sizes) // 4 * 4])
+    if flags[0] not in _CLASSES or flags[1] & 8 or min(shape, default=-1) < 0:
         raise MATError(f"{name} is no plain array of uint8 or double")
+    dtype = _CLASSES[flags[0]]
     values, nbytes, short = _tag(stream)
     if values not in _VALUES or math.prod(shape) * np.dtype(_VALUES[values]).itemsize != nbytes:
         raise MATError(f"{name} declares the sizes {shape}, but {nbytes} bytes of values")
-    if nbytes > min(held, max_bytes):
+    # Sizes of 0 count as 1: (0, 2^31-1, 2^31-1, 2^31-1) is no array that NumPy can make.
+    most = math.prod(max(n, 1) for n in shape) * dtype.itemsize
+    if nbytes > held or most > max_bytes:
         raise MATError(
             f"{name} declares the sizes {shape}, more than it can hold or the {max_bytes} bytes "
             "allowed"
@@ -97,7 +105,7 @@ def _element(
     data = _array(stream, nbytes, short)
     stream.finish()
     array = data.view(_VALUES[values]).reshape(shape, order="F")
-    return {name: array.astype("f8" if _CLASSES[flags[0]] == "double" else "u1", copy=False)}
+    return {name: array.astype(dtype, copy=False)}
 
 
 class _Limited:

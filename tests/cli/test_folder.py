@@ -62,6 +62,34 @@ def test_train_on_a_folder(here):
     assert "x.png  red" in call("predict", "runs/lenet-colours", "x.png")
     text = call("train", "--data", "colours/", "--out", "runs/lenet-colours", "--resume")
     assert "resuming lenet on colours" in text
+    assert "--data fashion-mnist" not in text  # nothing that it has to do with
+
+
+def test_a_folder_that_was_moved(here):
+    fill(here / "my colours", 5)
+    call("train", "lenet", "--data", "my colours", "--out", "run", *FAST, "--scheduler", "none")
+    (here / "my colours").rename(here / "elsewhere")
+    text = call("evaluate", "run", code=1)
+    assert f"no folder {here / 'my colours'}" in text and "--data-dir" in text
+    assert "of 2 test images" in call("evaluate", "run", "--data-dir", "elsewhere")
+    again = ["train", "--out", "run", "--resume"]
+    call(*again, code=1)
+    assert "epoch 4/4" in call(*again, "--epochs", 4, "--data", "elsewhere")
+    assert "epoch 5/5" in call(*again, "--epochs", 5, "--data-dir", "elsewhere")
+    assert "holds a run with the data set 'my colours', not 'digits'" in call(
+        *again, "--data", "digits", code=1
+    )
+
+
+def test_hidden_files_and_folders_are_passed_over(here):
+    place = fill(here / "some" / "train", 4)
+    fill(here / "some" / "val", 2)
+    (place / "red" / "._00.png").write_bytes(b"what macOS leaves on foreign disks")
+    (place / ".ipynb_checkpoints").mkdir()
+    (here / "some" / "val" / ".hidden").mkdir()
+    config = describe("some", None, 16, 0)
+    assert config.classes == ("blue", "red")
+    assert len(load_part(config, True)) == 8 and len(load_part(config, False)) == 4
 
 
 def test_parts(here):
@@ -86,6 +114,7 @@ def test_parts(here):
 def test_the_square_in_the_middle_is_taken(here):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, 8:24] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+    fill(here / "a", 1)
     (here / "a" / "one").mkdir(parents=True)
     Image.fromarray(pixels).save(here / "a" / "one" / "x.png")
     config = describe(str(here / "a"), None, 16, 0.1)
@@ -105,6 +134,9 @@ def test_what_is_refused(here):
     text = call("train", "lenet", "--data", "only", *FAST, code=1)
     assert "has no pictures to test by: none of test/, val/" in text
     assert not (here / "runs").exists()
+    fill(here / "one" / "alone", 4, classes={"red": (9, 9, 9)})
+    text = call("train", "lenet", "--data", "one", *FAST, code=1)
+    assert "there is one class alone, 'alone'; expected two or more" in text
     place = fill(here / "some", 4)
     (place / "red" / "zz.jpg").write_text("no picture")
     text = call("train", "lenet", "--data", "some", *FAST, code=1)

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100: where files are found, the archive, and what is refused."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -134,16 +135,18 @@ def test_labels_out_of_range(tmp_path):
 # ---------------------------------------------------------------- the archive
 
 
-def archive(members, compress=1):
+def archive(members, compress=1, layout=tarfile.GNU_FORMAT):
     """A .tar.gz of (name, content) pairs or TarInfos."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=compress) as tar:
+    with tarfile.open(fileobj=out, mode="w:gz", compresslevel=compress, format=layout) as tar:
         for member in members:
             if isinstance(member, tarfile.TarInfo):
                 tar.addfile(member)
                 continue
-            info = tarfile.TarInfo(member[0])
-            info.size = len(member[1])
+            info = member[0]
+            if isinstance(info, str):
+                info = tarfile.TarInfo(info)
+                info.size = len(member[1])
             tar.addfile(info, io.BytesIO(member[1]))
     return out.getvalue()
 
@@ -210,6 +213,43 @@ def test_a_long_name_does_not_take_memory(tmp_path):
     members = [special(tarfile.GNUTYPE_LONGNAME, "x", 1 << 30), *CONTENTS]
     (tmp_path / CIFAR10.filename).write_bytes(archive(members))
     with pytest.raises(ArchiveError):
+        Small(tmp_path)
+
+
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_all_layouts_are_read(tmp_path, layout):
+    """Also behind pax headers with a text of digits, on which tarfile takes hours."""
+    members = [("some/" * 15 + "readme", b"hello")]
+    for name, content in CONTENTS:
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime = len(content), 1.5
+        info.pax_headers = {"comment": "1" * 300_000}
+        members.append((info, content))
+    (tmp_path / CIFAR10.filename).write_bytes(archive(members, 1, layout))
+    assert len(Small(tmp_path)) == 10
+
+
+def test_headers_that_are_no_headers(tmp_path):
+    path, content = tmp_path / CIFAR10.filename, gzip.decompress(archive([("x", b"x"), *CONTENTS]))
+
+    def refused(start, field, text, checksum=True):
+        header = bytearray(content[:512])
+        header[start : start + len(field)] = field
+        if checksum:
+            header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 256)
+        path.write_bytes(gzip.compress(bytes(header) + content[512:], 1))
+        with pytest.raises(ArchiveError, match=text):
+            Small(tmp_path)
+
+    refused(124, b"77777777777", "ends in the middle")  # 8 GiB to be passed over
+    for size in (b"\x80" + b"\xff" * 11, b"\xff" * 12, b"-0000000001", b"0x1", b"1_0"):
+        refused(124, size, "a header has .* where a number should be")
+    refused(0, b"y", "a header's checksum is wrong", checksum=False)
+    path.write_bytes(gzip.compress(b"a" * 600))
+    with pytest.raises(ArchiveError, match="where a number should be"):
+        Small(tmp_path)
+    path.write_bytes(gzip.compress(b""))
+    with pytest.raises(ArchiveError, match="ends in the middle"):
         Small(tmp_path)
 
 

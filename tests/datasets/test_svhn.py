@@ -1,5 +1,7 @@
 """SVHN's MATLAB files: what is read, and what is refused before memory is taken."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,42 @@ def test_more_values_than_the_file_can_hold(tmp_path):
         content = content.replace(a, b)
     with pytest.raises(MATError, match="more than it can hold"):
         SVHN(tmp_path)
+
+
+def element(kind, content):
+    return struct.pack("<2I", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def array(kind, sizes, name, content):
+    """An array's element, of bytes, for a class of this number."""
+    flags = element(6, struct.pack("<2I", kind, 0))
+    return element(14, flags + element(5, sizes) + element(1, name) + element(2, content))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "content", "text"),
+    [
+        (6, struct.pack("<2i", 200, 1), bytes(200), "X declares the sizes .* 1000 bytes allowed"),
+        (9, struct.pack("<4i", 0, *[2**31 - 1] * 3), b"", "X declares the sizes"),
+        (9, b"abc", b"", "X is no plain array"),
+        (9, b"", b"", "X is no plain array"),
+        (9, struct.pack("<33i", *[1] * 33), b"x", "an element of type 5 and 132 bytes"),
+    ],
+    ids=["doubles stored as bytes", "none of too many", "half a size", "no sizes", "33 dimensions"],
+)
+def test_sizes_that_cannot_be(tmp_path, kind, sizes, content, text):
+    path = tmp_path / "x.mat"
+    path.write_bytes(bytes(124) + b"\x00\x01IM" + array(kind, sizes, b"X", content))
+    with pytest.raises(MATError, match=rf"x\.mat: {text}"):
+        read_mat(path, ("X",), 1000)
+
+
+def test_objects_of_matlab_are_passed_over(tmp_path):
+    flags = element(6, struct.pack("<2I", 17, 0))
+    strange = element(14, flags + element(1, b"s") + element(1, b"MCOS") + element(1, b"string"))
+    bytes_ = array(9, struct.pack("<2i", 1, 2), b"X", b"ab")
+    (tmp_path / "x.mat").write_bytes(bytes(124) + b"\x00\x01IM" + strange + bytes_)
+    assert read_mat(tmp_path / "x.mat", ("X",), 1000)["X"].tolist() == [[97, 98]]
 
 
 @pytest.mark.parametrize("compress", [True, False])
