@@ -95,8 +95,8 @@ BAD = {
     "no float": (raw(structure({"float": "1"})), "structure is damaged"),
     "no dtype": (raw(structure({"dtype": "nonsense"})), "structure is damaged"),
     **{
-        f"dtype {dtype!s:.12}": (raw(structure({"dtype": dtype})), "structure is damaged")
-        for dtype in ("O", "object", "V1000000000", "f4,f4", None, 5, {"names": ["a"]}, [["a", "O"]])
+        f"dtype {text!s:.12}": (raw(structure({"dtype": text})), "structure is damaged")
+        for text in ("O", "object", "V1000000000", "f4,f4", None, 5, [["a", "O"]], {"names": []})
     },
     "keys of one hash": (
         raw(structure({"dict": [[k * (2**61 - 1), 0] for k in range(30_000)]})),

@@ -11,8 +11,17 @@ import tracemalloc
 import numpy as np
 import pytest
 from torch_writer import (
-    Call, Global, Persistent, Raw, Sequence, archive, ordered, storage, stream, tensor,
-)  # fmt: skip
+    Call,
+    Global,
+    Persistent,
+    Raw,
+    Sequence,
+    archive,
+    ordered,
+    storage,
+    stream,
+    tensor,
+)
 
 import minicnn
 from minicnn.interop import FormatError
