@@ -27,6 +27,7 @@ from ..autograd import device
 from .safetensors import FormatError
 
 _MAX_ODD_KEYS = 1000
+_MAX_SHOWN = 256  # letters of a name in an error
 _CODES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
 _UNREAD = {  # in a tensor's place
     "_rebuild_sparse_tensor": "for a sparse tensor; save its to_dense()",
@@ -53,7 +54,7 @@ class Name:
 
 def refuse(module: str, name: str) -> FormatError:
     """The error for a name that no file of weights needs."""
-    path = ascii(f"{module}.{name}")[1:-1]
+    path = ascii(f"{module[:_MAX_SHOWN]}.{name[:_MAX_SHOWN]}")[1:-1]
     if name in _UNREAD or (module == "torch" and re.fullmatch(r"[a-z]+\d\w*", name)):
         path += f", {_UNREAD.get(name, 'a type that NumPy does not have')}"
     advice = "Only tensors and plain data are read, and nothing of the file was run"
@@ -171,7 +172,9 @@ def _bytes(*args: Any) -> bytes:
 
 
 def _byte_array(*args: Any) -> bytes:
-    """A bytearray in protocol 2; bytes will do."""
+    """A bytearray in protocol 2, of bytes (Python 2: of a text); bytes will do."""
+    if len(args) == 1 and type(args[0]) is bytes:
+        return args[0]
     return _encode(*args) if args else b""
 
 

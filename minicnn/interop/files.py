@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _SUFFIX = ".minicnn-tmp"
+_MAX_NAME = 40  # characters of the target's name: file systems take 255 bytes
 
 
 @contextlib.contextmanager
@@ -23,7 +25,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}{_SUFFIX}")
+    writer = f"{os.getpid()}-{threading.get_ident()}"  # others may be writing the same file
+    temporary = os.path.join(folder, f".{name[:_MAX_NAME]}.{writer}{_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
             yield file

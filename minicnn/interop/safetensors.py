@@ -102,7 +102,7 @@ def read(file: BinaryIO, size: int, source: str) -> tuple[dict[str, np.ndarray],
     _check_length(length, size, source)
     file.seek(start)
     try:
-        content = file.read()
+        content = file.read(size)  # and no more of a file that grows, or has no end
         entries = sorted(deserialize(content), key=lambda entry: entry[0])  # they come in any order
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
     except MemoryError:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from ..backend import arrays as backend
 from .safetensors import FormatError
 
 _MAX_DEPTH = 100
+_MAX_EQUAL_HASHES = 100  # of the keys of a dict
+_DTYPES = {np.dtype(code).name for code in "?bhilqBHILQefdFD"}
 
 
 class Encoder:
@@ -51,7 +53,7 @@ class Encoder:
             return {"array": self._store(obj, path)}
         if isinstance(obj, np.generic):
             return {"scalar": self._store(np.asarray(obj), path)}
-        if isinstance(obj, np.dtype):
+        if isinstance(obj, np.dtype) and obj.name in _DTYPES:
             return {"dtype": obj.name}
         if isinstance(obj, device):
             return {"device": str(obj)}
@@ -114,7 +116,20 @@ def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
         raise FormatError(f"{source}: its structure holds {str(node)[:60]!r}, which means nothing")
 
     def table(pairs: Any) -> dict[Any, Any]:
-        return {build(k): build(v) for k, v in pairs}
+        found: dict[Any, Any] = {}
+        hashes: Counter[int] = Counter()
+        for k, v in pairs:
+            key = build(k)
+            hashes[hash(key)] += 1
+            if hashes[hash(key)] > _MAX_EQUAL_HASHES:  # each is compared with all of them
+                raise FormatError(f"{source}: its structure has keys that were made to cost time")
+            found[key] = build(v)
+        return found
+
+    def dtype(name: Any) -> np.dtype[Any]:
+        if name not in _DTYPES:
+            raise ValueError(f"no type {str(name)[:20]!r}")
+        return np.dtype(name)
 
     makers: dict[str, Any] = {
         "tensor": lambda name: Tensor(array(name)),
@@ -124,7 +139,7 @@ def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
         "ordered": lambda pairs: OrderedDict(table(pairs)),
         "tuple": lambda items: tuple(build(v) for v in items),
         "float": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
-        "dtype": np.dtype,
+        "dtype": dtype,
         "device": device,
     }
     try:

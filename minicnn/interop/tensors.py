@@ -85,7 +85,11 @@ class Storage:
         self, offset: int, size: tuple[int, ...], stride: tuple[int, ...], room: int
     ) -> np.ndarray:
         """The array of a tensor; the same for the same tensor. Nothing beyond `room` is reached."""
-        key = offset, size, stride
+        if 0 in size:
+            return self._window(offset, size, stride, room)
+        # Where an axis is one long its stride may be any number. Free numbers can be chosen so that
+        # thousands of keys have one hash; those that lead into the storage are too small for it.
+        key = offset, size, tuple(s if n > 1 else 0 for n, s in zip(size, stride, strict=True))
         if key not in self.windows:
             self.windows[key] = self._window(offset, size, stride, room)
         return self.windows[key]

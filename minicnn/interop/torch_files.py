@@ -25,7 +25,7 @@ from .zip_records import Archive
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _THREADED = 1 << 22  # bytes from which on threads are worth starting
-_MIN_PICKLE, _PICKLE_RATIO = 1 << 16, 16  # a compressed pickle makes objects larger than itself
+_MAX_INFLATED = 1 << 20  # of a compressed pickle, which makes objects much larger than itself
 
 
 def is_archive(archive: Archive) -> bool:
@@ -90,8 +90,11 @@ def _byte_order(archive: Archive, name: str) -> str:
 
 def _open_pickle(archive: Archive, name: str) -> BinaryIO:
     record = archive.records[name]
-    if record.deflated and record.size > _MIN_PICKLE + _PICKLE_RATIO * record.packed:
-        raise FormatError(f"its record {name!a} claims {record.size} bytes in {record.packed}")
+    if record.deflated and record.size > _MAX_INFLATED:
+        raise FormatError(
+            f"its record {name!a} claims {record.size} bytes; a compressed pickle may have "
+            f"{_MAX_INFLATED} (PyTorch does not compress)"
+        )
     return io.BytesIO(archive.read(name))
 
 

@@ -23,7 +23,7 @@ from .streams import read_into
 
 _LOCAL = struct.Struct("<4s22xHH")  # the header in front of a record: signature, two lengths
 _CHUNK = 1 << 20  # small enough that the checksum finds it in the cache
-_FREE_SIZE, _MAX_RATIO = 4 << 20, 100  # of an archive with compressed records
+_FREE_SIZE, _MAX_RATIO = 4 << 20, 50  # of an archive with compressed records
 _OUTSIDE = re.compile(r"(^|/)\.\.?(/|$)|^/|//|[\\\0]|^[A-Za-z]:|^$")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..nn.init import nothing_drawn
 from .weights import published
 
 
@@ -64,7 +65,8 @@ def register(
             if chosen is None:
                 return make(**options)
             build = (with_weights if chosen.published else None) or _load_into_new
-            return build(make, chosen.options(options), chosen.load_into)
+            with nothing_drawn():  # loading is strict: every weight comes from the file
+                return build(make, chosen.options(options), chosen.load_into)
 
         _infos[name] = ModelInfo(
             name, description, maker, image_sizes, input_size, parameters, cam, family

@@ -26,10 +26,13 @@ Layers here start as PyTorch's do: kaiming_uniform_ with a = sqrt(5), which is r
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,6 +54,33 @@ _GAINS = {
     "selu": 3.0 / 4,
 }
 _PROPOSALS = 2**15  # drawn at a time: few enough to stay in a CPU's second cache
+_Fill = TypeVar("_Fill", bound=Callable[..., Tensor])
+_nothing_drawn: ContextVar[bool] = ContextVar("nothing_drawn", default=False)
+
+
+@contextlib.contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Within it nothing here draws random numbers: tensors keep what their memory happens to hold.
+
+    For networks that get all their weights right afterwards: drawing 138 million numbers for VGG-16
+    takes longer than reading them. Fixed values (ones_, zeros_) are set; so is what a layer draws
+    without nn.init. Of this thread alone.
+    """
+    before = _nothing_drawn.set(True)
+    try:
+        yield
+    finally:
+        _nothing_drawn.reset(before)
+
+
+def _draws(fill: _Fill) -> _Fill:
+    """Marks a function that `nothing_drawn` makes leave its tensor as it is."""
+
+    @functools.wraps(fill)
+    def unless_told(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return tensor if _nothing_drawn.get() else fill(tensor, *args, **kwargs)
+
+    return unless_told  # type: ignore[return-value]
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -98,6 +128,7 @@ def _drawn_type(tensor: Tensor) -> Any:
 # ---------------------------------------------------------------------- distributions
 
 
+@_draws
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b). ValueError if a > b."""
     if a > b:
@@ -109,6 +140,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     return tensor
 
 
+@_draws
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with this mean and standard deviation. ValueError if std < 0."""
     if std < 0:
@@ -120,6 +152,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     return tensor
 
 
+@_draws
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -271,6 +304,7 @@ def _kaiming_std(function: str, tensor: Tensor, a: float, mode: str, nonlinearit
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fans[str(mode).lower()], 1))
 
 
+@_draws
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
     """Orthonormal rows, or columns where there are fewer, times gain; dimensions 1.. are flattened.
 
@@ -293,6 +327,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     return tensor
 
 
+@_draws
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a fraction `sparsity` of each column set to zero. ValueError unless a matrix.
 

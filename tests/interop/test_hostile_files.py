@@ -94,6 +94,15 @@ BAD = {
     "key unhashable": (raw(structure({"dict": [[[1], 2]]})), "structure is damaged"),
     "no float": (raw(structure({"float": "1"})), "structure is damaged"),
     "no dtype": (raw(structure({"dtype": "nonsense"})), "structure is damaged"),
+    **{
+        f"dtype {text!s:.12}": (raw(structure({"dtype": text})), "structure is damaged")
+        for text in ("O", "object", "V1000000000", "f4,f4", None, 5, [["a", "O"]], {"names": []})
+    },
+    "keys of one hash": (
+        raw(structure({"dict": [[k * (2**61 - 1), 0] for k in range(30_000)]})),
+        "keys that were made to cost time",
+    ),
+    "the same key": (raw(structure({"dict": [["a", 0]] * 1000})), "keys that were made to cost"),
     "no device": (raw(structure({"device": "moon"})), "structure is damaged"),
     "deep structure": (raw({"__metadata__": {"minicnn.structure": "[" * 100_000}}), "damaged"),
 }
@@ -140,6 +149,18 @@ def test_a_file_that_shrinks_while_it_is_read():
 
     with pytest.raises(FormatError, match="cut short"):
         minicnn.load(Shrinking(whole()))
+
+
+def test_a_file_without_an_end():
+    class Endless(io.BytesIO):
+        """As /dev/zero: 0 bytes long, and always more to read."""
+
+        def read(self, n=-1):
+            assert n >= 0, "would never end"
+            return bytes(n)
+
+    with pytest.raises(FormatError, match="cut short"):
+        minicnn.load(Endless())
 
 
 def test_mutated_files_give_a_result_or_a_format_error():

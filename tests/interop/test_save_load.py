@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -318,6 +319,34 @@ def test_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     )
     minicnn.save([np.ones(3)], tmp_path / "x")
     assert events[:2] == ["fsync", "replace"]
+
+
+def test_two_threads_may_save_the_same_file(tmp_path):
+    """Each has a temporary file of its own; the last one to end leaves its content."""
+    path = tmp_path / "x"
+    first_is_open, second_is_done = threading.Event(), threading.Event()
+
+    def first():
+        with files_module.atomic_write(path) as file:
+            file.write(b"first, ")
+            first_is_open.set()
+            second_is_done.wait(10)
+            file.write(b"whole")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_is_open.wait(10)
+    files_module.write_bytes(path, b"second")
+    assert path.read_bytes() == b"second"
+    second_is_done.set()
+    thread.join()
+    assert path.read_bytes() == b"first, whole" and os.listdir(tmp_path) == ["x"]
+
+
+def test_a_name_as_long_as_can_be(tmp_path):
+    path = tmp_path / ("ä" * 120 + ".safetensors")
+    minicnn.save([1], path)
+    assert minicnn.load(path) == [1]
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="needs symbolic links")

@@ -257,6 +257,7 @@ PLAIN = {
     "frozenset": (Call("builtins", "frozenset", [1]), frozenset([1])),
     "complex": (Call("__builtin__", "complex", 1.0, 2.0), 1 + 2j),
     "bytearray": (Call("__builtin__", "bytearray", "\xff", "latin1"), b"\xff"),
+    "bytearray of bytes": (Call("__builtin__", "bytearray", Raw(b"C\x01a")), b"a"),
     "no bytes": (Call("__builtin__", "bytes"), b""),
     "bytes": (text_bytes(b"\0\xff"), b"\0\xff"),
     "Namespace": (Call("argparse", "Namespace", new=True, state={"lr": 0.1}), {"lr": 0.1}),

@@ -143,6 +143,22 @@ def test_weights_that_do_not_fit_say_which_file_and_which_layer(tmp_path):
         small(weights=tmp_path / "nowhere.safetensors")
 
 
+def test_nothing_is_drawn_for_weights_that_follow(tmp_path):
+    """Random numbers for VGG-16 would take longer than its file. All must then come from there."""
+    path = tmp_path / "mine.safetensors"
+    minicnn.save(small().state_dict(), path)
+    before = np.asarray(minicnn.get_rng_state()).copy()
+    net = small(weights=path)
+    assert np.array_equal(np.asarray(minicnn.get_rng_state()), before)
+    assert all(np.isfinite(p.array).all() for p in net.parameters())
+    for key in net.state_dict():
+        minicnn.save({k: v for k, v in net.state_dict().items() if k != key}, path)
+        with pytest.raises(RuntimeError, match=rf'Missing key\(s\) in state_dict: "{key}"'):
+            small(weights=path)
+    small()
+    assert not np.array_equal(np.asarray(minicnn.get_rng_state()), before)
+
+
 def test_what_weights_may_be():
     with pytest.raises(ValueError, match=r"lenet: no weights 'IMAGENET1K_V1'; .*: none"):
         models.lenet(weights="IMAGENET1K_V1")

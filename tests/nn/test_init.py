@@ -1,6 +1,7 @@
 """nn.init: moments, bounds, seeds, errors."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -297,3 +298,29 @@ def test_generators_are_used_and_the_global_one_is_left_alone():
         b = fill(minicnn.empty(4, 4), minicnn.Generator().manual_seed(3))
         np.testing.assert_array_equal(a.array, b.array)
         np.testing.assert_array_equal(np.asarray(state), np.asarray(minicnn.get_rng_state()))
+
+
+def test_nothing_drawn_leaves_tensors_and_generators_alone():
+    fills = {
+        "uniform": init.uniform_, "normal": init.normal_, "trunc": init.trunc_normal_,
+        "xavier": init.xavier_uniform_, "kaiming": init.kaiming_normal_,
+        "orthogonal": init.orthogonal_, "sparse": lambda t: init.sparse_(t, 0.5),
+    }  # fmt: skip
+    before = np.asarray(minicnn.get_rng_state()).copy()
+    others = []
+    with init.nothing_drawn():
+        for name, fill in fills.items():
+            t = minicnn.full((4, 4), 7.0)
+            assert fill(t) is t and (t.array == 7).all(), name
+        assert (init.ones_(minicnn.full((2,), 7.0)).array == 1).all()
+        assert np.array_equal(np.asarray(minicnn.get_rng_state()), before)
+        thread = threading.Thread(
+            target=lambda: others.append(init.uniform_(minicnn.full((4,), 7.0)))
+        )
+        thread.start()
+        thread.join()
+    assert (others[0].array < 7).all()
+    with pytest.raises(KeyError), init.nothing_drawn():
+        raise KeyError
+    for name, fill in fills.items():
+        assert not (fill(minicnn.full((4, 4), 7.0)).array == 7).all(), name
