@@ -121,11 +121,8 @@ class Pool:
             return self._receive(numbers, time.monotonic() + seconds if seconds else None, seconds)
         except TimedOut:
             raise
-        except KeyboardInterrupt:
-            self.close(0.1)
-            raise
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.close(0.1 if isinstance(error, KeyboardInterrupt) else _GRACE)
             raise
 
     def _receive(

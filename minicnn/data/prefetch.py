@@ -82,6 +82,15 @@ class WorkersIterator(EpochIterator):
         return next((worker for worker in self._live if worker > last), self._live[0])
 
     def _next(self) -> Any:
+        try:
+            return self._advance()
+        except KeyboardInterrupt:  # perhaps in the middle of a message: nothing can follow
+            self._give_up()
+            self._pool.close(0.1)
+            self._last_error = RuntimeError("DataLoader: this iteration was interrupted")
+            raise
+
+    def _advance(self) -> Any:
         while self._due:
             worker, kind, value = self._receive()
             self._due.remove(worker)
@@ -109,12 +118,13 @@ class WorkersIterator(EpochIterator):
             return self._pool.receive(wanted, self._timeout)
         except TimedOut:
             raise
-        except BaseException as error:  # the pool is closed
-            self._due.clear()
-            self._orders = None
-            if isinstance(error, KeyboardInterrupt):
-                self._last_error = RuntimeError("DataLoader: this iteration was interrupted")
+        except BaseException:  # the pool is closed
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        self._due.clear()
+        self._orders = None
 
 
 def _begun(orders: Iterator, count: int) -> Iterator:

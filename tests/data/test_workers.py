@@ -440,6 +440,18 @@ def test_timeout_and_another_try(tmp_path):
     assert got == [0, 1]
 
 
+def test_what_a_gpus_library_says_in_a_worker_is_explained():
+    class RuntimeOfCuda(RuntimeError):
+        __module__ = "cupy_backends.cuda.api.runtime"
+
+    def make(index):
+        raise RuntimeOfCuda("initialization error")
+
+    with pytest.raises(RuntimeError, match="RuntimeOfCuda: initialization error") as caught:
+        next(iter(DataLoader(Made(make), num_workers=1)))
+    assert "keep the dataset on the CPU" in caught.value.__notes__[-1]
+
+
 # ---------------------------------------------------------------- death
 
 
@@ -508,6 +520,23 @@ def test_workers_end_with_the_iteration():
     assert len(multiprocessing.active_children()) == 1
     del kept
     assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_gives_the_iteration_up():
+    def make(index):
+        if index == 1:
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(LONG)
+        return index
+
+    iterator = iter(DataLoader(Made(make), num_workers=1))
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(2):
+            next(iterator)
+    assert multiprocessing.active_children() == []
+    with pytest.raises(RuntimeError, match="this iteration was interrupted"):
+        next(iterator)
+    assert list(iterator) == []
 
 
 def test_iterations_in_threads():
