@@ -150,10 +150,7 @@ class Pool:
         worker.heard = True
         if label.kind == FATAL:
             raise transport.unpacked(message.open())
-        if label.epoch != self._epoch:
-            message.drop()
-            return None
-        return worker.number, *_content(label, message)
+        return None if label.epoch != self._epoch else (worker.number, *_content(label, message))
 
     # -------------------------------------------------------- death
 
@@ -223,11 +220,11 @@ def _content(label: Reply, message: transport.Message) -> tuple[str, Any]:
 
 
 def _end(found: list[_Worker], grace: float = _GRACE) -> None:
-    processes = [worker.process for worker in found]
-    for worker in found:
-        worker.connection.close()
-    found.clear()
-    with _ctrl_c_later() as came:
+    with ctrl_c_again_later() as came:
+        processes = [worker.process for worker in found]
+        for worker in found:
+            worker.connection.close()
+        found.clear()
         _wait(processes, grace, came)
         for process in _living(processes):
             process.terminate()
@@ -238,8 +235,6 @@ def _end(found: list[_Worker], grace: float = _GRACE) -> None:
         for process in processes:
             with contextlib.suppress(ValueError):  # not even that ended it
                 process.close()
-        if came:
-            _send_ctrl_c_again()
 
 
 def _living(processes: list) -> list:
@@ -342,18 +337,22 @@ def _ctrl_c_later() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _send_ctrl_c_again() -> None:
-    """In a moment, from a thread: what is raised while an object is finalized, Python drops."""
+@contextlib.contextmanager
+def ctrl_c_again_later() -> Iterator[list[int]]:
+    """For finalizers, in which Python drops what is raised: Ctrl-C is sent again after a moment."""
+    with _ctrl_c_later() as came:
+        yield came
+        if came:
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending
+                threading.Thread(target=_send_ctrl_c, daemon=True).start()
 
-    def send() -> None:
-        time.sleep(0.01)
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
-        else:
-            signal.raise_signal(signal.SIGINT)
 
-    with contextlib.suppress(RuntimeError):  # the interpreter is ending
-        threading.Thread(target=send, daemon=True).start()
+def _send_ctrl_c() -> None:
+    time.sleep(0.01)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 # ---------------------------------------------------------------- words

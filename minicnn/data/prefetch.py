@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .loader import EpochIterator
-from .pool import Pool, TimedOut, context_of
+from .pool import Pool, TimedOut, context_of, ctrl_c_again_later
 from .sampler import draw_seed, source
 from .workers import BATCH, LAST
 
@@ -165,11 +165,12 @@ class _Shelf:
 
     def put(self, pool: Pool) -> None:
         """The epoch has ended, or nobody wants the rest of it."""
-        if self._open and self._pool is None and pool.alive():
-            pool.begin(None)
-            self._pool = pool
-        else:
-            pool.close()
+        with ctrl_c_again_later():
+            if self._open and self._pool is None and pool.alive():
+                pool.begin(None)
+                self._pool = pool
+            else:
+                pool.close()
 
     def close(self) -> None:
         """The loader is gone: nothing is kept any more."""

@@ -35,7 +35,7 @@ _ALIGNED = 64  # bytes: where an array may begin in the memory file
 # that collects thousands of batches gets copies from here on.
 _MAPPED_AT_MOST = 128
 _MAP: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-_mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_mapped: list[weakref.ref[mmap.mmap]] = []
 
 
 # ---------------------------------------------------------------- messages
@@ -74,38 +74,30 @@ def receive(connection: Any) -> tuple[Any, Message]:
     """
     label, sizes, in_memory = pickle.loads(connection.recv_bytes())
     if not in_memory:
-        return label, Message([bytearray(connection.recv_bytes()) for _ in sizes], sizes, None)
+        return label, Message([bytearray(connection.recv_bytes()) for _ in sizes])
     try:
-        return label, Message([], sizes, reduction.recv_handle(connection))
+        memory = reduction.recv_handle(connection)
     except RuntimeError as error:  # the descriptor was lost on its way
         raise OSError(
             "DataLoader: a batch came without its memory; are too many files open (ulimit -n)?"
         ) from error
+    try:
+        starts = _starts(sizes)
+        content = _contents(memory, starts[-1])
+    finally:
+        os.close(memory)
+    return label, Message([content[s : s + n] for s, n in zip(starts, sizes, strict=False)])
 
 
 class Message:
-    """What came with a label. `open` gives its value; without it, its memory goes unseen."""
+    """What came with a label; `open` gives its value."""
 
-    def __init__(self, parts: list, sizes: list[int], memory: int | None) -> None:
-        self._parts, self._sizes, self._memory = parts, sizes, memory
+    def __init__(self, parts: list[Any]) -> None:
+        self._parts = parts
 
     def open(self) -> Any:
-        """The value that was sent."""
-        parts = self._parts
-        try:
-            if self._memory is not None:
-                parts = _split(_contents(self._memory, _starts(self._sizes)[-1]), self._sizes)
-        finally:
-            self.drop()
-        return pickle.loads(parts[0], buffers=parts[1:])
-
-    def drop(self) -> None:
-        """Frees the memory, if it was not mapped."""
-        if self._memory is not None:
-            os.close(self._memory)
-            self._memory = None
-
-    __del__ = drop
+        """The value that was sent, over the memory that it came in."""
+        return pickle.loads(self._parts[0], buffers=self._parts[1:])
 
 
 # ---------------------------------------------------------------- memory files
@@ -145,20 +137,18 @@ def _write(file: int, part: memoryview, start: int) -> None:
 
 def _contents(memory: int, size: int) -> memoryview:
     """The bytes of a memory file, writable: mapped, or copied if many are mapped already."""
+    if len(_mapped) >= _MAPPED_AT_MOST:
+        _mapped[:] = [mapping for mapping in _mapped if mapping() is not None]
     if len(_mapped) < _MAPPED_AT_MOST:
         with contextlib.suppress(OSError):
             mapping = mmap.mmap(memory, size, **_MAP)
-            _mapped.add(mapping)
+            _mapped.append(weakref.ref(mapping))
             return memoryview(mapping)
     content = memoryview(bytearray(size))
     done = 0
     while done < size:
         done += os.preadv(memory, [content[done:]], done)
     return content
-
-
-def _split(content: memoryview, sizes: list[int]) -> list[memoryview]:
-    return [content[s : s + n] for s, n in zip(_starts(sizes), sizes, strict=False)]
 
 
 # ---------------------------------------------------------------- exceptions
