@@ -9,6 +9,7 @@ prefetch_factor batches ahead each:
     workers.py             what a worker does, and the messages between the two (with a drawing)
     transport.py           how a batch, or an exception, gets from one process to another
     fetch.py               one batch of a dataset, fetched here or there
+    interrupt.py           what becomes of Ctrl-C meanwhile
 
 The sampler runs here. Worker i has batches i, i + k, i + 2k, ... of an indexed dataset, and they
 are given in order; so the batches are the same whatever num_workers is.
@@ -25,6 +26,7 @@ from ..backend import why_not
 from .collate import default_collate, default_convert, pinned
 from .dataset import Dataset, IterableDataset
 from .fetch import END, Job
+from .interrupt import held_back
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 T_co = TypeVar("T_co", covariant=True)
@@ -152,7 +154,8 @@ class DataLoader(Generic[T_co]):
     def __iter__(self) -> Iterator[Any]:
         if not self.num_workers:
             return _DirectIterator(self)
-        from .prefetch import WorkersIterator  # multiprocessing is much to import
+        with held_back():
+            from .prefetch import WorkersIterator  # with multiprocessing and numpy.random
 
         return WorkersIterator(self)
 
@@ -192,7 +195,8 @@ def _check_workers(num_workers: int, given: dict[str, Any]) -> None:
             f"prefetch_factor option should be positive, got {given['prefetch_factor']}"
         )
     if given["multiprocessing_context"] is not None:
-        from .pool import context_of
+        with held_back():
+            from .pool import context_of
 
         context_of(given["multiprocessing_context"])
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from . import transport, workers
 from .fetch import Job
+from .interrupt import held_back, sent_again
 from .workers import ERROR, FATAL, Epoch, Order, Parcel, Reply
 
 _POLL = 1.0  # seconds between looks at the workers' health; on Windows also at Ctrl-C
@@ -65,11 +66,9 @@ class Pool:
         _check_may_start(context)
         _pools.add(self)
         try:
-            with _ctrl_c_later() as came, _born_deaf(self._forked):
+            with held_back(), _born_deaf(self._forked):
                 for number in range(count):
                     self._start(number, job, context)
-            if came:
-                signal.raise_signal(signal.SIGINT)
         except BaseException:
             self.close(0)
             raise
@@ -220,7 +219,7 @@ def _content(label: Reply, message: transport.Message) -> tuple[str, Any]:
 
 
 def _end(found: list[_Worker], grace: float = _GRACE) -> None:
-    with ctrl_c_again_later() as came:
+    with sent_again() as came:
         processes = [worker.process for worker in found]
         for worker in found:
             worker.connection.close()
@@ -319,40 +318,6 @@ def _born_deaf(forked: bool) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[list[int]]:
-    """Ctrl-C does nothing but to put something into the list."""
-    came: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    if not callable(before):
-        yield came
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def ctrl_c_again_later() -> Iterator[list[int]]:
-    """For finalizers, in which Python drops what is raised: Ctrl-C is sent again after a moment."""
-    with _ctrl_c_later() as came:
-        yield came
-        if came:
-            with contextlib.suppress(RuntimeError):  # the interpreter is ending
-                threading.Thread(target=_send_ctrl_c, daemon=True).start()
-
-
-def _send_ctrl_c() -> None:
-    time.sleep(0.01)
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        signal.raise_signal(signal.SIGINT)
 
 
 # ---------------------------------------------------------------- words

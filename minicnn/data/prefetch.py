@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .interrupt import sent_again
 from .loader import EpochIterator
-from .pool import Pool, TimedOut, context_of, ctrl_c_again_later
+from .pool import Pool, TimedOut, context_of
 from .sampler import draw_seed, source
 from .workers import BATCH, LAST
 
@@ -79,7 +80,7 @@ class WorkersIterator(EpochIterator):
         if not self._in_order:
             return min(self._live, key=self._due.count)
         last = self._due[-1] if self._due else self._last
-        return next((worker for worker in self._live if worker > last), self._live[0])
+        return min((worker for worker in self._live if worker > last), default=self._live[0])
 
     def _next(self) -> Any:
         try:
@@ -165,7 +166,7 @@ class _Shelf:
 
     def put(self, pool: Pool) -> None:
         """The epoch has ended, or nobody wants the rest of it."""
-        with ctrl_c_again_later():
+        with sent_again():
             if self._open and self._pool is None and pool.alive():
                 pool.begin(None)
                 self._pool = pool

@@ -40,6 +40,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import SeedSequence
 
 from ..autograd.dtypes import get_default_dtype, set_default_dtype
 from ..backend.random import get_rng_state, manual_seed
@@ -159,7 +160,7 @@ class _Seeds:
         """Seeds for the batch of that number."""
         key = (self._worker, self._batches) if self._streamed else (number,)
         self._batches += 1
-        words = np.random.SeedSequence((self._base, *key)).generate_state(2, np.uint64)
+        words = SeedSequence((self._base, *key)).generate_state(2, np.uint64)
         self._set(*words.tolist())
 
     def _set(self, seed: int, other: int) -> None:

@@ -736,7 +736,7 @@ while True:
 """,
     "starting": """
 while True:
-    iter(DataLoader(Numbers(), 500, num_workers=3))
+    for batch in DataLoader(Numbers(), 500, num_workers=3): pass
 """,
     "spawning": """
 while True:
@@ -746,15 +746,24 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("to_all", [True, False], ids=["group", "program"])
-@pytest.mark.parametrize("state", list(INTERRUPTED))
+@pytest.mark.parametrize(
+    ("state", "to_all", "times"),
+    [
+        ("waiting", True, 1),
+        ("waiting", False, 2),
+        ("working", True, 1),
+        ("persistent", False, 1),
+        ("starting", False, 1),
+        ("starting", True, 2),
+        ("spawning", True, 1),
+    ],
+)
 def test_ctrl_c(program, state, to_all, times):
     body = textwrap.indent(INTERRUPTED[state].strip(), "        ")
     process = program(f"""
 if __name__ == "__main__":
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
 {body}
     except KeyboardInterrupt:
         sys.exit(7)
@@ -772,6 +781,32 @@ if __name__ == "__main__":
         assert code in (7, -signal.SIGINT, 130, 1)
         assert err.count("Traceback") <= 2
         assert "DataLoader worker" not in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_in_the_first_moments_of_a_program(program):
+    """While modules are imported, where NumPy's would drop it, and while workers start."""
+    process = program("""
+    assert "numpy.random" not in sys.modules and "multiprocessing" not in sys.modules
+    for milliseconds in range(0, 80, 2):
+        begun, begin = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            signal.alarm(20)  # for one that did not hear
+            try:
+                os.write(begin, b".")
+                for batch in DataLoader(Numbers(100), 2, num_workers=2): pass
+            except KeyboardInterrupt:
+                code = 7
+            finally:
+                os._exit(code)
+        os.read(begun, 1)
+        time.sleep(milliseconds / 1000)
+        os.kill(child, signal.SIGINT)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7, milliseconds
+    """)
+    assert finished(process) == (0, "", "")
 
 
 @pytest.mark.slow
