@@ -1,45 +1,35 @@
 """DataLoader: batches of a dataset, in order, one after the other or fetched ahead.
 
-With num_workers=0 a batch is fetched when it is asked for. With num_workers > 0 one background
-thread fetches up to prefetch_factor * num_workers batches ahead:
+With num_workers=0 a batch is fetched when it is asked for. With num_workers=k, k processes fetch
+prefetch_factor batches ahead each:
 
-    consumer                                  thread
-    draws the indices of a batch   --orders-->  fetches and collates it
-    takes the batch                <--results-- (batch, or the exception it met)
+    loader.py, this file   what a DataLoader is, and its epochs without workers
+    prefetch.py            its epochs with workers: who is asked for what, whose batch is next
+    pool.py                the processes: started, spoken to, found dead, ended
+    workers.py             what a worker does, and the messages between the two (with a drawing)
+    transport.py           how a batch, or an exception, gets from one process to another
+    fetch.py               one batch of a dataset, fetched here or there
+    interrupt.py           what becomes of Ctrl-C meanwhile
 
-The sampler runs in the consumer and the dataset in one thread, so the batches and their order are
-the same whatever num_workers is. NumPy, Pillow, zlib and file reads release the interpreter's
-lock, so decoding overlaps with training. The thread knows the two queues but not the iterator:
-when the iterator goes (loop left early, exception, garbage collection, interpreter exit), a
-finalizer stops the thread. The queues are SimpleQueues, whose put is safe inside a finalizer.
+The sampler runs here. Worker i has batches i, i + k, i + 2k, ... of an indexed dataset, and they
+are given in order; so the batches are the same whatever num_workers is.
 """
 
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
-import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ..backend import why_not
 from .collate import default_collate, default_convert, pinned
 from .dataset import Dataset, IterableDataset
+from .fetch import END, Job
+from .interrupt import held_back
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 T_co = TypeVar("T_co", covariant=True)
-
-_END = object()  # an IterableDataset has no more samples
-_POLL = 1.0  # seconds between looks at the thread's health; on Windows also at Ctrl-C
-_JOIN = 5.0  # seconds that an abandoned iteration waits for the sample being fetched
-
-
-def get_worker_info() -> None:
-    """None: a dataset is never split over workers here, each one sees the whole of it."""
-    return None
 
 
 class DataLoader(Generic[T_co]):
@@ -50,26 +40,42 @@ class DataLoader(Generic[T_co]):
         batch_size: samples a batch; None gives single samples, not collated.
         shuffle: a new random order each epoch. Each `iter(loader)` then takes exactly one number
             from `generator` (see minicnn.data.sampler), whatever num_workers is; a loader that
-            does not shuffle takes none.
+            does not shuffle takes one if it has workers, and else none.
         sampler, batch_sampler: an order of your own, of indices or of lists of indices.
-        num_workers: 0 fetches in the caller; more lets one background thread fetch ahead.
-        collate_fn: makes a batch of a list of samples (default: default_collate).
-        drop_last: leave out the last batch if it is shorter.
-        timeout: seconds to wait for a batch of the thread; 0 waits for ever.
-        worker_init_fn: called with 0 in the background thread before its first fetch.
+        num_workers: 0 fetches in the caller, k > 0 in k processes. Those of an IterableDataset
+            have a copy of it each: it asks get_worker_info() which part it should give.
+        collate_fn: makes a batch of a list of samples (default: default_collate), in the worker.
+        drop_last: leave out the last batch if it is shorter (the last one of each worker, for an
+            IterableDataset).
+        timeout: seconds to wait for a batch of a worker, then RuntimeError; 0 waits for ever.
+        worker_init_fn: called with the worker's number in each worker before its first fetch.
+        multiprocessing_context: "fork", "spawn", "forkserver" or a context. Default: what
+            multiprocessing.set_start_method has chosen; else fork on Linux, where starting takes a
+            few milliseconds and the dataset need not be pickled, and elsewhere Python's default.
         generator: a minicnn.Generator; default: the global one.
-        prefetch_factor: batches fetched ahead for each of num_workers (default 2).
+        prefetch_factor: batches fetched ahead by each worker (default 2).
+        persistent_workers: keep the workers for the next epoch. They keep the dataset as it was
+            when they started. An iteration beside another one has workers of its own.
         pin_memory: put the tensors of each batch into page-locked memory, from where
             `.to("cuda", non_blocking=True)` copies while the program goes on. Without a GPU a
             UserWarning says that it has no effect.
-        multiprocessing_context, persistent_workers, pin_memory_device, in_order:
-            accepted for PyTorch's sake, without effect here.
+        pin_memory_device: accepted for PyTorch's sake, without effect here.
+        in_order: False gives the batches of workers as they come, so that a slow one holds up
+            nobody.
 
-    An exception of the dataset or collate_fn reaches the loop as it was raised, with its own
-    traceback, when its batch is due; `next()` then goes on with the batch after it.
+    Random transforms in workers: each batch has seeds of its own, for minicnn's generator,
+    NumPy's global one and `random`, made of the number that this epoch took from `generator` and
+    the number of the batch. So the same `manual_seed`, or a generator restored from a checkpoint,
+    gives the same batches with any num_workers > 0. (With num_workers=0, transforms draw from the
+    program's generators, between its own draws.) What worker_init_fn seeds is left as it seeds it.
 
-    Raises ValueError for options that contradict each other or are out of range. `len(loader)` of
-    an IterableDataset without `__len__` is a TypeError.
+    An exception of the dataset or collate_fn reaches the loop when its batch is due, of the type
+    that it had, with the worker's traceback in its notes; `next()` then goes on with the batch
+    after it. A worker that dies (killed, crashed) is a RuntimeError that names it and the cause.
+
+    Raises ValueError for options that contradict each other or are out of range. `iter(loader)`
+    raises TypeError, which names the culprit, if spawned workers would need something that cannot
+    be pickled. `len(loader)` of an IterableDataset without `__len__` is a TypeError.
     """
 
     _fixed = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset")
@@ -96,7 +102,10 @@ class DataLoader(Generic[T_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
     ):
-        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        given = {"timeout": timeout or None, "prefetch_factor": prefetch_factor}
+        given["persistent_workers"] = persistent_workers or None
+        given["multiprocessing_context"] = multiprocessing_context
+        _check_workers(num_workers, given)
         _check_order(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last)
         self.dataset = dataset
         self.num_workers = num_workers
@@ -107,6 +116,8 @@ class DataLoader(Generic[T_co]):
         self.generator = generator
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
+        self.multiprocessing_context = multiprocessing_context
+        self.in_order = in_order
         self.sampler = sampler if sampler is not None else self._default_sampler(shuffle)
         if batch_sampler is None and batch_size is not None:
             batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
@@ -117,6 +128,7 @@ class DataLoader(Generic[T_co]):
         self.collate_fn = collate_fn or (
             default_convert if batch_sampler is None else default_collate
         )
+        self._shelf: Any = None  # where persistent workers are between two epochs
         self._initialized = True
 
     def _default_sampler(self, shuffle: bool | None) -> Iterable:
@@ -140,17 +152,22 @@ class DataLoader(Generic[T_co]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        kind = _PrefetchIterator if self.num_workers else _DirectIterator
-        return kind(self, iter(self._orders()), self._fetcher())
+        if not self.num_workers:
+            return _DirectIterator(self)
+        with held_back():
+            from .prefetch import WorkersIterator  # with multiprocessing and numpy.random
+
+        return WorkersIterator(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shelf": None}  # a copy starts workers of its own
 
     def _orders(self) -> Iterable:
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
-    def _fetcher(self) -> Callable[..., Any]:
+    def _job(self) -> Job:
         batched = self.batch_sampler is not None
-        kind = _StreamFetcher if isinstance(self.dataset, IterableDataset) else _IndexedFetcher
-        fetch = kind(self.dataset, self.collate_fn, batched, self.drop_last)
-        return _Pinning(fetch) if self.pin_memory and _can_pin() else fetch
+        return Job(self.dataset, self.collate_fn, self.worker_init_fn, batched, self.drop_last)
 
 
 class _Endless(Sampler[None]):
@@ -160,24 +177,28 @@ class _Endless(Sampler[None]):
         return itertools.repeat(None)
 
 
-def _check_workers(
-    num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
-) -> None:
+def _check_workers(num_workers: int, given: dict[str, Any]) -> None:
+    """Raises ValueError for options of workers (None: not given) that cannot be."""
     if num_workers < 0:
         raise ValueError(
             f"num_workers option should be non-negative, got {num_workers}; "
-            "use num_workers=0 to fetch without a background thread"
+            "use num_workers=0 to fetch without worker processes"
         )
-    if timeout < 0:
-        raise ValueError(f"timeout option should be non-negative, got {timeout}")
+    if given["timeout"] is not None and given["timeout"] < 0:
+        raise ValueError(f"timeout option should be non-negative, got {given['timeout']}")
     if num_workers == 0:
-        given = {"timeout": timeout, "prefetch_factor": prefetch_factor is not None}
-        given["persistent_workers"] = persistent_workers
         for name, value in given.items():
-            if value:
+            if value is not None:
                 raise ValueError(f"{name} option needs num_workers > 0")
-    if prefetch_factor is not None and prefetch_factor < 1:
-        raise ValueError(f"prefetch_factor option should be positive, got {prefetch_factor}")
+    if given["prefetch_factor"] is not None and given["prefetch_factor"] < 1:
+        raise ValueError(
+            f"prefetch_factor option should be positive, got {given['prefetch_factor']}"
+        )
+    if given["multiprocessing_context"] is not None:
+        with held_back():
+            from .pool import context_of
+
+        context_of(given["multiprocessing_context"])
 
 
 def _check_order(
@@ -206,117 +227,32 @@ def _check_order(
         )
 
 
-# ---------------------------------------------------------------- fetching one batch
-
-
-class _Cancelled(Exception):
-    """The iteration that wanted this batch is gone."""
-
-
-class _Line:
-    """What the consumer and the thread share: orders there, results back."""
-
-    __slots__ = ("orders", "results", "stopped")
-
-    def __init__(self) -> None:
-        self.orders: queue.SimpleQueue = queue.SimpleQueue()
-        self.results: queue.SimpleQueue = queue.SimpleQueue()
-        self.stopped = False
-
-
-class _IndexedFetcher:
-    """The batch of given indices."""
-
-    def __init__(self, dataset: Any, collate_fn: Callable, batched: bool, drop_last: bool):
-        self.dataset, self.collate_fn, self.batched = dataset, collate_fn, batched
-        direct = getattr(dataset, "_fetch_batch", None) if batched else None
-        self.direct = direct if collate_fn is default_collate else None
-
-    def __call__(self, order: Any, line: _Line | None = None) -> Any:
-        try:
-            if not self.batched:
-                return self.collate_fn(self.dataset[order])
-            batch = self.direct(order) if self.direct is not None else None
-            return self.collate_fn(self._samples(order, line)) if batch is None else batch
-        except StopIteration as error:  # would end the loop as if there were no more samples
-            raise RuntimeError(f"DataLoader: fetching {order} raised StopIteration") from error
-
-    def _samples(self, order: Any, line: _Line | None) -> list:
-        if hasattr(self.dataset, "__getitems__"):
-            return self.dataset.__getitems__(order)
-        samples = []
-        for index in order:
-            if line is not None and line.stopped:
-                raise _Cancelled
-            try:
-                samples.append(self.dataset[index])
-            except Exception as error:
-                error.add_note(f"(DataLoader was fetching sample {index})")
-                raise
-        return samples
-
-
-class _StreamFetcher:
-    """The next batch of an IterableDataset, or _END."""
-
-    def __init__(self, dataset: Any, collate_fn: Callable, batched: bool, drop_last: bool):
-        self.dataset, self.collate_fn, self.batched = dataset, collate_fn, batched
-        self.drop_last = drop_last
-        self.samples: Iterator | None = None
-
-    def __call__(self, order: Any, line: _Line | None = None) -> Any:
-        if self.samples is None:
-            self.samples = iter(self.dataset)
-        if not self.batched:
-            sample = next(self.samples, _END)
-            return _END if sample is _END else self.collate_fn(sample)
-        batch = []
-        for sample in itertools.islice(self.samples, len(order)):
-            if line is not None and line.stopped:
-                raise _Cancelled
-            batch.append(sample)
-        if not batch or (self.drop_last and len(batch) < len(order)):
-            return _END
-        return self.collate_fn(batch)
-
-
 def _can_pin() -> bool:
     """Whether there is a GPU that page-locked memory is for; warns if there is none."""
     reason = why_not("cuda")
     if reason is not None:
         warnings.warn(
             f"DataLoader: pin_memory=True has no effect, for no GPU can be used: {reason}",
-            stacklevel=4,
+            stacklevel=5,
         )
     return reason is None
-
-
-class _Pinning:
-    """Fetches a batch, and brings its tensors into page-locked memory."""
-
-    def __init__(self, fetch: Callable[..., Any]) -> None:
-        self.fetch = fetch
-
-    def __call__(self, order: Any, line: _Line | None = None) -> Any:
-        batch = self.fetch(order, line)
-        return batch if batch is _END else pinned(batch)
 
 
 # ---------------------------------------------------------------- iterating
 
 
-class _Iterator:
+class EpochIterator:
     """One epoch: counts what it gave, and warns of a dataset longer than it said."""
 
-    def __init__(self, loader: DataLoader, orders: Iterator, fetch: Callable):
-        self._orders: Iterator | None = orders
-        self._fetch = fetch
+    def __init__(self, loader: DataLoader):
+        self._pins = loader.pin_memory and _can_pin()
         self._given = 0
         self._length: int | None = None
         if isinstance(loader.dataset, IterableDataset) and hasattr(loader.dataset, "__len__"):
             self._length = len(loader)
+            self._copies = loader.num_workers
 
-    def __iter__(self) -> _Iterator:
+    def __iter__(self) -> EpochIterator:
         return self
 
     def __next__(self) -> Any:
@@ -325,126 +261,35 @@ class _Iterator:
         if self._length is not None and self._given == self._length + 1:
             warnings.warn(
                 f"DataLoader: len(loader) is {self._length} by the IterableDataset's __len__, "
-                "but it has given more",
+                "but it has given more" + (_COPIES if self._copies > 1 else ""),
                 stacklevel=2,
             )
-        return batch
+        return pinned(batch) if self._pins else batch
 
     def _next(self) -> Any:
         raise NotImplementedError
 
 
-class _DirectIterator(_Iterator):
+_COPIES = (
+    "; each worker iterates over a copy of it, which should give only the part that belongs to "
+    "get_worker_info().id"
+)
+
+
+class _DirectIterator(EpochIterator):
+    def __init__(self, loader: DataLoader):
+        super().__init__(loader)
+        self._orders: Iterator | None = iter(loader._orders())
+        self._fetch = loader._job().fetcher()
+
     def _next(self) -> Any:
         if self._orders is None:
             raise StopIteration
         try:
             batch = self._fetch(next(self._orders))
         except StopIteration:
-            batch = _END
-        if batch is _END:
+            batch = END
+        if batch is END:
             self._orders = None
             raise StopIteration
         return batch
-
-
-class _PrefetchIterator(_Iterator):
-    def __init__(self, loader: DataLoader, orders: Iterator, fetch: Callable):
-        super().__init__(loader, orders, fetch)
-        self._timeout = loader.timeout
-        self._ahead = loader.num_workers * loader.prefetch_factor  # type: ignore[operator]
-        self._under_way = 0
-        self._last_error: BaseException | None = None
-        self._line = _Line()
-        self._thread = threading.Thread(
-            target=_serve,
-            args=(self._line, fetch, loader.worker_init_fn),
-            name="minicnn-DataLoader",
-            daemon=True,  # must not keep a finished program alive
-        )
-        self._thread.start()
-        self._close = weakref.finalize(self, _stop, self._line, self._thread)
-        self._send_orders()
-
-    def _send_orders(self) -> None:
-        while self._orders is not None and self._under_way < self._ahead:
-            try:
-                order = next(self._orders)
-            except StopIteration:
-                self._orders = None
-            except Exception as error:  # due after the batches that were ordered before it
-                self._orders, self._last_error = None, error
-            else:
-                self._line.orders.put((order,))
-                self._under_way += 1
-
-    def _next(self) -> Any:
-        if self._under_way:
-            batch, error = self._receive()
-            self._under_way -= 1
-        else:
-            batch, error, self._last_error = _END, self._last_error, None
-        if batch is _END:
-            self._orders, self._under_way = None, 0
-            self._close()
-            error = error or StopIteration()
-        self._send_orders()
-        if error is None:
-            return batch
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle
-
-    def _receive(self) -> tuple[Any, BaseException | None]:
-        deadline = time.monotonic() + self._timeout if self._timeout else float("inf")
-        while True:
-            wait = min(_POLL, max(0.0, deadline - time.monotonic()))
-            try:
-                return self._line.results.get(timeout=wait)
-            except queue.Empty:
-                if time.monotonic() >= deadline:
-                    raise RuntimeError(
-                        f"DataLoader timed out after {self._timeout} seconds"
-                    ) from None
-                if not self._thread.is_alive() and self._line.results.empty():
-                    raise RuntimeError(
-                        "DataLoader: the background thread is gone (did this process fork?)"
-                    ) from None
-            except KeyboardInterrupt:
-                # The batches under way are given up; the error may be kept, the thread must go.
-                self._orders, self._under_way = None, 0
-                self._last_error = RuntimeError("DataLoader: this iteration was interrupted")
-                self._close()
-                raise
-
-
-def _serve(line: _Line, fetch: Callable, init: Callable[[int], Any] | None) -> None:
-    """The background thread: an order in, a result out, until the line is stopped."""
-    try:
-        if init is not None:
-            init(0)
-    except BaseException as error:
-        line.results.put((_END, error))
-        return
-    while True:
-        order = line.orders.get()
-        if line.stopped:
-            return
-        try:
-            line.results.put((fetch(order[0], line), None))
-        except _Cancelled:
-            return
-        except BaseException as error:
-            # Not kept here: its traceback will hold the consumer, which must be free to go.
-            line.results.put((None, error))
-        del order
-
-
-def _stop(line: _Line, thread: threading.Thread) -> None:
-    line.stopped = True
-    line.orders.put(None)
-    # The next epoch must not find the dataset still in use. Garbage collection may run this in the
-    # thread itself. A sample that takes longer is left to end on its own.
-    if thread is not threading.current_thread():
-        thread.join(_JOIN)

@@ -20,13 +20,18 @@ from ..backend.random import default_generator
 T_co = TypeVar("T_co", covariant=True)
 
 
-def draw_seed(generator: Any = None) -> int:
-    """One seed from `generator` (a minicnn.Generator or a NumPy one; default: the global one)."""
-    source = default_generator() if generator is None else generator
-    rng = getattr(source, "numpy", source)
+def source(generator: Any = None) -> np.random.Generator:
+    """The NumPy generator of a minicnn.Generator, or itself; of the global one for None."""
+    given = default_generator() if generator is None else generator
+    rng = getattr(given, "numpy", given)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"generator should be a minicnn.Generator, got {type(generator).__name__}")
-    return int(rng.integers(2**63 - 1))
+    return rng
+
+
+def draw_seed(generator: Any = None) -> int:
+    """One seed from `generator` (a minicnn.Generator or a NumPy one; default: the global one)."""
+    return int(source(generator).integers(2**63 - 1))
 
 
 def stream(seed: int) -> np.random.Generator:

@@ -1,12 +1,9 @@
-"""DataLoader: batches, order, seeds, errors, and a background thread that always goes away."""
+"""DataLoader: batches, order, seeds, errors and options; test_workers.py has the processes."""
 
+import copy
 import gc
-import itertools
-import signal
-import subprocess
-import sys
-import threading
-import time
+import multiprocessing
+import pickle
 import traceback
 
 import numpy as np
@@ -27,52 +24,37 @@ from minicnn.data import (
 
 
 class Squares(Dataset):
-    """Sample i is (i * i, "i"); sample `broken` raises, and each fetch may take a while."""
+    """Sample i is (i * i, "i"); sample `broken` raises."""
 
-    def __init__(self, n, broken=None, delay=0.0):
-        self.n, self.broken, self.delay = n, broken, delay
-        self.fetched, self.active, self.crowded = [], 0, False
+    def __init__(self, n, broken=None):
+        self.n, self.broken = n, broken
 
     def __len__(self):
         return self.n
 
     def __getitem__(self, index):
-        self.active += 1
-        self.crowded |= self.active > 1
-        time.sleep(self.delay)
-        self.fetched.append(index)
-        self.active -= 1
         if index == self.broken:
             raise LookupError(f"sample {index} is rotten")
         return index * index, str(index)
 
 
 class Stream(IterableDataset):
+    """0 .. n-1; worker i of k has i, i + k, i + 2k, ..."""
+
     def __init__(self, n):
         self.n = n
 
     def __iter__(self):
-        return iter(range(self.n))
-
-
-earlier: set[threading.Thread] = set()  # a failed test's traceback may keep its thread
-
-
-def threads():
-    """The loaders' threads that this test has started and that still run."""
-    found = {t for t in threading.enumerate() if t.name == "minicnn-DataLoader"}
-    return sorted(found - earlier, key=id)
+        info = get_worker_info()
+        return iter(range(self.n) if info is None else range(info.id, self.n, info.num_workers))
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left():
-    earlier.update(threads())
+def no_worker_left():
     yield
-    gc.collect()
-    deadline = time.monotonic() + 5
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not threads()
+    if multiprocessing.active_children():
+        gc.collect()
+    assert multiprocessing.active_children() == []
 
 
 def listed(loader):
@@ -117,7 +99,7 @@ def test_shuffled_order_is_the_same_for_any_num_workers():
 
 
 @workers
-def test_an_epoch_takes_one_draw_at_iter_and_an_unshuffled_one_none(num_workers):
+def test_an_epoch_takes_one_draw_at_iter_and_an_unshuffled_one_only_for_workers(num_workers):
     generator, twin = Generator().manual_seed(1), Generator().manual_seed(1)
     loader = DataLoader(Squares(9), 2, True, num_workers=num_workers, generator=generator)
     iterator = iter(loader)
@@ -126,9 +108,14 @@ def test_an_epoch_takes_one_draw_at_iter_and_an_unshuffled_one_none(num_workers)
     list(iterator)
     assert np.array_equal(generator.get_state(), twin.get_state())
 
-    state = default_generator().get_state()
-    listed(DataLoader(Squares(9), 2, num_workers=num_workers))
-    assert np.array_equal(default_generator().get_state(), state)
+    default, twin = default_generator(), Generator().manual_seed(default_generator().initial_seed())
+    twin.set_state(default.get_state())
+    iterator = iter(DataLoader(Squares(9), 2, num_workers=num_workers))
+    if num_workers:
+        twin.numpy.integers(2**63 - 1)
+    assert np.array_equal(default.get_state(), twin.get_state())
+    list(iterator)
+    assert np.array_equal(default.get_state(), twin.get_state())
 
 
 @workers
@@ -169,29 +156,29 @@ def test_collate_fn(num_workers):
     assert list(loader) == [[(0, "0"), (1, "1")], [(4, "2"), (9, "3")]]
 
 
-@workers
-def test_iterable_dataset(num_workers):
-    loader = DataLoader(Stream(5), 2, num_workers=num_workers)
+def test_iterable_dataset():
+    loader = DataLoader(Stream(5), 2)
     assert listed(loader) == listed(loader) == [[0, 1], [2, 3], [4]]
     with pytest.raises(TypeError, match="len"):
         len(loader)
-    assert listed(DataLoader(Stream(5), 2, drop_last=True, num_workers=num_workers)) == [
-        [0, 1],
-        [2, 3],
-    ]
-    assert listed(DataLoader(Stream(0), 2, num_workers=num_workers)) == []
+    assert listed(DataLoader(Stream(5), 2, drop_last=True)) == [[0, 1], [2, 3]]
+    assert listed(DataLoader(Stream(0), 2)) == []
 
 
 @workers
 def test_iterable_dataset_longer_than_it_says(num_workers):
-    class Liar(Stream):
+    class Liar(IterableDataset):
         def __len__(self):
             return 4
 
-    loader = DataLoader(Liar(7), 2, num_workers=num_workers)
+        def __iter__(self):
+            return iter(range(6))
+
+    loader = DataLoader(Liar(), 2, num_workers=num_workers)
     assert len(loader) == 2
-    with pytest.warns(UserWarning, match="is 2 by the IterableDataset's __len__"):
-        assert len(listed(loader)) == 4
+    hint = ".*each worker iterates over a copy" if num_workers > 1 else ""
+    with pytest.warns(UserWarning, match="is 2 by the IterableDataset's __len__" + hint):
+        assert len(listed(loader)) == 3 * max(1, num_workers)
 
 
 @workers
@@ -254,16 +241,14 @@ def test_a_subset_with_its_own_getitem_is_not_passed_over():
     assert listed(DataLoader(data, 2)) == [[101, 103], [105]]
 
 
-def test_worker_info_is_none_everywhere():
-    seen = []
-
+def test_outside_of_workers_there_is_no_worker_info():
     class Asks(Stream):
         def __iter__(self):
-            seen.append(get_worker_info())
-            return super().__iter__()
+            yield get_worker_info() is None
 
-    listed(DataLoader(Asks(2), num_workers=2))
-    assert seen == [None]
+    assert listed(DataLoader(Asks(2))) == [[True]]
+    assert listed(DataLoader(Asks(2), num_workers=2)) == [[False], [False]]
+    assert get_worker_info() is None
 
 
 # ---------------------------------------------------------------- options
@@ -280,6 +265,8 @@ def test_worker_info_is_none_everywhere():
         ({"timeout": 1}, "timeout option needs num_workers > 0"),
         ({"prefetch_factor": 2}, "prefetch_factor option needs num_workers > 0"),
         ({"persistent_workers": True}, "persistent_workers option needs num_workers > 0"),
+        ({"multiprocessing_context": "fork"}, "multiprocessing_context option needs num_workers"),
+        ({"num_workers": 1, "multiprocessing_context": "thread"}, "should be one of .*'spawn'"),
         ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor option should be positive"),
         ({"shuffle": True, "sampler": [0]}, "sampler option is mutually exclusive with shuffle"),
         ({"batch_sampler": [[0]], "batch_size": 2}, "batch_sampler option is mutually exclusive"),
@@ -315,6 +302,16 @@ def test_positional_order_is_pytorchs():
     )
     assert (loader.num_workers, loader.collate_fn, loader.drop_last) == (1, list, True)
     assert (loader.timeout, loader.worker_init_fn) == (3.0, print)
+    with pytest.raises(TypeError, match="should be a multiprocessing context or the name"):
+        DataLoader(Squares(3), num_workers=1, multiprocessing_context=7)
+
+
+def test_a_copy_of_a_loader_has_workers_of_its_own():
+    loader = DataLoader(Squares(4), 2, num_workers=1, persistent_workers=True)
+    expected = listed(loader)
+    for twin in (copy.copy(loader), copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))):
+        assert twin._shelf is None
+        assert listed(twin) == listed(loader) == expected
 
 
 # ---------------------------------------------------------------- exceptions
@@ -360,9 +357,11 @@ def test_exceptions_of_collate_sampler_and_stream(num_workers):
             raise OSError("stream")
 
     iterator = iter(DataLoader(Bad(2), num_workers=num_workers))
-    assert plain(next(iterator)) == [1]
-    with pytest.raises(OSError, match="stream"):
-        next(iterator)
+    for _ in range(max(1, num_workers)):
+        assert plain(next(iterator)) == [1]
+    for _ in range(max(1, num_workers)):
+        with pytest.raises(OSError, match="stream"):
+            next(iterator)
     with pytest.raises(StopIteration):
         next(iterator)
 
@@ -375,145 +374,6 @@ def test_stop_iteration_in_a_dataset_does_not_end_the_loop_silently(num_workers)
 
     with pytest.raises(RuntimeError, match="raised StopIteration"):
         list(DataLoader(Ends(3), num_workers=num_workers))
-
-
-def test_worker_init_fn():
-    calls = []
-    listed(
-        DataLoader(
-            Squares(3),
-            num_workers=2,
-            worker_init_fn=lambda k: calls.append((k, threading.current_thread().name)),
-        )
-    )
-    assert calls == [(0, "minicnn-DataLoader")]
-
-    def fails(worker):
-        raise OSError("init")
-
-    iterator = iter(DataLoader(Squares(3), num_workers=2, worker_init_fn=fails))
-    with pytest.raises(OSError, match="init"):
-        next(iterator)
-    assert list(iterator) == []
-
-
-def test_timeout():
-    loader = DataLoader(Squares(3, delay=0.3), num_workers=1, timeout=0.05)
-    with pytest.raises(RuntimeError, match=r"timed out after 0.05 seconds"):
-        list(loader)
-
-
-# ---------------------------------------------------------------- the thread
-
-
-def test_fetches_ahead_in_one_thread_but_no_further_than_told():
-    data = Squares(100)
-    iterator = iter(DataLoader(data, 2, num_workers=2, prefetch_factor=3))
-    next(iterator)
-    deadline = time.monotonic() + 5
-    while len(data.fetched) < 14 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    assert data.fetched == list(range(14))  # the batch taken, and 2 * 3 ahead
-    assert not data.crowded
-    assert len(threads()) == 1
-
-
-def test_breaking_out_stops_the_thread():
-    data = Squares(1000, delay=0.004)
-    for _ in DataLoader(data, 50, num_workers=2):
-        break
-    assert not threads()
-    fetched = len(data.fetched)
-    time.sleep(0.03)
-    assert len(data.fetched) == fetched < 100  # not even the batch under way was finished
-
-
-def test_an_exception_in_the_loop_body_stops_the_thread():
-    def train():
-        for _ in DataLoader(Squares(1000), 10, num_workers=2):
-            raise FloatingPointError("loss")
-
-    with pytest.raises(FloatingPointError):
-        train()
-    gc.collect()
-    assert not threads()
-
-
-def test_garbage_collection_stops_the_thread():
-    iterator = iter(DataLoader(Squares(1000), 10, num_workers=2))
-    next(iterator)
-    cycle = [iterator]
-    cycle.append(cycle)
-    del iterator, cycle
-    assert len(threads()) == 1
-    gc.collect()
-    assert not threads()
-
-
-def test_many_epochs_left_early_leave_nothing():
-    loader = DataLoader(Squares(100), 5, shuffle=True, num_workers=3)
-    for k in range(20):
-        for _ in itertools.islice(loader, k % 4):
-            pass
-    assert not threads()
-
-
-def test_the_epoch_after_a_break_has_the_dataset_to_itself():
-    data = Squares(60, delay=0.002)
-    loader = DataLoader(data, 10, num_workers=1)
-    for _ in range(4):
-        for _ in loader:
-            break
-    assert not data.crowded
-
-
-def test_the_end_of_an_epoch_stops_the_thread_even_if_the_iterator_is_kept():
-    iterator = iter(DataLoader(Squares(4), num_workers=2))
-    assert len(list(iterator)) == 4
-    assert not threads()
-    assert list(iterator) == []
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
-def test_ctrl_c_while_waiting_for_a_batch():
-    class Sticks(Squares):
-        def __getitem__(self, index):
-            if index == 2:
-                timer.start()
-                time.sleep(0.5)
-            return super().__getitem__(index)
-
-    timer = threading.Timer(
-        0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
-    )
-    iterator = iter(DataLoader(Sticks(10), num_workers=1))
-    with pytest.raises(KeyboardInterrupt):
-        for _ in iterator:
-            pass
-    assert not threads()
-    with pytest.raises(RuntimeError, match="interrupted"):
-        next(iterator)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("blocked", [False, True])
-def test_the_interpreter_ends_while_the_thread_lives(blocked):
-    program = f"""
-import time
-from minicnn.data import DataLoader, Dataset
-class D(Dataset):
-    def __len__(self): return 1000
-    def __getitem__(self, i):
-        if {blocked} and i > 3: time.sleep(1)
-        return i
-kept = iter(DataLoader(D(), 2, num_workers=2))
-next(kept)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pytorchs_import_paths():
