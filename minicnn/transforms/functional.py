@@ -267,6 +267,7 @@ def resize(
 
     Bilinear with antialias=True averages over what a smaller pixel covers; with antialias=False
     it interpolates between the nearest pixels (PIL images are always antialiased, as Pillow does).
+    antialias=None is False for Tensors and True for what else there is, as torchvision has it.
     uint8 arrays and Tensors give Pillow's own bits (of modes L and RGB) with antialias=True; see
     resample.py. Floats are not rounded. Nearest takes input pixel floor(j s), s = input / output
     size, of a Tensor and floor((j + 1/2) s) elsewhere, as torchvision and Pillow do; nearest-exact
@@ -283,7 +284,8 @@ def resize(
         return image.resize((size[1], size[0]), _PIL_CODE[mode.value])
     planes, back = to_planes(image, "resize")
     if mode is InterpolationMode.BILINEAR:
-        return back(resize_bilinear(planes, size, antialias is not False))
+        smooth = not isinstance(image, Tensor) if antialias is None else antialias
+        return back(resize_bilinear(planes, size, bool(smooth)))
     if mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT):
         tensor = isinstance(image, Tensor)
         centred = not tensor or mode is InterpolationMode.NEAREST_EXACT

@@ -50,6 +50,8 @@ def _given(u: np.ndarray | None, count: int) -> np.ndarray:
 
 
 def _check_share(name: str, p: float) -> None:
+    if not isinstance(p, numbers.Real):
+        raise TypeError(f"{name}: p expects a number, got {p!r}")
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: p expects a probability, 0 to 1, got {p}")
 
@@ -237,7 +239,7 @@ class RandomResizedCrop(_Random):
         for image, place, v in zip(x, out, u, strict=True):
             i, j, h, w = self.get_params(Tensor(image), self.scale, self.ratio, v)
             part = image[:, i : i + h, j : j + w]
-            place[...] = F.resize_bilinear(part, self.size, self.antialias is not False)
+            place[...] = F.resize_bilinear(part, self.size, bool(self.antialias))
         return out
 
     def __repr__(self) -> str:

@@ -140,7 +140,7 @@ class Resize:
 
     def _planar(self, x: np.ndarray) -> np.ndarray:
         size = F.output_size((x.shape[-2], x.shape[-1]), self.size, self.max_size)
-        return F.resize_bilinear(x, size, self.antialias is not False)
+        return F.resize_bilinear(x, size, bool(self.antialias))
 
     def __repr__(self) -> str:
         return (
@@ -283,8 +283,8 @@ def takes_arrays(transform: Any) -> bool:
 
 
 def _planar(step: Any) -> bool:
-    if type(step) in (Resize, RandomResizedCrop):
-        return step.interpolation is InterpolationMode.BILINEAR
+    if type(step) in (Resize, RandomResizedCrop):  # None depends on the kind of image
+        return step.interpolation is InterpolationMode.BILINEAR and step.antialias is not None
     if type(step) is RandomErasing:  # noise takes more numbers, where it is wanted
         return step.value != "random"
     return type(step) in _PLANAR

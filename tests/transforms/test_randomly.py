@@ -168,3 +168,5 @@ def test_what_cannot_be_done_at_once():
     assert noise._batched() is None and noise._takes_arrays()
     nearest = T.RandomResizedCrop(9, interpolation=T.InterpolationMode.NEAREST)
     assert T.Compose([nearest, T.ToTensor()])._batched() is None
+    for resize in (T.Resize(9, antialias=None), T.RandomResizedCrop(9, antialias=None)):
+        assert T.Compose([T.ToTensor(), resize])._batched() is None  # as for PIL images, or not?

@@ -89,6 +89,18 @@ def test_functions(tv, kind, name, arguments):
     np.testing.assert_array_equal(values(mine), before)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64 batch", "RGB"])
+@pytest.mark.parametrize("antialias", [None, False, True])
+@pytest.mark.filterwarnings("ignore:Anti-alias option is always applied")
+def test_antialias(tv, kind, antialias):
+    """None is False for Tensors, True for PIL images."""
+    mine, theirs = pair(kind)
+    for name, arguments in (("resize", ([4, 5],)), ("resized_crop", (1, 1, 8, 9, [3, 4]))):
+        got = values(getattr(F, name)(mine, *arguments, antialias=antialias))
+        expected = values(getattr(tv.functional, name)(theirs, *arguments, antialias=antialias))
+        np.testing.assert_allclose(got, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kind", list(IMAGES))
 def test_erase(tv, kind):
     mine, theirs = pair(kind)
@@ -141,6 +153,7 @@ SMALL = np.zeros((9, 9, 3), np.uint8)
         (lambda t: t.RandomErasing(value="noise"), ValueError),
         (lambda t: t.RandomErasing(value={}), TypeError),
         (lambda t: t.RandomErasing(p=2), ValueError),
+        (lambda t: t.RandomErasing(p="2"), TypeError),
         (lambda t: t.RandomCrop(20)(t.ToTensor()(SMALL)), ValueError),
         (lambda t: t.FiveCrop(20)(t.ToTensor()(SMALL)), ValueError),
         (lambda t: t.functional.adjust_hue(t.ToTensor()(SMALL), 1), ValueError),
