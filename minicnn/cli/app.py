@@ -287,8 +287,10 @@ def predict(
 ) -> None:
     """Say what a trained network sees in pictures.
 
-    A picture of the data set's own size is taken as it is. Of others, bright paper is turned into
-    black, and what stands out is cut out and centred, as the data set's images are.
+    A picture of the data set's own size is taken as it is. Of others, the square in the middle is
+    scaled to it. For a network of grey digits or clothes, bright paper is turned into black, and
+    what stands out is cut out and centred, as the data set's images are; for one that reads several
+    digits, the whole picture is squeezed into a square.
     """
     import numpy as np
 

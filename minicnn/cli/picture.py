@@ -8,7 +8,8 @@ A picture that already has the data set's size is taken to be one of its kind; o
 3. the box around everything brighter than a quarter of the brightest is cut out and put into the
    middle of a square, with the margin that the data set leaves around its things.
 
-Of photographs (other data sets, and folders of pictures) the square in the middle is taken.
+Of photographs (other data sets, and folders of pictures) the square in the middle is taken; where
+several things are to be read side by side, the whole picture is squeezed into a square.
 
 Then it is scaled to the data set's size, and from there like the training images.
 """
@@ -41,7 +42,7 @@ def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray
     own_size = planes.shape[1:] == (config.native_size, config.native_size)
     if not own_size and not config.folder and config.name in _FILLED:
         planes = _framed(_dark(planes), _FILLED[config.name])
-    elif planes.shape[1] != planes.shape[2]:
+    elif planes.shape[1] != planes.shape[2] and config.heads == 1:
         side = min(planes.shape[1:])
         top, left = (planes.shape[1] - side) // 2, (planes.shape[2] - side) // 2
         planes = planes[:, top : top + side, left : left + side]

@@ -75,9 +75,10 @@ def make_dataset(
 
 
 def _files(folder: str) -> Iterator[str]:
-    """All files below `folder`, sorted; links to folders are followed, but never in circles."""
+    """All files below `folder`, sorted; links to folders are followed, each folder is seen once."""
     seen, places = set(), []
     for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()  # by which of its names a folder is seen should not depend on the disk
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()

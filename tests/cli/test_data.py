@@ -232,6 +232,17 @@ def test_a_camera_held_upright(tmp_path, config):
     np.testing.assert_array_equal(read_picture(tmp_path / "x.png", config), expected)
 
 
+def test_photographs_keep_their_colours(tmp_path):
+    """White stays white; the middle is taken, or the whole where digits stand side by side."""
+    pixels = np.full((40, 80, 3), 255, np.uint8)
+    pixels[:, :20] = (200, 0, 0)
+    for name, right, left in (("cifar10", 255, 255), ("digit-strings", 255, 0)):
+        config = describe(name, None, 40, 0.1)
+        image = read_picture_of(Image.fromarray(pixels), tmp_path, config)
+        assert image.shape == (3, 40, 40)
+        assert (image[:, :, 30:] == right).all() and (image[1, :, :8] == left).all()
+
+
 def test_a_large_picture_brings_no_warning(tmp_path, config, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
     picture = digit_picture(size=(40, 101))  # more than that, less than twice as much

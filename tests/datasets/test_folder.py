@@ -102,6 +102,21 @@ def test_no_folders(tmp_path):
     assert len(ImageFolder(tmp_path, allow_empty=True)) == 0
 
 
+def test_a_folder_of_two_names_is_seen_by_the_first(root, monkeypatch):
+    for name in ("second", "first"):
+        os.symlink(root / "dog" / "inner", root / "cat" / name, target_is_directory=True)
+    walk = os.walk
+
+    def unordered(*args, **kwargs):
+        for place, folders, names in walk(*args, **kwargs):
+            folders.sort(reverse=True)  # as some disk may have it
+            yield place, folders, names
+
+    monkeypatch.setattr(os, "walk", unordered)
+    found = [name for name, _ in names(ImageFolder(root), root)]
+    assert "cat/first/z.bmp" in found and "cat/second/z.bmp" not in found
+
+
 def test_links_in_circles_end(root):
     os.symlink(root / "dog", root / "dog" / "inner" / "again", target_is_directory=True)
     assert len(ImageFolder(root)) == 5
