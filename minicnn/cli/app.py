@@ -99,7 +99,10 @@ def train(
     model: Annotated[str | None, typer.Argument(help="The network; see `minicnn models`.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The data set; see `minicnn datasets`. Or a folder of pictures."),
+        typer.Option(
+            help="The data set; see `minicnn datasets`. Or a folder of pictures. "
+            "Default: digits; digit-strings for svhn_digits."
+        ),
     ] = None,
     data_dir: _DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
@@ -161,7 +164,14 @@ def train(
             raise ValueError("which network? for example: minicnn train lenet --data digits")
         settings = dict(_setting(text) for text in set_ or [])
         job = runs.new_job(
-            model, data or "digits", data_dir, given, settings, out, validation, image_size
+            model,
+            data or runs.usual_data(model),
+            data_dir,
+            given,
+            settings,
+            out,
+            validation,
+            image_size,
         )
     _run(job, progress())
 
