@@ -56,6 +56,8 @@ _SGD = ("sgd", "onecycle", 5e-4)
 _KINDS = {
     "lenet": "lenet",
     "svhn": "svhn",
+    "mobilenet": "mobilenet",
+    "shufflenet": "shufflenet",
     **dict.fromkeys(("alexnet", "vgg", "nin", "squeezenet", "convnext"), "gentle"),
 }
 _PHOTOGRAPHS = ("cifar10", "cifar100")
@@ -67,6 +69,8 @@ _DEFAULTS: dict[tuple[str | None, str | None], Options] = {
     ("lenet", "digits"): Options(30, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", "mnist"): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", None): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=1),
+    ("mobilenet", "digits"): Options(8, 32, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
+    ("shufflenet", "digits"): Options(8, 32, 1e-2, "adamw", "onecycle", 1e-2, shift=2),
     ("svhn", "digit-strings"): Options(10, 64, 2e-3, "adamw", "onecycle", 1e-2, shift=2),
     **{(kind, data): _GENTLY for kind in ("lenet", "gentle") for data in _PHOTOGRAPHS},
     **{(None, data): _BOLDLY for data in _PHOTOGRAPHS},

@@ -469,8 +469,10 @@ def test_families_are_trained_alike():
         assert complete(name, "cifar10", {}).optimizer == "adamw", name
     for name in ("resnet18", "wrn_16_4", "densenet121", "googlenet", "inception_v3"):
         assert complete(name, "cifar100", {}).lr == 0.1, name
-    digits = complete("svhn_digits", "digit-strings", {})
-    assert (digits.optimizer, digits.lr, digits.batch_size) == ("adamw", 2e-3, 64)
+    for name, lr in (("mobilenet_v2", 4e-3), ("shufflenet_v1", 1e-2), ("resnet18", 1e-3)):
+        assert complete(name, "digits", {}).lr == lr, name
+    strings = complete("svhn_digits", "digit-strings", {})
+    assert (strings.optimizer, strings.lr, strings.batch_size) == ("adamw", 2e-3, 64)
     with pytest.raises(ValueError, match="no network .lenett.*did you mean .lenet."):
         complete("lenett", "digits", {})
 
