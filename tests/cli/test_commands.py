@@ -473,7 +473,7 @@ def test_families_are_trained_alike():
         assert complete(name, "digits", {}).lr == lr, name
     strings = complete("svhn_digits", "digit-strings", {})
     assert (strings.optimizer, strings.lr, strings.batch_size) == ("adamw", 2e-3, 64)
-    with pytest.raises(ValueError, match="no network .lenett.*did you mean .lenet."):
+    with pytest.raises(ValueError, match=r"no network .lenett.*did you mean .lenet."):
         complete("lenett", "digits", {})
 
 
