@@ -142,6 +142,8 @@ def train(
     of the training images is set aside to choose the best epoch by; the test images are looked at
     once, at the end, with the weights of that epoch. Ctrl-C saves; --resume goes on.
 
+    Without --data it is digits, or digit-strings for a network that reads several digits.
+
     A folder of pictures holds train/ and val/ or test/ with a folder for each class, or such
     folders alone.
     """
@@ -160,9 +162,8 @@ def train(
         if model is None:
             raise ValueError("which network? for example: minicnn train lenet --data digits")
         settings = dict(_setting(text) for text in set_ or [])
-        job = runs.new_job(
-            model, data or "digits", data_dir, given, settings, out, validation, image_size
-        )
+        data = data or runs.usual_data(model)
+        job = runs.new_job(model, data, data_dir, given, settings, out, validation, image_size)
     _run(job, progress())
 
 

@@ -50,19 +50,30 @@ class Options:
 
 
 _SGD = ("sgd", "onecycle", 5e-4)
-# Beginnings of the names of networks that SGD's rate of 0.1 would kill: their dense layers, at
-# least, have no normalisation (ConvNeXt has one, but was made for AdamW).
-_GENTLE = ("lenet", "alexnet", "vgg", "nin", "squeezenet", "convnext")
+# What families of networks are trained alike; see models.ModelInfo. SGD's rate of 0.1 would kill
+# the gentle ones: their dense layers, at least, have no normalisation (ConvNeXt has one, but was
+# made for AdamW).
+_KINDS = {
+    "lenet": "lenet",
+    "svhn": "svhn",
+    "mobilenet": "mobilenet",
+    "shufflenet": "shufflenet",
+    **dict.fromkeys(("alexnet", "vgg", "nin", "squeezenet", "convnext"), "gentle"),
+}
+_PHOTOGRAPHS = ("cifar10", "cifar100")
+_GENTLY = Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True)
+_BOLDLY = Options(20, 128, 0.1, *_SGD, shift=4, flip=True)
 
-# By (family of networks, data set), None standing for any other.
+# By (kind of network, data set), None standing for any other.
 _DEFAULTS: dict[tuple[str | None, str | None], Options] = {
     ("lenet", "digits"): Options(30, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", "mnist"): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
     ("lenet", None): Options(10, 64, 4e-3, "adamw", "onecycle", 1e-2, shift=1),
-    ("gentle", "cifar10"): Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
-    ("gentle", "cifar100"): Options(20, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
-    (None, "cifar10"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
-    (None, "cifar100"): Options(20, 128, 0.1, *_SGD, shift=4, flip=True),
+    ("mobilenet", "digits"): Options(8, 32, 4e-3, "adamw", "onecycle", 1e-2, shift=2),
+    ("shufflenet", "digits"): Options(8, 32, 1e-2, "adamw", "onecycle", 1e-2, shift=2),
+    ("svhn", "digit-strings"): Options(10, 64, 2e-3, "adamw", "onecycle", 1e-2, shift=2),
+    **{(kind, data): _GENTLY for kind in ("lenet", "gentle") for data in _PHOTOGRAPHS},
+    **{(None, data): _BOLDLY for data in _PHOTOGRAPHS},
     (None, "svhn"): Options(10, 128, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
     (None, "digit-strings"): Options(10, 64, 1e-3, "adamw", "onecycle", 1e-2, shift=2),
     (None, PICTURES): Options(10, 32, 1e-3, "adamw", "onecycle", 1e-2, shift=4, flip=True),
@@ -90,7 +101,7 @@ def complete(model: str, data: str, given: dict[str, Any]) -> Options:
     defaults = _defaults(model, data)
     optimizer = given.get("optimizer") or defaults.optimizer
     if optimizer != defaults.optimizer:
-        usual = _DEFAULTS["lenet" if model == "lenet" else None, None]
+        usual = _DEFAULTS["lenet" if _kind(model) == "lenet" else None, None]
         lr, weight_decay = _RATES.get(optimizer, (usual.lr, usual.weight_decay))
         defaults = replace(defaults, lr=lr, weight_decay=weight_decay)
     options = replace(defaults, **{k: v for k, v in given.items() if v is not None})
@@ -99,11 +110,15 @@ def complete(model: str, data: str, given: dict[str, Any]) -> Options:
 
 
 def _defaults(model: str, data: str) -> Options:
-    gentle = "gentle" if model.startswith(_GENTLE) else None
-    for key in ((model, data), (gentle, data), (model, None), (None, data)):
-        if key in _DEFAULTS:
-            return _DEFAULTS[key]
-    return _DEFAULTS[None, None]
+    kind = _kind(model)
+    keys = ((kind, data), (kind, None), (None, data), (None, None))
+    return next(_DEFAULTS[key] for key in keys if key in _DEFAULTS)
+
+
+def _kind(model: str) -> str | None:
+    from .. import models
+
+    return _KINDS.get(models.info(model).family)
 
 
 def restored(stored: dict[str, Any], given: dict[str, Any]) -> Options:

@@ -24,6 +24,7 @@ from .folder import is_folder
 _ROOT = Path("runs")
 _VALIDATION = 0.1  # of the training images
 _EVAL_BATCH = 256
+_MANY_HEADED = "svhn"  # the family of networks with an output for each of several digits
 
 
 @dataclass
@@ -49,6 +50,15 @@ class Job:
     def make_model(self) -> Any:
         """The network, with initial weights from the random generator."""
         return _make_model(self.model, self.model_options, self.data)
+
+
+def usual_data(model: str | None) -> str:
+    """The data set to train a network on if none is named; it ships with minicnn.
+
+    ValueError for a network that is not known.
+    """
+    several = model is not None and models.info(model).family == _MANY_HEADED
+    return "digit-strings" if several else "digits"
 
 
 def new_job(
@@ -109,7 +119,7 @@ def resumed_job(
     """
     moved = data if data and is_folder(data) and os.path.isdir(os.path.expanduser(data)) else None
     data = data_name(data) if data else None
-    path = out if out is not None else _newest(f"{model or 'lenet'}-{data or 'digits'}")
+    path = out if out is not None else _newest(f"{model or 'lenet'}-{data or usual_data(model)}")
     folder = RunFolder(path)
     state = folder.load(LAST)
     config = state["config"]
@@ -265,16 +275,21 @@ def test(run: Run, device: str = "cpu") -> Result:
 
 def _check_heads(job: Job) -> None:
     """ValueError if the network has another number of outputs than the data has targets."""
-    if job.data.heads == 1:
+    if job.data.heads == 1 and models.info(job.model).family != _MANY_HEADED:
         return
     size = (1, job.data.channels, job.data.image_size, job.data.image_size)
     outputs = Trainer(job.make_model(), None).predict(np.zeros(size, np.float32))
     found = len(outputs) if isinstance(outputs, tuple) else 1
     if found != job.data.heads:
+        other = f"--data {usual_data(job.model)}" if found > 1 else "a network like svhn_digits"
         raise ValueError(
-            f"{job.data.name} has {job.data.heads} targets for each image, which needs a network "
-            f"with as many outputs, such as svhn_digits; {job.model} has {found}"
+            f"{job.data.name} has {_count(job.data.heads, 'target')} for each image, {job.model} "
+            f"has {_count(found, 'output')}; take {other}"
         )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def report(run: Run, result: Result, history: list[dict[str, Any]]) -> list[str]:

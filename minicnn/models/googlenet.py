@@ -13,7 +13,7 @@ CVPR 2015, arXiv:1409.4842, figures 2b and 3, table 1).
 
 One does not have to choose between 1x1, 3x3 and 5x5: a module computes them all, for things of
 different size, and a 1x1 convolution in front first reduces the channels, without which the 5x5
-would be too dear. So it is 22 layers deep and, with no dense layers but the last, has a twelfth of
+would be too dear. So it is 22 layers deep and, with no dense layers but the last, has a ninth of
 AlexNet's parameters.
 
     layer                        output         parameters   sees

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,8 @@ def register(
 
     The maker takes options by keyword: num_classes, in_channels, image_size (None for the paper's
     size) and what its network has besides. What is entered, and returned, takes torchvision's
-    `weights` and `progress` as well (see weights.py), and hands the rest on.
+    `weights` and `progress` as well (see weights.py), which older programs give by position, and
+    hands the rest on.
 
     with_weights(make, options, load): makes the network for published weights where that takes more
     than make(**options) followed by load(model), as where heads are dropped after loading. Files of
@@ -60,7 +62,7 @@ def register(
 
     def enter(make: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(make)
-        def maker(*, weights: Any = None, progress: bool = True, **options: Any) -> Any:
+        def maker(weights: Any = None, progress: bool = True, **options: Any) -> Any:
             chosen = published(name, weights, options, progress)
             if chosen is None:
                 return make(**options)
@@ -68,6 +70,9 @@ def register(
             with nothing_drawn():  # loading is strict: every weight comes from the file
                 return build(make, chosen.options(options), chosen.load_into)
 
+        # What help() shows: otherwise the wrapped maker's, without weights and progress.
+        signature = inspect.signature(maker, follow_wrapped=False)
+        maker.__signature__ = signature  # type: ignore[attr-defined]
         _infos[name] = ModelInfo(
             name, description, maker, image_sizes, input_size, parameters, cam, family
         )

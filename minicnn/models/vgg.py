@@ -102,19 +102,19 @@ class VGG(nn.Module):
 
 
 def make_layers(
-    layers: list[int | str],
+    cfg: list[int | str],
     batch_norm: bool = False,
     in_channels: int = 3,
     image_size: int | None = None,
 ) -> nn.Sequential:
-    """The convolutions and poolings that `layers` lists.
+    """The convolutions and poolings that `cfg` lists.
 
     A pooling that would leave nothing of an image of `image_size` becomes an Identity, so that the
     numbers of the layers, which are state_dict keys, stay the same.
     """
     modules: list[nn.Module] = []
     side = image_size
-    for layer in layers:
+    for layer in cfg:
         if isinstance(layer, str):
             modules.append(nn.Identity() if side == 1 else nn.MaxPool2d(kernel_size=2, stride=2))
             side = side if side is None or side == 1 else side // 2

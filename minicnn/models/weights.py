@@ -201,13 +201,17 @@ def published(name: str, weights: Any, options: dict[str, Any], progress: bool) 
     """What `weights` means for the network `name`; None for None.
 
     Takes a member of the network's own enumeration, a name such as "DEFAULT" or "IMAGENET1K_V1", or
-    the path of a file. `options` may hold `pretrained`, torchvision's older form; it is taken out.
+    the path of a file. torchvision's older form had True or False in its place, by the name
+    `pretrained` in `options`, from where it is taken, or as the first argument.
 
     Raises ValueError for a name that does not exist, TypeError for another network's weights.
     """
-    if options.pop("pretrained", False) and weights is None:
+    pretrained = options.pop("pretrained", False)
+    if isinstance(weights, bool):
+        pretrained, weights = pretrained or weights, None
+    if pretrained and weights is None:
         warnings.warn(
-            f"{name}: pretrained=True is the older form of weights='IMAGENET1K_V1'", stacklevel=4
+            f"{name}: pretrained=True is the older form of weights='IMAGENET1K_V1'", stacklevel=3
         )
         weights = "IMAGENET1K_V1"
     if weights is None:

@@ -460,6 +460,23 @@ def test_defaults_suit_model_and_data():
         complete("lenet", "digits", {"optimizer": "rprop", "weight_decay": 0.1})
 
 
+def test_families_are_trained_alike():
+    for data in ("digits", "mnist", "cifar10", "svhn"):
+        lenet = complete("lenet", data, {})
+        for name in ("lenet_classic", "cifar_net", "cifar_quick"):
+            assert complete(name, data, {}) == lenet, (name, data)
+    for name in ("alexnet_paper", "vgg16", "nin", "squeezenet1_1", "convnext_tiny"):
+        assert complete(name, "cifar10", {}).optimizer == "adamw", name
+    for name in ("resnet18", "wrn_16_4", "densenet121", "googlenet", "inception_v3"):
+        assert complete(name, "cifar100", {}).lr == 0.1, name
+    for name, lr in (("mobilenet_v2", 4e-3), ("shufflenet_v1", 1e-2), ("resnet18", 1e-3)):
+        assert complete(name, "digits", {}).lr == lr, name
+    strings = complete("svhn_digits", "digit-strings", {})
+    assert (strings.optimizer, strings.lr, strings.batch_size) == ("adamw", 2e-3, 64)
+    with pytest.raises(ValueError, match=r"no network .lenett.*did you mean .lenet."):
+        complete("lenett", "digits", {})
+
+
 def test_photographs_are_mirrored_and_cut():
     resnet, lenet = complete("resnet20", "cifar10", {}), complete("lenet", "cifar10", {})
     assert (resnet.shift, resnet.flip, resnet.optimizer, resnet.lr) == (4, True, "sgd", 0.1)

@@ -189,3 +189,11 @@ def test_other_networks_have_too_few(here):
     text = call("train", "lenet", "--data", "digit-strings", code=1)
     assert "has 5 targets for each image" in text and "lenet has 1" in text
     assert not (here / "runs").exists()
+
+
+def test_five_heads_need_data_with_five_targets(here):
+    text = call("train", "svhn_digits", "--data", "digits", code=1)
+    assert "digits has 1 target for each image, svhn_digits has 5 outputs" in text
+    assert "--data digit-strings" in text
+    assert not (here / "runs").exists()
+    assert (runs.usual_data("svhn_digits"), runs.usual_data("lenet")) == ("digit-strings", "digits")

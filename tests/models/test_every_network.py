@@ -1,16 +1,17 @@
-"""What holds for every network of the registry, whatever family it is of."""
+"""What holds for every network of the registry, whatever family it is of.
+
+That each of them learns is in tests/cli/test_every_network_trains.py.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
 
-import numpy as np
 import pytest
 
 import minicnn
 from minicnn import models, nn
-from minicnn.nn import functional as F
 
 NAMES = models.list_models()
 SIZES = (28, 32, 96)
@@ -48,21 +49,6 @@ def test_the_file_names_its_paper_and_the_number_of_parameters(name):
     assert any(word in text for word in ("arXiv", "Proceedings", "ICLR", "CVPR", "tutorial"))
     assert any(word in text for word in ("sees", "receptive field"))
     assert inspect.getdoc(info.make)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_it_learns_at_the_smallest_size(name):
-    """Training mode: gradients for every parameter, and outputs for the images' classes."""
-    side = models.info(name).image_sizes[0]
-    net = made(name, image_size=side).train()
-    ys = outputs(net(minicnn.randn(4, 2, side, side)))
-    assert all(y.shape == (4, 3) for y in ys)
-    labels = minicnn.arange(4) % 3
-    sum((F.cross_entropy(y, labels) for y in ys), start=minicnn.zeros(())).backward()
-    without = [n for n, p in net.named_parameters() if p.grad is None]
-    assert not without
-    assert all(np.isfinite(p.grad.array).all() for p in net.parameters())
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import inspect
 import threading
 from pathlib import Path
 
@@ -293,6 +294,24 @@ def test_the_older_form(served):
     with older, pytest.raises(ValueError, match="no weights 'IMAGENET1K_V1'"):
         models.lenet(pretrained=True)
     assert models.lenet(pretrained=False).classifier[4].weight.shape == (10, 84)
+
+
+def test_weights_by_position(served):
+    with pytest.warns(UserWarning, match="pretrained=True is the older form") as seen:
+        with pytest.raises(ValueError, match="no weights 'IMAGENET1K_V1'"):
+            models.lenet(True)
+        with pytest.raises(ValueError, match="no weights 'IMAGENET1K_V1'"):
+            models.lenet(True, False)
+    assert {w.filename for w in seen} == {__file__}
+    assert models.lenet(False, num_classes=3).classifier[4].weight.shape == (3, 84)
+    assert models.lenet(None, True).classifier[4].weight.shape == (10, 84)
+    with pytest.raises(ValueError, match="no weights 'MINE'"):
+        models.alexnet("MINE", False)
+
+
+def test_what_help_shows():
+    for name, info in models.available().items():
+        assert list(inspect.signature(info.make).parameters)[:2] == ["weights", "progress"], name
 
 
 def test_makers_can_build_around_the_loading(served, monkeypatch):
