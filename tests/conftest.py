@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+# The helpers beside this file are imported by their names.
+sys.path.insert(0, str(Path(__file__).parent))
+
 # Before minicnn is imported, so that nothing has looked for CuPy yet.
 if os.environ.get("MINICNN_TESTS_CUPY") == "stand-in":
-    sys.path.insert(0, str(Path(__file__).parent))
     import cupy_stand_in
 
     cupy_stand_in.install()

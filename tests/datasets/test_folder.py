@@ -1,11 +1,11 @@
 """Folders of pictures: which files are samples, in which order, and errors that name files."""
 
-import importlib.util
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision_here import torchvision
 
 from minicnn import transforms as T
 from minicnn.data import DataLoader
@@ -48,11 +48,7 @@ def test_samples_are_sorted(root):
 
 
 def test_equal_to_torchvision(root):
-    path = Path(__file__).parent.parent / "models" / "torchvision_here.py"
-    spec = importlib.util.spec_from_file_location("torchvision_here", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.torchvision()
+    torchvision()
     from torchvision.datasets import ImageFolder as Theirs
 
     mine, theirs = ImageFolder(root), Theirs(root)

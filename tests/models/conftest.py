@@ -1,4 +1,4 @@
-"""The helpers beside these tests, `same` and `torchvision_here`, are imported by their names."""
+"""What the tests of networks share. The helpers beside them are imported by their names."""
 
 from __future__ import annotations
 

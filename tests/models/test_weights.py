@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision_here import torchvision
 
 import minicnn
 from minicnn import models
 from minicnn.interop.download import DownloadError
 from minicnn.models import published, registry, weights
 from minicnn.transforms.presets import ImageClassification
-
-from .torchvision_here import torchvision
 
 NAMES = sorted(published.PUBLISHED)
 

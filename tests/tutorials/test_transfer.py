@@ -6,11 +6,11 @@ import copy
 
 import numpy as np
 import pytest
+from torchvision_here import torchvision
 
 import minicnn
 from minicnn import models, nn, optim
 from minicnn.data import DataLoader, TensorDataset
-from tests.models.torchvision_here import torchvision
 
 SIDE = 32
 
