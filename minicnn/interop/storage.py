@@ -136,7 +136,10 @@ def _load_file(file: BinaryIO, source: str) -> tuple[Any, dict[int, str]]:
         raise FormatError(
             f"{source}: is a tar archive; PyTorch's format before 0.4 was one, which is not read"
         )
-    return _load_safetensors(file, source), {}  # which says what it is not
+    raise FormatError(
+        f"{source}: is no safetensors file, nor one of PyTorch's or NumPy's; it "
+        + (f"begins with {first[:16]!r}" if first else "is empty")
+    )
 
 
 def _is_safetensors(first: bytes) -> bool:

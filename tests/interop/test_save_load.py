@@ -146,6 +146,11 @@ def test_what_cannot_be_stored(obj, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_page_that_was_saved_for_a_file_is_shown():
+    with pytest.raises(FormatError, match=r"nor one of PyTorch's .* begins with b'<html><title>40"):
+        minicnn.load(io.BytesIO(b"<html><title>404 Not found"))
+
+
 def test_what_load_takes(tmp_path):
     path = tmp_path / "x"
     path.write_text("text")
