@@ -67,7 +67,7 @@ def read_metadata(f: Any) -> dict[str, str]:
 
     Args: f, a path or an open binary file that can seek. Raises FormatError for another file.
     """
-    with contextlib.nullcontext(f) if hasattr(f, "read") else open(f, "rb") as file:
+    with _opened("read_metadata", f) as file:
         source = _source("read_metadata", f)
         found = safetensors.read_metadata(file, safetensors.remaining_size(file), source)
     return {key: value for key, value in found.items() if key != _KEY}
@@ -107,7 +107,7 @@ def load(
     that asks for more than data; nothing is returned of it. Memory is taken for what a file holds,
     never for what it claims. FileNotFoundError and other OSErrors as the system words them.
     """
-    with contextlib.nullcontext(f) if hasattr(f, "read") else open(f, "rb") as file:
+    with _opened("load", f) as file:
         obj, locations = _load_file(file, _source("load", f))
     return obj if map_location is None else _moved(obj, map_location, locations, {})
 
@@ -116,6 +116,8 @@ def _load_file(file: BinaryIO, source: str) -> tuple[Any, dict[int, str]]:
     """The object, and where its tensors were, by their id; on the CPU if it is not said."""
     start = file.tell()
     first = file.read(512)
+    if not isinstance(first, bytes):
+        raise TypeError(f"{source}: is open as text; open it in binary mode, 'rb'")
     file.seek(start)
     if _is_safetensors(first):
         return _load_safetensors(file, source), {}
@@ -134,7 +136,10 @@ def _load_file(file: BinaryIO, source: str) -> tuple[Any, dict[int, str]]:
         raise FormatError(
             f"{source}: is a tar archive; PyTorch's format before 0.4 was one, which is not read"
         )
-    return _load_safetensors(file, source), {}  # which says what it is not
+    raise FormatError(
+        f"{source}: is no safetensors file, nor one of PyTorch's or NumPy's; it "
+        + (f"begins with {first[:16]!r}" if first else "is empty")
+    )
 
 
 def _is_safetensors(first: bytes) -> bool:
@@ -156,6 +161,16 @@ def _load_zip(file: BinaryIO) -> tuple[Any, dict[int, str]]:
     if all(name.endswith(".npy") for name in archive.records):
         return {name: Tensor(x) for name, x in numpy_files.read_npz(archive).items()}, {}
     raise FormatError("it is a zip archive, but neither of PyTorch's (data.pkl) nor an .npz")
+
+
+def _opened(function: str, f: Any) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The file `f`, or the file at that path, which is closed afterwards."""
+    if hasattr(f, "read"):
+        return contextlib.nullcontext(f)
+    if not isinstance(f, (str, bytes, os.PathLike)):  # an integer would be a descriptor, and closed
+        kind = type(f).__name__
+        raise TypeError(f"{function}: f expects a path or an open binary file, got {kind}")
+    return open(f, "rb")
 
 
 def _source(function: str, f: Any) -> str:

@@ -261,18 +261,20 @@ class Tensors:
             return build_state(target, state)
         match state:
             case (storage, offset, size, stride):
-                self._become(target, self._tensor(storage, offset, size, stride))
+                data = self._tensor(storage, offset, size, stride)
+                self._become(target, data, target.requires_grad)
             case (Tensor() as data, _, _, bool(requires_grad), _):
-                self._become(target, data)
-                target.requires_grad = requires_grad
+                self._become(target, data, requires_grad)
             case (bool(requires_grad), _, _):
                 target.requires_grad = requires_grad
             case _:
                 raise TypeError("a tensor's state that is none")
         return target
 
-    def _become(self, target: Tensor, data: Tensor) -> None:
+    def _become(self, target: Tensor, data: Tensor, requires_grad: bool) -> None:
+        target.requires_grad = False
         target.array = data.array.view()
+        target.requires_grad = requires_grad  # which integers cannot
         self.locations[id(target)] = self.locations.get(id(data), "cpu")
 
     def _of_type(self, make: Any, kind: Any, args: Any, state: Any) -> Tensor:

@@ -160,8 +160,8 @@ def _directory(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], int]:
     ) as error:  # fmt: skip
         raise FormatError(f"its zip directory is damaged or missing ({error})") from None
     infos = archive.infolist()
-    if any(info.header_offset < 0 for info in infos):
-        raise FormatError("its zip directory points before the file")
+    if not all(0 <= info.header_offset < archive.start_dir for info in infos):
+        raise FormatError("its zip directory points before the file or behind its records")
     return infos, archive.start_dir
 
 

@@ -107,6 +107,9 @@ def download(weights: Weights, progress: bool = True) -> Path:
             f"{error}. Without a network: fetch it elsewhere and put it into {path.parent}, or "
             "name the file by weights=PATH"
         ) from None
+    except OSError as error:
+        other = "the environment variable MINICNN_WEIGHTS may name another folder"
+        raise OSError(error.errno, f"{error.strerror}; {other}", error.filename) from None
     return path
 
 
@@ -194,7 +197,10 @@ class Chosen:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise RuntimeError(f"{self.network}: weights of {where}: {error}") from None
+            hint = ""
+            if "size mismatch" in str(error):
+                hint = "\n\tnum_classes, in_channels and image_size make a network of other shapes."
+            raise RuntimeError(f"{self.network}: weights of {where}: {error}{hint}") from None
 
 
 def published(name: str, weights: Any, options: dict[str, Any], progress: bool) -> Chosen | None:
@@ -241,6 +247,8 @@ def _named(name: str, text: str) -> WeightsEnum | Path:
     known = PUBLISHED.get(name)
     if known is not None and text.removeprefix(f"{known.__name__}.") in known.__members__:
         return known[text.removeprefix(f"{known.__name__}.")]
+    if text.partition(".")[0] in {kind.__name__ for kind in PUBLISHED.values()}:
+        return _source(name, get_weight(text))  # which says what is wrong
     path = Path(text).expanduser()
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path

@@ -38,13 +38,13 @@ def structure(tree) -> dict:
 REFUSED = "was cut short or damaged, or is no safetensors file"
 
 BAD = {
-    "empty": (b"", REFUSED),
-    "seven bytes": (b"1234567", REFUSED),
+    "empty": (b"", "is no safetensors file, .*; it is empty"),
+    "seven bytes": (b"1234567", "is no safetensors file, .*; it begins with b'1234567'"),
     "header longer than the file": (raw({}, length=10**6), "claims a header of 1000000 bytes"),
     "header of 2^63": (raw({}, length=2**63), "claims a header"),
     "no JSON": (raw(b"{nonsense"), REFUSED),
     "not UTF-8": (raw(b'{"\xff":1}'), REFUSED),
-    "a list": (raw(b"[]      "), REFUSED),
+    "a list": (raw(b"[]      "), "is no safetensors file, .*; it begins with"),
     "deep nesting": (raw(b'{"a":' + b"[" * 200_000), REFUSED),
     "metadata of numbers": (raw({"__metadata__": {"a": 1}}), REFUSED),
     "metadata no table": (raw({"__metadata__": [1]}), REFUSED),
@@ -153,11 +153,11 @@ def test_a_file_that_shrinks_while_it_is_read():
 
 def test_a_file_without_an_end():
     class Endless(io.BytesIO):
-        """As /dev/zero: 0 bytes long, and always more to read."""
+        """As devices are: 0 bytes long, and always more to read."""
 
         def read(self, n=-1):
             assert n >= 0, "would never end"
-            return bytes(n)
+            return raw({}, bytes(1000))[:n]
 
     with pytest.raises(FormatError, match="cut short"):
         minicnn.load(Endless())

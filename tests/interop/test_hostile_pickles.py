@@ -27,7 +27,7 @@ import minicnn
 from minicnn.interop import FormatError
 
 NUMBERS = {"0": np.arange(24, dtype=np.float32).tobytes()}
-F32 = storage("0", "float32", 24)
+F32, I32 = storage("0", "float32", 24), storage("0", "int32", 24)
 
 
 def refusal(content):
@@ -201,6 +201,7 @@ def test_sizes_strides_and_offsets_that_lie(value):
         (Call("torch._utils", "_rebuild_tensor_v2"), "cannot be made of what it is given"),
         (Call("torch", "FloatTensor", new=True, state=(1, 2)), "a tensor's state that is none"),
         (tensor(F32, (1,), (1,), 0, grad=1), "requires_grad is no truth value"),
+        (Call("torch.nn.parameter", "Parameter", state=(I32, 0, (), ())), "only floating tensors"),
         (Call("argparse", "Namespace", new=True, state={1: 2}), "attributes that have no names"),
         (ordered({}, {"items": 1}), "an OrderedDict with attributes other than _metadata"),
         (ordered({}, {"_metadata": 1}), "_metadata is no dict"),

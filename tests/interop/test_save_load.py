@@ -146,6 +146,22 @@ def test_what_cannot_be_stored(obj, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_page_that_was_saved_for_a_file_is_shown():
+    with pytest.raises(FormatError, match=r"nor one of PyTorch's .* begins with b'<html><title>40"):
+        minicnn.load(io.BytesIO(b"<html><title>404 Not found"))
+
+
+def test_what_load_takes(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("text")
+    with open(path) as file, pytest.raises(TypeError, match=r"load: .*x: .* in binary mode, 'rb'"):
+        minicnn.load(file)
+    with pytest.raises(TypeError, match="load: f expects a path or an open binary file, got int"):
+        minicnn.load(3)  # which open() takes for a descriptor, and closes
+    with pytest.raises(TypeError, match="read_metadata: f expects a path or an open binary file"):
+        read_metadata(None)
+
+
 def test_a_cycle_is_an_error(tmp_path):
     obj: list = []
     obj.append(obj)

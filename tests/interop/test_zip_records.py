@@ -213,3 +213,19 @@ def test_a_file_that_shrinks_while_it_is_read():
 
     with pytest.raises(FormatError, match="the file became shorter"):
         minicnn.load(Shrinking(NET))
+
+
+@pytest.mark.parametrize("lie", [2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("field", ["size", "packed", "offset"])
+def test_numbers_of_64_bits_that_lie(field, lie):
+    """Numbers too large for 32 bits stand in an extra field, here for a record of one byte."""
+    numbers = {"size": 1, "packed": 1, "offset": 0} | {field: lie}
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 0, 0, 0, 0, 1, 1, 5, 0) + b"x.npyN"
+    extra = struct.pack("<2H3Q", 1, 24, *numbers.values())
+    entry = struct.pack(
+        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 2**32 - 1, 2**32 - 1, 5, len(extra),
+        0, 0, 0, 0, 2**32 - 1,
+    ) + b"x.npy" + extra  # fmt: skip
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(local), 0)
+    text = refusal(local + entry + end)
+    assert "points before the file or behind" in text if field == "offset" else "x.npy" in text

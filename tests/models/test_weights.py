@@ -132,7 +132,8 @@ def test_weights_that_do_not_fit_say_which_file_and_which_layer(tmp_path):
     minicnn.save(small(num_classes=7).state_dict(), path)
     with pytest.raises(
         RuntimeError,
-        match=r"lenet: weights of .*mine.safetensors: .*\n\tsize mismatch for classifier",
+        match=r"lenet: weights of .*mine.safetensors: .*\n\tsize mismatch for classifier[^$]*"
+        r"\n\tnum_classes, .* make a network of other shapes",
     ):
         small(weights=path)
     assert small(weights=path, num_classes=7).classifier[4].weight.shape == (7, 84)
@@ -164,8 +165,11 @@ def test_what_weights_may_be():
         models.lenet(weights="IMAGENET1K_V1")
     with pytest.raises(ValueError, match=r"vgg11: no weights 'V9'; .*: IMAGENET1K_V1, DEFAULT"):
         models.vgg11(weights="V9")
-    with pytest.raises(TypeError, match="vgg11: weights expects a member of VGG11_Weights"):
-        models.vgg11(weights=models.VGG13_Weights.DEFAULT)
+    for other in (models.VGG13_Weights.DEFAULT, "VGG13_Weights.DEFAULT"):
+        with pytest.raises(TypeError, match="vgg11: weights expects a member of VGG11_Weights"):
+            models.vgg11(weights=other)
+    with pytest.raises(ValueError, match="VGG11_Weights has IMAGENET1K_V1, DEFAULT, not 'V9'"):
+        models.vgg11(weights="VGG11_Weights.V9")
     with pytest.raises(TypeError, match=r"vgg11: weights expects a name, .* got int"):
         models.vgg11(weights=3)
     for option in ({"num_classes": 10}, {"in_channels": 1}, {"image_size": 32}):
@@ -288,10 +292,18 @@ def test_without_a_network_the_error_says_what_to_do(served, monkeypatch, tmp_pa
     assert files_in(tmp_path / "cache") == []
 
 
+def test_a_folder_that_cannot_be_written(served, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MINICNN_WEIGHTS", str(tmp_path / "file" / "cache"))
+    with pytest.raises(NotADirectoryError, match=r"MINICNN_WEIGHTS may name another .*cache"):
+        models.lenet(weights="MINE", **FORM)
+
+
 def test_the_older_form(served):
     older = pytest.warns(UserWarning, match="pretrained=True is the older form of weights=")
-    with older, pytest.raises(ValueError, match="no weights 'IMAGENET1K_V1'"):
+    with older as caught, pytest.raises(ValueError, match="no weights 'IMAGENET1K_V1'"):
         models.lenet(pretrained=True)
+    assert caught[0].filename == __file__
     assert models.lenet(pretrained=False).classifier[4].weight.shape == (10, 84)
 
 

@@ -159,14 +159,14 @@ HEADS = {
 def test_a_new_head_for_each_network(name):
     """`model.fc = ...`, `model.classifier[6] = ...`: what each network's last layer is called."""
     options = {"googlenet": {"aux_logits": False, "init_weights": False}}.get(name, {})
-    net = models.create(name, **options)
+    net = models.create(name, image_size=32, **options)
     for p in net.parameters():
         p.requires_grad = False
     HEADS[name](net, nn)
     net.num_classes = 4
     learnt = [n for n, p in net.named_parameters() if p.requires_grad]
     assert len(learnt) == 2 and learnt[0].endswith("weight") and learnt[1].endswith("bias")
-    y = net.eval()(minicnn.zeros(1, 3, 64, 64))
+    y = net.eval()(minicnn.zeros(1, 3, 32, 32))
     assert y.shape == (1, 4)
     y.sum().backward()
     assert [n for n, p in net.named_parameters() if p.grad is not None] == learnt
