@@ -506,6 +506,11 @@ def test_effective_field_leaves_no_trace(tmp_path):
         effective_receptive_field(models.lenet(), "classifier", input_size=(1, 28, 28))
     with pytest.raises(ValueError, match="needs images, or input_size"):
         effective_receptive_field(net, "0")
+    with pytest.raises(ValueError, match="samples expects an integer of at least 1, got 0"):
+        effective_receptive_field(net, "0", input_size=(2, 9, 12), samples=0)
+    solid = effective_receptive_field(nn.Conv3d(1, 1, 3), "", input_size=(1, 5, 5, 5), samples=1)
+    with pytest.raises(ValueError, match="a picture has two axes, this field 3"):
+        solid.figure()
 
 
 # ---------------------------------------------------------------------- networks of the registry
