@@ -64,7 +64,9 @@ def png_of(figure: Any) -> bytes:
 def show_image(axes: Any, image: np.ndarray, **options: Any) -> Any:
     """An image in axes without ticks, its pixels as squares unless it is large."""
     large = max(image.shape[:2]) > 256
-    shown = axes.imshow(image, interpolation="antialiased" if large else "nearest", **options)
+    how = "antialiased" if large else "nearest"
+    # Row 0 is the top, whatever the user's own rcParams say of images.
+    shown = axes.imshow(image, interpolation=how, origin="upper", **options)
     axes.set_xticks([])
     axes.set_yticks([])
     return shown
