@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import arrays as backend
+from .inplace import WriteView
 from .mode import mode
 from .tensor import Tensor
 
@@ -81,9 +82,14 @@ class Call:
 
 
 class Trace:
-    """The calls of a piece of code, in order, with the values between them; see above."""
+    """The calls of a piece of code, in order, with the values between them; see above.
 
-    def __init__(self) -> None:
+    Unless it is `strict`, a view of memory that was changed in place since is taken for a constant,
+    and `lost` is then True.
+    """
+
+    def __init__(self, strict: bool = True) -> None:
+        self.strict, self.lost = strict, False
         self.calls: list[Call] = []
         self.inputs: tuple[Value, ...] = ()
         self.outputs: tuple[Value, ...] = ()
@@ -94,12 +100,14 @@ class Trace:
     def value(self, tensor: Any) -> Value:
         """What is known of this tensor or array; one not seen before becomes a constant.
 
-        RuntimeError if it is a view of memory that was changed in place since.
+        A strict trace raises RuntimeError for a view of memory that was changed in place since.
         """
         array = getattr(tensor, "array", tensor)
         found = self._values.get(_key(array))
         if found is None:
             found = self._new(array, None)
+        if found.stale and not self.strict:
+            self.lost, found = True, self._new(array, None)
         if found.stale:
             raise RuntimeError(
                 f"trace: a tensor of shape {tuple(found.shape)} is a view of another one that was "
@@ -114,6 +122,8 @@ class Trace:
 
     def add(self, node: Any, inputs: Any, options: dict[str, Any], outs: Any) -> None:
         """Function.apply says here what it ran."""
+        if isinstance(node, WriteView):  # autograd's own note of a change in place; see written()
+            return
         known = tuple(self.value(x) if backend.is_array(_raw(x)) else x for x in inputs)
         call = Call(node, known, options, self.module)
         call.outputs = tuple(self._new(y.array, call) for y in outs)

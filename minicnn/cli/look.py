@@ -46,7 +46,7 @@ def summary_text(name: str, size: str | None, options: dict[str, Any], depth: in
 
 def _size(text: str) -> tuple[int, int, int]:
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"--input expects CHANNELSxHEIGHTxWIDTH, such as 1x28x28, got {text!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
@@ -134,7 +134,7 @@ def _of_run(path: Path, checkpoint: str, data_dir: str | None) -> Subject:
 
 def _test_number(text: str, count: int) -> int:
     number = text.removeprefix("test:")
-    if not number.isdigit() or int(number) >= count:
+    if not number.isdecimal() or int(number) >= count:
         raise ValueError(f"look: expects test:0 to test:{count - 1}, got {text!r}")
     return int(number)
 
@@ -219,7 +219,7 @@ def _target(subject: Subject, wishes: Wishes) -> int | None:
         return None
     if label in classes:
         return list(classes).index(label)
-    if label.isdigit() and int(label) < len(classes):
+    if label.isdecimal() and int(label) < len(classes):
         return int(label)
     close = difflib.get_close_matches(label, classes, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

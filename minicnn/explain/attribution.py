@@ -55,6 +55,7 @@ All of them run the network in evaluation mode and leave it as it was: modes, gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ from ..train.modes import evaluating
 from .features import scale_of
 from .picture import (
     Picture,
+    at_least_one,
     drawing,
     listening,
     on_cpu,
@@ -115,7 +117,8 @@ class Attribution(Picture):
         """The class in words, with its probability."""
         if self.target is None:
             return "the score"
-        name = self.classes[self.target] if self.classes else f"class {self.target}"
+        known = self.classes is not None and self.target < len(self.classes)
+        name = self.classes[self.target] if self.classes and known else f"class {self.target}"
         return name if self.chance is None else f"{name}, {self.chance:.0%}"
 
     def figure(self) -> Any:
@@ -140,7 +143,8 @@ def draw_over(axes: Any, image: np.ndarray, values: np.ndarray) -> Any:
     if scale["cmap"] == "viridis":
         scale["cmap"] = "inferno"
     # The more a pixel says, the less of the image shows through it.
-    strength = np.abs(values) / max(float(np.abs(values).max()), 1e-12)
+    sizes = np.nan_to_num(np.abs(values), posinf=0)  # a network that diverged gives NaN
+    strength = sizes / max(float(sizes.max()), 1e-12)
     return show_image(axes, values, alpha=0.2 + 0.6 * strength, **scale)
 
 
@@ -216,14 +220,22 @@ def _score(function: str, output: Any, target: Target) -> tuple[Any, int | None,
     """The number to explain, the class that it is the score of, and the class's probability."""
     if callable(target):
         return target(output), None, None
-    scores = next(tensors_in(output))
+    scores = next(tensors_in(output), None)
+    if scores is None:
+        raise ValueError(f"{function}: the network returned no tensor")
     if scores.ndim != 2 or len(scores) != 1:
         raise ValueError(
             f"{function}: the network gives the shape {tuple(scores.shape)}, not (1, classes): "
             "target expects a function of it that gives a score"
         )
     count = scores.shape[1]
-    chosen = int(scores.detach().cpu().numpy()[0].argmax()) if target is None else int(target)
+    try:
+        chosen = int(on_cpu(scores)[0].argmax()) if target is None else index(target)
+    except TypeError:
+        raise TypeError(
+            f"{function}: target expects the number of a class, a function of the output or None, "
+            f"got {target!r}"
+        ) from None
     if not 0 <= chosen < count:
         raise ValueError(f"{function}: target expects a class below {count}, got {target}")
     chance = functional.softmax(scores.detach().float(), 1)[0, chosen].item()
@@ -274,9 +286,10 @@ def smooth_grad(
     noise: its standard deviation, as a share of the image's range. Other arguments as in grad_cam.
     """
     x = one_image("smooth_grad", model, image)
+    at_least_one("smooth_grad", "samples", samples)
     slope, chosen, chance = _slope("smooth_grad", model, x, target)
     rng, values = np.random.default_rng(seed), np.zeros(x.shape[2:])
-    width = noise * float((x.max() - x.min()).item())
+    width = abs(noise) * float((x.max() - x.min()).item())
     for _ in range(samples):
         grain = rng.normal(0, width, x.shape).astype(np.float32)
         goal = chosen if target is None else target
@@ -303,6 +316,7 @@ def integrated_gradients(
     grad_cam. The values add up to the difference of the scores, as precisely as `steps` allows.
     """
     x = one_image("integrated_gradients", model, image)
+    at_least_one("integrated_gradients", "steps", steps)
     start = x * 0 if baseline is None else one_image("integrated_gradients", model, baseline)
     _, chosen, chance = _slope("integrated_gradients", model, x, target)
     goal = chosen if target is None else target
@@ -339,15 +353,16 @@ def occlusion(
         batch_size: covered images that go through the network at a time.
 
     Other arguments as in grad_cam; target is a class. Raises ValueError for a patch that does not
-    fit into the image, or a stride below 1.
+    fit into the image, or a stride below 1 or so large that pixels are left out.
     """
     x = one_image("occlusion", model, image)
+    at_least_one("occlusion", "batch_size", batch_size)
     H, W = x.shape[2:]
     side = max(1, min(H, W) // 4) if patch is None else patch
     step = max(1, side // 4) if stride is None else stride
-    if not 1 <= side <= min(H, W) or step < 1:
+    if not 1 <= side <= min(H, W) or not 1 <= step <= side:
         raise ValueError(
-            f"occlusion: patch expects 1 to {min(H, W)} and stride at least 1, got {side}, {step}"
+            f"occlusion: patch expects 1 to {min(H, W)} and stride 1 to patch, got {side}, {step}"
         )
     if callable(target):
         raise TypeError("occlusion: target expects a class, got a function")

@@ -19,6 +19,7 @@ import numpy as np
 
 from .picture import (
     Picture,
+    at_least_one,
     batch_of,
     drawing,
     evaluated,
@@ -103,6 +104,7 @@ def show_feature_maps(
     """
     function = "show_feature_maps"
     name = resolved(function, model, layer)
+    at_least_one(function, "most", most)
     x = one_image(function, model, image)
     maps = on_cpu(evaluated(function, model, x, name)[0])
     if maps.ndim != 4:
@@ -157,6 +159,7 @@ def show_filters(model: Any, layer: Any, *, most: int = 64) -> Filters:
     kind of layer, with the names of those that fit.
     """
     name = resolved("show_filters", model, layer)
+    at_least_one("show_filters", "most", most)
     weight = getattr(dict(model.named_modules())[name], "weight", None)
     if weight is None or weight.ndim != 4:
         fits = [path for path, m in model.named_modules() if _has_filters(m)]

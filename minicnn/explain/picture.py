@@ -64,7 +64,9 @@ def png_of(figure: Any) -> bytes:
 def show_image(axes: Any, image: np.ndarray, **options: Any) -> Any:
     """An image in axes without ticks, its pixels as squares unless it is large."""
     large = max(image.shape[:2]) > 256
-    shown = axes.imshow(image, interpolation="antialiased" if large else "nearest", **options)
+    how = "antialiased" if large else "nearest"
+    # Row 0 is the top, whatever the user's own rcParams say of images.
+    shown = axes.imshow(image, interpolation=how, origin="upper", **options)
     axes.set_xticks([])
     axes.set_yticks([])
     return shown
@@ -101,11 +103,17 @@ def on_cpu(value: Any) -> np.ndarray:
 
 
 def resolved(function: str, model: Any, layer: Any) -> str:
-    """The path of `layer`, a path or a module of `model`. ValueError with all names otherwise."""
+    """The path of `layer`, a path or a module of `model`. ValueError with all names otherwise.
+
+    A module that has several paths is known by the first of them.
+    """
     paths = dict(model.named_modules())
     if isinstance(layer, str):
         if layer in paths:
             return layer
+        shared = dict(model.named_modules(remove_duplicate=False)).get(layer)
+        if shared is not None:
+            return resolved(function, model, shared)
         close = difflib.get_close_matches(layer, paths, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{function}: no layer {layer!r}, there are {_names(paths)}{hint}")
@@ -116,6 +124,12 @@ def resolved(function: str, model: Any, layer: Any) -> str:
             f"{type(layer).__name__}"
         )
     return found
+
+
+def at_least_one(function: str, argument: str, value: int) -> None:
+    """ValueError for a count below 1, or one that is no integer."""
+    if not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{function}: {argument} expects an integer of at least 1, got {value!r}")
 
 
 def _names(paths: Any) -> str:

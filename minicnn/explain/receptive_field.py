@@ -34,7 +34,16 @@ from ..autograd import enable_grad, grad
 from ..functional import zeros
 from ..nn.trace import ModuleTrace, trace
 from ..train.modes import evaluating
-from .picture import Picture, batch_of, drawing, listening, resolved, show_image, title_of
+from .picture import (
+    Picture,
+    at_least_one,
+    batch_of,
+    drawing,
+    listening,
+    resolved,
+    show_image,
+    title_of,
+)
 from .rules import Blind, Sight, sight_of
 from .spans import Span
 
@@ -253,9 +262,14 @@ class EffectiveField(Picture):
         return figure
 
     def draw(self, axes: Any) -> Any:
-        """The figure's picture in axes of your own; returns what imshow returns."""
+        """The figure's picture in axes of your own; returns what imshow returns.
+
+        Raises ValueError for an image of more than two spatial axes.
+        """
         from matplotlib.patches import Rectangle
 
+        if self.values.ndim > 2:
+            raise ValueError(f"a picture has two axes, this field {self.values.ndim}: see values")
         # The root shows the skirt of the Gaussian, which would be black otherwise.
         shown = np.sqrt(np.atleast_2d(self.values))
         image = show_image(axes, shown, cmap="magma", vmin=0, vmax=1)
@@ -290,6 +304,7 @@ def effective_receptive_field(
     """
     function = "effective_receptive_field"
     name = resolved(function, model, layer)
+    at_least_one(function, "samples", samples)
     x = batch_of(function, model, input_size, images, samples, seed)
     rng = np.random.default_rng(seed)
     total = np.zeros(x.shape[2:])

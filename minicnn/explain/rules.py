@@ -254,8 +254,14 @@ def _resampled(call: Any, sights: Any) -> Any:
 
 
 def _pixels_before(rows: Sequence[Sequence[int]], n: int) -> int | None:
-    """Where padding put the row itself: before it so many pixels. None if it is nowhere whole."""
+    """Where padding put the row itself: before it so many pixels. None if it is nowhere whole.
+
+    Two pixels repeated, 0 0 1 1, are taken for upsampling: small maps are enlarged more often than
+    padded by their own edge.
+    """
     columns = [row[0] if len(row) == 1 else -1 for row in rows]
+    if len(rows) >= 2 * n and columns == [j * n // len(rows) for j in range(len(rows))]:
+        return None
     places = (j for j, i in enumerate(columns) if i == 0 and columns[j : j + n] == [*range(n)])
     return next(places, None)
 

@@ -141,8 +141,9 @@ class Span:
         if self.axis is None:
             return self
         taps, ends = window.taps, (self.jump * window.low, self.jump * window.high)
-        first = np.where(taps >= 0, self.first[taps], self.extent).min(1, initial=self.extent)
-        last = np.where(taps >= 0, self.last[taps], -1).max(1, initial=-1)
+        # A tap of -1 reads the number that is put at the end: it sees nothing.
+        first = np.append(self.first, self.extent)[taps].min(1, initial=self.extent)
+        last = np.append(self.last, -1)[taps].max(1, initial=-1)
         return replace(
             self,
             jump=self.jump * window.stride,

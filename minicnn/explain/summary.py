@@ -7,7 +7,9 @@ input, one for each place it is laid on; and a dense layer one for each input:
     conv       N*F*OH*OW * (C/G * KH*KW)        linear     (elements of y) * in_features
     transposed N*C*H*W * (F/G * KH*KW)
 
-Bias, normalisation, activation and pooling are left out, as is usual: they are not where time goes.
+Each is counted where it runs, in the innermost module then, so that products in a `forward` of the
+user's own count as well. Bias, normalisation, activation and pooling are left out, as is usual:
+they are not where time goes.
 
 Memory is measured, not guessed from output shapes: the forward pass is recorded as for a training
 step, and what its operations saved for backward is added up, each piece of memory once, without the
@@ -23,14 +25,16 @@ What a unit sees (size, jump, start) is explained in receptive_field.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..autograd import Tensor, enable_grad
 from ..backend import arrays as backend
 from ..functional import zeros
-from ..nn.trace import ModuleTrace, trace
+from ..functional.conv import Conv, ConvGradInput
+from ..functional.linear import Einsum, Linear, MatMul
+from ..nn.trace import Call, ModuleTrace, trace
 from ..train.modes import evaluating
 from .receptive_field import ReceptiveField, fields
 from .rules import Blind
@@ -174,7 +178,7 @@ class Summary:
 def summary(
     model: Any, input_size: Sequence[int] | None = None, batch_size: int = 1, input_data: Any = None
 ) -> Summary:
-    """The layers of `model`, found by sending zeros through it and listening with forward hooks.
+    """The layers of `model`, found by sending zeros through it and noting every operation.
 
     Args:
         input_size: the shape of one sample, (C, H, W) for an image network. Four numbers are taken
@@ -183,24 +187,25 @@ def summary(
         input_data: a Tensor, or a tuple of them, to send through instead.
 
     The model is run in evaluation mode, and is left as it was: modes, gradients, running
-    statistics, hooks and random generators.
+    statistics, hooks and random generators; lazy layers have got their sizes.
 
     Raises ValueError without an input or with sizes below 1, and what the model raises.
     """
     inputs = input_data if isinstance(input_data, tuple) else (input_data,)
     if input_data is None:
         inputs = (_zeros(model, input_size, batch_size),)
-    try:
-        layers, record = _listen(model, inputs, follow=True)
-    except RuntimeError as error:
-        if not str(error).startswith("trace: "):
-            raise
-        layers, record = _listen(model, inputs, follow=False)
+    layers = [
+        LayerSummary(name, "", name.count(".") + 1 if name else 0)
+        for name, _ in model.named_modules()
+    ]
+    with evaluating(model), enable_grad():
+        record = trace(model, *inputs, graph=True, strict=False)
+    _read(layers, model, record)
     result = Summary(tuple(inputs[0].shape), layers)
     parameters = [p.array for p in model.parameters()]
     result.input_bytes = sum(x.array.nbytes for x in inputs)
     result.parameter_bytes = sum(array.nbytes for array in parameters)
-    if record is not None:
+    if not record.lost:
         buffers = [b.array for b in model.buffers()]
         result.kept_bytes = _kept(record, [*parameters, *buffers, *(x.array for x in inputs)])
         _look(layers, record)
@@ -208,23 +213,27 @@ def summary(
     return result
 
 
-def _listen(
-    model: Any, inputs: tuple[Any, ...], follow: bool
-) -> tuple[list[LayerSummary], ModuleTrace | None]:
-    """The layers with their own numbers, and the trace of the forward pass, if wanted."""
-    layers = _tree(model)
-    by_module = dict(zip((m for _, m in model.named_modules()), layers, strict=True))
-    handles = [m.register_forward_hook(_listener(layer)) for m, layer in by_module.items()]
-    try:
-        with evaluating(model):
-            if follow:
-                with enable_grad():
-                    return layers, trace(model, *inputs, graph=True)
-            model(*inputs)
-            return layers, None
-    finally:
-        for handle in handles:
-            handle.remove()
+def _read(layers: list[LayerSummary], model: Any, record: ModuleTrace) -> None:
+    """Output shapes, calls, multiply-adds and parameters: lazy layers have them by now."""
+    named = {layer.name: layer for layer in layers}
+    for call in record.module_calls:
+        layer = named[call.path]
+        layer.calls += 1
+        layer.output_shape = next((tuple(y.shape) for y in call.outputs), None)
+    for function in record.calls:
+        count = _MULTIPLY_ADDS.get(function.function)
+        if count is not None:
+            named[function.module].multiply_adds += count(function)
+    seen = set()
+    for name, module in model.named_modules():
+        layer = named[name]
+        layer.kind = type(module).__name__
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                layer.own_parameters += parameter.numel()
+                layer.trainable_parameters += parameter.numel() * parameter.requires_grad
+        layer.parameters = layer.own_parameters
 
 
 def _look(layers: list[LayerSummary], record: ModuleTrace) -> None:
@@ -276,41 +285,36 @@ def _zeros(model: Any, input_size: Sequence[int] | None, batch_size: int) -> Ten
     return zeros(shape, dtype=first.dtype, device=first.device)
 
 
-def _tree(model: Any) -> list[LayerSummary]:
-    layers, seen = [], set()
-    for name, module in model.named_modules():
-        layer = LayerSummary(name, type(module).__name__, name.count(".") + 1 if name else 0)
-        for parameter in module.parameters(recurse=False):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                layer.own_parameters += parameter.numel()
-                layer.trainable_parameters += parameter.numel() * parameter.requires_grad
-        layer.parameters = layer.own_parameters
-        layers.append(layer)
-    return layers
+def _taps_of_outputs(call: Call) -> int:
+    """A convolution: for each element of y, those that the weight reads."""
+    return math.prod(call.outputs[0].shape) * math.prod(call.inputs[1].shape[1:])
 
 
-def _listener(layer: LayerSummary) -> Any:
-    def listen(module: Any, inputs: Any, output: Any) -> None:
-        layer.calls += 1
-        while isinstance(output, (tuple, list)) and output:
-            output = output[0]
-        if isinstance(output, Tensor):
-            layer.output_shape = tuple(output.shape)
-            layer.multiply_adds += _multiply_adds(module, inputs, output)
-
-    return listen
+def _taps_of_inputs(call: Call) -> int:
+    """A transposed convolution: for each element of x, those that the weight is laid on."""
+    return math.prod(call.inputs[0].shape) * math.prod(call.inputs[1].shape[1:])
 
 
-def _multiply_adds(module: Any, inputs: Any, output: Tensor) -> int:
-    """By what the module has, not by its class: layers of the user's own count too."""
-    weight = getattr(module, "weight", None)
-    if hasattr(module, "kernel_size") and hasattr(module, "groups") and weight is not None:
-        elements = inputs[0] if getattr(module, "transposed", False) and inputs else output
-        return elements.numel() * math.prod(weight.shape[1:])
-    if hasattr(module, "in_features") and weight is not None:
-        return output.numel() * module.in_features
-    return 0
+def _row_by_column(call: Call) -> int:
+    """A product of matrices: for each element of y, the length of a row of the first one."""
+    return math.prod(call.outputs[0].shape) * call.inputs[0].shape[-1]
+
+
+def _letters(call: Call) -> int:
+    """A sum of products over letters: each combination of all of them, once."""
+    sizes: dict[str, int] = {}
+    for term, value in zip(call.options["terms"], call.inputs, strict=True):
+        sizes.update(zip(term, value.shape, strict=True))
+    return math.prod(sizes.values()) * (len(call.inputs) - 1)
+
+
+_MULTIPLY_ADDS: dict[Any, Callable[[Call], int]] = {
+    Conv: _taps_of_outputs,
+    ConvGradInput: _taps_of_inputs,
+    Linear: _row_by_column,
+    MatMul: _row_by_column,
+    Einsum: _letters,
+}
 
 
 def _sum_up(layers: list[LayerSummary]) -> None:

@@ -217,7 +217,7 @@ def _inputs(layer: Any) -> int:
     image_sizes=(28, 32),
     input_size=(1, 32, 32),
     parameters=60_000,
-    cam="c3",
+    cam="s4",
     family="lenet",
 )
 def lenet_classic(**options: Any) -> LeNetClassic:

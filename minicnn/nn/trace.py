@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from ..autograd import no_grad
+from ..autograd.mode import mode
 from ..autograd.trace import Call, Trace, Value, recording, tensors_in
 
 __all__ = ["Call", "ModuleCall", "ModuleTrace", "Value", "trace"]
@@ -29,8 +30,8 @@ class ModuleTrace(Trace):
     `result` is what the network returned.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, strict: bool = True) -> None:
+        super().__init__(strict)
         self.module_calls: list[ModuleCall] = []
         self.result: Any = None
         self._running: list[ModuleCall] = []
@@ -42,9 +43,11 @@ class ModuleTrace(Trace):
         self._running.append(call)
         self.module = path
 
-    def leave(self, result: Any) -> None:
-        """The module that began last ends."""
-        self._running.pop().outputs = tuple(self.value(t) for t in tensors_in(result))
+    def leave(self, module: Any, result: Any) -> None:
+        """The module ends, and with it those in it that an exception ended, if it was caught."""
+        while (call := self._running.pop()).module is not module:
+            pass
+        call.outputs = tuple(self.value(t) for t in tensors_in(result))
         self.module = self._running[-1].path if self._running else ""
 
     def outputs_of(self, path: str) -> tuple[Value, ...]:
@@ -55,18 +58,19 @@ class ModuleTrace(Trace):
         raise KeyError(f"trace: the module {path!r} was not called")
 
 
-def trace(model: Any, *inputs: Any, graph: bool = False) -> ModuleTrace:
+def trace(model: Any, *inputs: Any, graph: bool = False, strict: bool = True) -> ModuleTrace:
     """Runs `model(*inputs)` without a graph and notes every Function that runs on the way.
 
     With `graph`, gradients are recorded if they are on: what a call's `node` saved can be seen.
 
     The model runs as it is: in evaluation mode after `model.eval()`; in training, batch
     normalisation moves its running statistics and dropout draws random numbers, as ever. Its hooks
-    run as well. Raises what the model raises, and RuntimeError for a use of memory that was changed
-    in place through another view.
+    run as well. What other threads do with it meanwhile is not noted. Raises what the model raises,
+    and, if `strict`, RuntimeError for a use of memory that was changed in place through another
+    view.
     """
-    handles = []
-    with nullcontext() if graph else no_grad(), recording(*inputs, trace=ModuleTrace()) as record:
+    handles, empty = [], ModuleTrace(strict)
+    with nullcontext() if graph else no_grad(), recording(*inputs, trace=empty) as record:
         try:
             for path, module in model.named_modules():
                 handles.append(module.register_forward_pre_hook(_enter(record, path), prepend=True))
@@ -80,8 +84,16 @@ def trace(model: Any, *inputs: Any, graph: bool = False) -> ModuleTrace:
 
 
 def _enter(record: ModuleTrace, path: str) -> Any:
-    return lambda module, args: record.enter(path, module, args)
+    def enter(module: Any, args: Any) -> None:
+        if mode.trace is record:  # another thread has a mode of its own
+            record.enter(path, module, args)
+
+    return enter
 
 
 def _leave(record: ModuleTrace) -> Any:
-    return lambda module, args, result: record.leave(result)
+    def leave(module: Any, args: Any, result: Any) -> None:
+        if mode.trace is record:
+            record.leave(module, result)
+
+    return leave

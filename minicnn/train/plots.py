@@ -63,7 +63,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Any:
     figure = _figure(side, side)
     axes = figure.add_subplot()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, origin="upper")
     axes.set_xticks(range(n), classes, rotation=0 if _short(classes) else 90)
     axes.set_yticks(range(n), classes)
     axes.set_xlabel("guess")
@@ -128,7 +128,7 @@ def draw_mistakes(
     for k, i in enumerate(worst):
         axes = figure.add_subplot(rows, columns, k + 1)
         image = np.moveaxis(images[i], 0, -1)
-        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
+        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", origin="upper")
         truth, guess = said(targets[i], classes), said(guesses[i], classes)
         gap = " " if _short(classes) and targets.ndim == 1 else "\n"
         text = f"truth {truth}{gap}guess {guess} ({guessed[i]:.0%})"

@@ -82,6 +82,8 @@ def test_every_kind_of_picture(trained, tmp_path):
         (["RUN"], "which image? a picture file, or test:17"),
         (["RUN", "test:360"], "expects test:0 to test:359, got 'test:360'"),
         (["RUN", "test:x"], "expects test:0 to test:359, got 'test:x'"),
+        (["RUN", "test:²"], "expects test:0 to test:359, got 'test:²'"),
+        (["RUN", "test:1", "--class", "²"], "--class: none of the 10 classes is '²'"),
         (["RUN", "nowhere.png"], "nowhere.png: No such file"),
         (["RUN", "test:1", "--layer", "conv1"], "no layer 'conv1', there are features, features.0"),
         (["RUN", "test:1", "--class", "ten"], "--class: none of the 10 classes is 'ten'"),

@@ -179,5 +179,38 @@ def test_errors():
         grad_cam(net, image, "classifier.0")
     with pytest.raises(ValueError, match="saliency: target expects a class below 10, got 10"):
         saliency(net, image, 10)
-    with pytest.raises(ValueError, match=r"patch expects 1 to 28 and stride at least 1, got 29, 7"):
+    with pytest.raises(ValueError, match=r"patch expects 1 to 28 and stride 1 to patch, got 29, 7"):
         occlusion(net, image, patch=29)
+    with pytest.raises(ValueError, match=r"stride 1 to patch, got 4, 5"):
+        occlusion(net, image, patch=4, stride=5)
+    with pytest.raises(TypeError, match=r"saliency: target expects the number .* got 1.5"):
+        saliency(net, image, 1.5)
+    with pytest.raises(ValueError, match="smooth_grad: samples expects an integer of at least 1"):
+        smooth_grad(net, image, samples=0)
+    with pytest.raises(ValueError, match="steps expects an integer of at least 1, got 0"):
+        integrated_gradients(net, image, steps=0)
+    with pytest.raises(ValueError, match="batch_size expects an integer of at least 1, got 0"):
+        occlusion(net, image, batch_size=0)
+
+    class Silent(nn.Module):
+        def forward(self, x):
+            return None
+
+    with pytest.raises(ValueError, match="saliency: the network returned no tensor"):
+        saliency(Silent(), image)
+
+
+def test_a_network_that_diverged_still_has_a_picture():
+    net = models.lenet()
+    net.classifier[4].bias.array[...] = np.nan
+    net.features[3].weight.array[...] = np.nan
+    found = grad_cam(net, minicnn.rand(1, 28, 28), target=9, classes=["zero", "one"])
+    assert np.isnan(found.values).any() and found.png().startswith(b"\x89PNG")
+    assert found.name.startswith("class 9")
+
+
+def test_a_module_of_two_names_answers_to_both():
+    net = nn.Sequential(nn.Conv2d(2, 2, 3))
+    net.again = net[0]
+    image = minicnn.rand(2, 9, 9)
+    np.testing.assert_array_equal(feature_maps(net, image, "again"), feature_maps(net, image, "0"))

@@ -7,7 +7,13 @@ import pytest
 
 import minicnn
 from minicnn import models, nn
-from minicnn.explain import feature_maps, show_feature_maps, show_filters
+from minicnn.explain import (
+    confusion,
+    feature_maps,
+    show_feature_maps,
+    show_filters,
+    worst_mistakes,
+)
 from minicnn.explain.features import first_filters, scale_of
 from minicnn.explain.picture import visible
 
@@ -45,6 +51,18 @@ def test_the_model_is_left_as_it_was():
     assert [m.training for m in model.modules()] == [True, True, False, True, True, True]
     assert not any(m._forward_hooks for m in model.modules())
     assert all((v.array == state[k]).all() for k, v in model.state_dict().items())
+
+
+def test_row_0_is_the_top_whatever_the_users_style():
+    matplotlib = pytest.importorskip("matplotlib")
+    model, image = nn.Sequential(nn.Conv2d(1, 2, 3)), minicnn.rand(1, 9, 9)
+    wrong = worst_mistakes(image[None], np.array([0]), np.array([[0.0, 1.0]]), ["a", "b"])
+    mixed = confusion(np.array([0, 1]), np.array([1, 0]), ["a", "b"])
+    maps, filters = show_feature_maps(model, image, "0"), show_filters(model, "0")
+    with matplotlib.rc_context({"image.origin": "lower"}):
+        for picture in (maps, filters, wrong, mixed):
+            shown = [im for axes in picture.figure().axes for im in axes.get_images()]
+            assert shown and {im.origin for im in shown} == {"upper"}
 
 
 def test_pictures(tmp_path):

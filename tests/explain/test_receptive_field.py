@@ -403,6 +403,22 @@ def test_upsampling_has_a_jump_below_one():
     assert found["1"].size == (2, 2) and found["1"].describe() == ("2x2", "1/2", "-1")
 
 
+def test_two_pixels_repeated_are_upsampling_not_padding():
+    for factor in (2, 3):
+        net = nn.Sequential(nn.AvgPool2d(4), nn.Upsample(scale_factor=factor))
+        found = check(net, (1, 8, 8))["1"]
+        assert found.jump == (Fraction(4, factor),) * 2
+    padded = receptive_field(nn.ReplicationPad2d((1, 0, 2, 2)), (1, 8, 8), "")
+    assert padded.jump == (1, 1) and padded.start == (-2, -1)
+
+
+def test_maps_without_a_unit():
+    """A map cut to nothing and padded again: its units see nothing."""
+    net = nn.Sequential(nn.AvgPool2d(4), nn.ZeroPad2d(-1), nn.ZeroPad2d(1))
+    found = receptive_fields(net, (1, 8, 8))
+    assert found["1"].units == (0, 0) and found["2"].region(0, 1) == ((0, 0), (0, 0))
+
+
 def test_unknown_operations_are_not_guessed():
     class Sorted(nn.Module):
         def forward(self, x):
@@ -490,6 +506,11 @@ def test_effective_field_leaves_no_trace(tmp_path):
         effective_receptive_field(models.lenet(), "classifier", input_size=(1, 28, 28))
     with pytest.raises(ValueError, match="needs images, or input_size"):
         effective_receptive_field(net, "0")
+    with pytest.raises(ValueError, match="samples expects an integer of at least 1, got 0"):
+        effective_receptive_field(net, "0", input_size=(2, 9, 12), samples=0)
+    solid = effective_receptive_field(nn.Conv3d(1, 1, 3), "", input_size=(1, 5, 5, 5), samples=1)
+    with pytest.raises(ValueError, match="a picture has two axes, this field 3"):
+        solid.figure()
 
 
 # ---------------------------------------------------------------------- networks of the registry

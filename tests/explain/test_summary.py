@@ -69,6 +69,31 @@ def test_groups_and_transposed_axes():
     assert found["2"].multiply_adds == 5 * 96
 
 
+def test_products_of_ones_own_count_where_they_run():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = nn.Parameter(minicnn.rand(6, 2, 3, 3))
+            self.inner = nn.Conv2d(6, 5, 1)
+
+        def forward(self, x):
+            y = self.inner(nn.functional.conv2d(x, self.kernel, groups=2)).flatten(2)
+            return minicnn.einsum("nci,ndi->ncd", y, y) @ minicnn.ones(5, 4)
+
+    found = summary(nn.Sequential(Own()), (4, 7, 8))
+    assert found["0.inner"].multiply_adds == 5 * 30 * 6
+    own = 6 * 30 * 2 * 9 + 5 * 5 * 30 + 5 * 4 * 5
+    assert found["0"].multiply_adds == own + 5 * 30 * 6 == found.total_multiply_adds
+
+
+def test_lazy_layers_have_sizes_afterwards():
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    found = summary(net, (3, 8, 8))
+    assert found["0"].parameters == 4 * 3 * 9 + 4 and found["3"].parameters == 144 * 5 + 5
+    assert found["0"].kind == "Conv2d" and found.total_multiply_adds == 4 * 36 * 27 + 144 * 5
+    assert found.parameter_bytes == 4 * found.total_parameters
+
+
 def test_fixed_and_shared_parameters():
     class Twice(nn.Module):
         def __init__(self):
@@ -170,6 +195,14 @@ def test_networks_that_cannot_be_followed_have_a_summary():
     assert found["0"].multiply_adds == 2 * 36 * 9 and found["2"].calls == 1
     assert found.kept_bytes is found.training_bytes is None
     assert "kept" not in str(found) and found.rows()[1][4:] == ("-", "-", "-")
+
+
+def test_a_view_that_is_changed_in_place_can_be_followed():
+    """As behind every Flatten: nobody uses the maps themselves any more."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.ReLU(True), nn.Linear(72, 3))
+    found = summary(net, (1, 8, 8))
+    # What the ReLU computed, and the maps that it was written into, which the dense layer was fed.
+    assert found.kept_bytes == 2 * 4 * 72 and found["3"].receptive_field.sees_all
 
 
 def block():

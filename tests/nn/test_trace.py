@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,71 @@ def test_a_model_that_fails_leaves_no_hooks_and_no_recording():
         pass
     minicnn.randn(2) + 1
     assert not record.calls
+
+
+def test_an_exception_that_the_network_catches_ends_the_module():
+    class Tries(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wrong, self.right = nn.Sequential(nn.Linear(9, 9)), nn.Linear(3, 2)
+
+        def forward(self, x):
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                return self.right(x)
+
+    record = trace(Tries(), minicnn.randn(1, 3))
+    assert record.outputs_of("") == record.outputs_of("right") == record.outputs
+    assert record.outputs_of("wrong") == record.outputs_of("wrong.0") == ()
+
+
+def test_other_threads_are_not_noted():
+    net, x = models.lenet().eval(), minicnn.randn(1, 1, 28, 28)
+    alone, found, stop = trace(net, x), [], threading.Event()
+
+    def run():
+        while not stop.is_set():
+            net(x)
+
+    def follow():
+        for _ in range(5):
+            record = trace(net, x)
+            found.append((len(record.calls), [call.path for call in record.module_calls]))
+
+    threads = [threading.Thread(target=target) for target in (follow, follow)]
+    busy = threading.Thread(target=run)
+    busy.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    busy.join()
+    assert found == [(len(alone.calls), [call.path for call in alone.module_calls])] * 10
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_with_a_graph_a_view_may_change_in_place():
+    x = minicnn.randn(2, 3, 4)
+    net = nn.Sequential(nn.Conv1d(3, 2, 1), nn.Flatten(), nn.Dropout(0.5, inplace=True))
+    record = trace(net, x, graph=True)
+    assert names(record)[-1] == "Dropout" and record.outputs == record.calls[-1].outputs
+
+
+def test_a_trace_that_is_not_strict_says_that_it_lost_the_way():
+    class Stale(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            y[0].mul_(3)
+            return y + 1
+
+    x = minicnn.randn(4, 3)
+    with pytest.raises(RuntimeError, match="changed in place since"):
+        trace(Stale(), x)
+    record = trace(Stale(), x, strict=False)
+    assert record.lost and not trace(nn.ReLU(), x, strict=False).lost
+    assert record.calls[-1].inputs[0].call is None
 
 
 def test_tracing_changes_no_result():
