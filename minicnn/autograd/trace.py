@@ -33,6 +33,10 @@ from .tensor import Tensor
 _OVERLAP_WORK: Any = 1000  # what NumPy may try before two views of odd strides count as overlapping
 
 
+class StaleView(RuntimeError):
+    """A use of memory that was changed in place through another view."""
+
+
 class Value:
     """A tensor in a trace: an input, the result of a call, or a constant (`call` is None)."""
 
@@ -94,14 +98,14 @@ class Trace:
     def value(self, tensor: Any) -> Value:
         """What is known of this tensor or array; one not seen before becomes a constant.
 
-        RuntimeError if it is a view of memory that was changed in place since.
+        StaleView if it is a view of memory that was changed in place since.
         """
         array = getattr(tensor, "array", tensor)
         found = self._values.get(_key(array))
         if found is None:
             found = self._new(array, None)
         if found.stale:
-            raise RuntimeError(
+            raise StaleView(
                 f"trace: a tensor of shape {tuple(found.shape)} is a view of another one that was "
                 "changed in place since, which a trace does not follow; use the form that is not "
                 "in place"

@@ -76,7 +76,8 @@ def label(call: Call | None) -> str:
 class Graph:
     """The nodes of `trace`, for ONNX of version `opset`.
 
-    `state` has the network's parameters and buffers by name, `names` the names of the inputs.
+    `state` has the network's parameters and buffers by name, `names` and `output_names` are what
+    inputs and outputs are to be called.
     Attributes: `nodes`; `constants`, arrays by name, and which of them are `parameters` (or
     buffers); `shapes` of tensors by name; `outputs`, names.
 
@@ -84,19 +85,24 @@ class Graph:
     """
 
     def __init__(
-        self, trace: Trace, names: Iterable[str], state: dict[str, Any], opset: int
+        self,
+        trace: Trace,
+        names: Iterable[str],
+        output_names: list[str],
+        state: dict[str, Any],
+        opset: int,
     ) -> None:
-        self.trace, self.opset = trace, opset
+        self.trace, self.output_names, self.opset = trace, output_names, opset
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.parameters: set[str] = set()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: dict[Value, str] = {}
-        self._taken = set(state)
+        self._taken = {*state, *output_names}
         self._state: dict[Value, str] = {}
         self._call: Call | None = None
         for name, value in zip(names, trace.inputs, strict=True):
-            self._remember(value, self._fresh(name))
+            self._remember(value, self.fresh(name))
         for name, tensor in state.items():
             self._state.setdefault(trace.value(tensor), name)
         for call in self._needed():
@@ -154,7 +160,7 @@ class Graph:
                     f"onnx.export: output {index} of {label(value.call)} has no form in ONNX "
                     "here, and it is used"
                 )
-            name = self._state.get(value) or self._fresh("constant")
+            name = self._state.get(value) or self.fresh("constant")
             if value in self._state:
                 self.parameters.add(name)
             self.constants[name] = backend.to_numpy(value.array)
@@ -173,7 +179,8 @@ class Graph:
         self._names[value] = name
         self.shapes.setdefault(name, tuple(value.shape))
 
-    def _fresh(self, base: str) -> str:
+    def fresh(self, base: str) -> str:
+        """A name that nothing has yet, `base` or one like it."""
         name, number = base, 1
         while name in self._taken:
             number += 1
@@ -189,7 +196,7 @@ class Graph:
         Inputs are names, Sizes or None (left out); attributes that are None are left out.
         """
         path = self._call.module if self._call is not None else ""
-        outputs = tuple([self._fresh(f"{path}/{op}" if path else op) for _ in range(count)])
+        outputs = tuple([self.fresh(f"{path}/{op}" if path else op) for _ in range(count)])
         given = ["" if x is None else x for x in inputs]
         while given and given[-1] == "":
             given.pop()
@@ -199,7 +206,7 @@ class Graph:
 
     def constant(self, values: Any, dtype: Any) -> str:
         """The name of a constant tensor."""
-        name = self._fresh("constant")
+        name = self.fresh("constant")
         self.constants[name] = np.asarray(values, dtype)
         return name
 
