@@ -38,14 +38,19 @@ class StaleView(RuntimeError):
 
 
 class Value:
-    """A tensor in a trace: an input, the result of a call, or a constant (`call` is None)."""
+    """A tensor in a trace: an input, the result of a call, or a constant (`call` is None).
 
-    __slots__ = ("array", "call", "number", "stale")
+    What was computed outside of a Function, such as argmax, has no call but `sources`: the Values
+    that it was computed from.
+    """
+
+    __slots__ = ("array", "call", "number", "sources", "stale")
 
     def __init__(self, array: Any, call: Call | None, number: int):
         self.array = array
         self.call = call
         self.number = number
+        self.sources: tuple[Value, ...] = ()
         self.stale = False
 
     @property
@@ -122,6 +127,11 @@ class Trace:
         call = Call(node, known, options, self.module)
         call.outputs = tuple(self._new(y.array, call) for y in outs)
         self.calls.append(call)
+
+    def derive(self, tensor: Any, sources: Any) -> None:
+        """The tensor was computed from the `sources`, by no Function."""
+        if _key(tensor.array) not in self._values:
+            self._new(tensor.array, None).sources = tuple([self.value(x) for x in sources])
 
     def written(self, tensor: Any, new: Any) -> None:
         """The memory of `tensor` was overwritten by the value of `new`."""

@@ -59,7 +59,8 @@ def export(
     The model is run twice, with 2 and with 5 samples (see merge.py), once more with one of them for
     the check, and is then as it was: the mode of each module, buffers, hooks. Parameters and
     buffers keep their names of the state_dict. What is computed from parameters alone is computed
-    here, once.
+    here, once. What Python or NumPy decides by the input's values (an `if`, .item(), an index by
+    argmax) is noticed, and refused, only where the runs differ in it.
 
     Args:
         model: a Module.

@@ -81,7 +81,8 @@ class Graph:
     Attributes: `nodes`; `constants`, arrays by name, and which of them are `parameters` (or
     buffers); `shapes` of tensors by name; `outputs`, names.
 
-    Raises NotImplementedError for a Function without a mapping, and what a mapping raises.
+    Raises NotImplementedError for a Function without a mapping, ValueError for a tensor that hangs
+    on the input in a way that was not recorded, and what a mapping raises.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Graph:
         self._taken = {*state, *output_names}
         self._state: dict[Value, str] = {}
         self._call: Call | None = None
+        self._varying = set(trace.inputs)
         for name, value in zip(names, trace.inputs, strict=True):
             self._remember(value, self.fresh(name))
         for name, tensor in state.items():
@@ -117,11 +119,11 @@ class Graph:
 
         Their results are constants as well. Expand is kept: it may repeat one for each sample.
         """
-        varying, calls = set(self.trace.inputs), []
+        calls = []
         for call in self.trace.calls:
-            used = {x for x in call.inputs if isinstance(x, Value)}
-            if used & varying or call.function is Expand:
-                varying.update(call.outputs)
+            used = [*[x for x in call.inputs if isinstance(x, Value)], *self._in_options(call)]
+            if any(map(self._varies, used)) or call.function is Expand:
+                self._varying.update(call.outputs)
                 calls.append(call)
         wanted, needed = set(self.trace.outputs), []
         for call in reversed(calls):
@@ -131,9 +133,14 @@ class Graph:
                 needed.append(call)
         return needed[::-1]
 
+    def _varies(self, value: Value) -> bool:
+        """Whether it depends on the inputs, by calls or in an unrecorded way."""
+        return value in self._varying or any(map(self._varies, value.sources))
+
     def _in_options(self, call: Call) -> list[Value]:
         """Arrays among the options, such as running statistics or the indices of an embedding."""
-        return [self.trace.value(a) for a in call.options.values() if backend.is_array(a)]
+        options = [o if isinstance(o, tuple) else (o,) for o in call.options.values()]
+        return [self.trace.value(a) for parts in options for a in parts if backend.is_array(a)]
 
     def _write(self, call: Call) -> None:
         mapping = _mappings.get(call.function)
@@ -159,6 +166,12 @@ class Graph:
                 raise NotImplementedError(
                     f"onnx.export: output {index} of {label(value.call)} has no form in ONNX "
                     "here, and it is used"
+                )
+            if self._varies(value) and value.sources:
+                raise ValueError(
+                    f"onnx.export: {label(self._call)} uses a tensor that was computed from the "
+                    "input in a way that is not recorded: by argmax, a comparison, or other "
+                    "functions without gradient; compute it from the network's outputs"
                 )
             name = self._state.get(value) or self.fresh("constant")
             if value in self._state:

@@ -266,6 +266,7 @@ def half_of_the_samples(net, x):
     return x[: x.shape[0] // 2] * 2
 
 
+ALWAYS_THE_LAST = nn.Parameter(minicnn.tensor([0.0, 0, 0, 50]))
 UNSEEN = [numpy_inside, item_inside, branch, mask, noise, half_of_the_samples]
 
 
@@ -274,6 +275,34 @@ def test_what_depends_on_the_input_unseen(function):
     net = nn.Sequential(nn.Identity(), Net(function))
     with pytest.raises(ValueError, match=r"module '1'.*(not recorded|`if`)"):
         written(net, minicnn.ones(1, 4) * 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.argmax(1),
+        lambda x: (x > -100).float() * 2,
+        lambda x: x * (x.abs() >= 0),
+        lambda x: minicnn.where(minicnn.isfinite(x), x, 0),
+        lambda x: x + F.one_hot(x.argmax(1), 4).argmax(1)[:, None],
+        lambda x: (x != 0).any(1),
+    ],
+)
+@pytest.mark.parametrize("axes", [None, {}])
+def test_an_answer_that_happens_to_be_the_same(function, axes):
+    """An answer that is not recorded must not become a constant, as here both runs would allow."""
+    net = nn.Sequential(nn.Identity(), Net(lambda net, x: function(x + net.a), a=ALWAYS_THE_LAST))
+    with pytest.raises(ValueError, match="computed from the input in a way that is not recorded"):
+        written(net, minicnn.randn(1, 4), dynamic_axes=axes)
+
+
+def test_answers_that_do_not_depend_on_the_input():
+    def forward(net, x):
+        known = minicnn.arange(4)
+        return x * (known > 1) + known.argmax()
+
+    content = written(Net(forward), minicnn.randn(1, 4))
+    close(Net(forward), content, minicnn.randn(5, 4))
 
 
 @pytest.mark.parametrize(
