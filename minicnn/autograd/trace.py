@@ -34,15 +34,24 @@ from .tensor import Tensor
 _OVERLAP_WORK: Any = 1000  # what NumPy may try before two views of odd strides count as overlapping
 
 
-class Value:
-    """A tensor in a trace: an input, the result of a call, or a constant (`call` is None)."""
+class StaleView(RuntimeError):
+    """A use of memory that was changed in place through another view."""
 
-    __slots__ = ("array", "call", "number", "stale")
+
+class Value:
+    """A tensor in a trace: an input, the result of a call, or a constant (`call` is None).
+
+    What was computed outside of a Function, such as argmax, has no call but `sources`: the Values
+    that it was computed from.
+    """
+
+    __slots__ = ("array", "call", "number", "sources", "stale")
 
     def __init__(self, array: Any, call: Call | None, number: int):
         self.array = array
         self.call = call
         self.number = number
+        self.sources: tuple[Value, ...] = ()
         self.stale = False
 
     @property
@@ -100,7 +109,7 @@ class Trace:
     def value(self, tensor: Any) -> Value:
         """What is known of this tensor or array; one not seen before becomes a constant.
 
-        A strict trace raises RuntimeError for a view of memory that was changed in place since.
+        A strict trace raises StaleView for a view of memory that was changed in place since.
         """
         array = getattr(tensor, "array", tensor)
         found = self._values.get(_key(array))
@@ -109,7 +118,7 @@ class Trace:
         if found.stale and not self.strict:
             self.lost, found = True, self._new(array, None)
         if found.stale:
-            raise RuntimeError(
+            raise StaleView(
                 f"trace: a tensor of shape {tuple(found.shape)} is a view of another one that was "
                 "changed in place since, which a trace does not follow; use the form that is not "
                 "in place"
@@ -128,6 +137,11 @@ class Trace:
         call = Call(node, known, options, self.module)
         call.outputs = tuple(self._new(y.array, call) for y in outs)
         self.calls.append(call)
+
+    def derive(self, tensor: Any, sources: Any) -> None:
+        """The tensor was computed from the `sources`, by no Function."""
+        if _key(tensor.array) not in self._values:
+            self._new(tensor.array, None).sources = tuple([self.value(x) for x in sources])
 
     def written(self, tensor: Any, new: Any) -> None:
         """The memory of `tensor` was overwritten by the value of `new`."""

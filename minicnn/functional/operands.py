@@ -14,6 +14,7 @@ import numpy as np
 from .. import backend
 from ..autograd import Function, Tensor, dtypes
 from ..autograd.device import check_one_device, on_one_device
+from ..autograd.mode import mode
 from ..backend.arrays import devices
 
 # ---------------------------------------------------------------------- Tensors and raw arrays
@@ -25,10 +26,14 @@ def raw(x: Any) -> Any:
 
 
 def wrapped(y: Any, *inputs: Any) -> Any:
-    """`y` as a Tensor if one of the inputs was."""
-    if any(isinstance(x, Tensor) for x in inputs):
-        return Tensor._wrap(y if type(y) is np.ndarray else backend.as_array(y))
-    return y
+    """`y`, computed from the inputs outside of a Function, as a Tensor if one of them was."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    if not tensors:
+        return y
+    result = Tensor._wrap(y if type(y) is np.ndarray else backend.as_array(y))
+    if mode.trace is not None:
+        mode.trace.derive(result, tensors)
+    return result
 
 
 def into(out: Any, y: Any, function: str) -> Any:

@@ -19,11 +19,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The bytes go to a temporary file in the same folder, reach the disk (fsync), and only then take
     the name, in one step (os.replace). A full disk, an exception or a kill at any moment leaves
-    what `path` held before. A link is followed: the file it leads to is replaced.
+    what `path` held before. A link is followed: the file it leads to is replaced. A device or a
+    pipe, such as /dev/null or /dev/stdout, is written to.
 
     Raises OSError as the system words it.
     """
     target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(path, "wb") as file:  # there is nothing to lose, and no name to take
+            yield file
+        return
     folder, name = os.path.split(target)
     writer = f"{os.getpid()}-{threading.get_ident()}"  # others may be writing the same file
     temporary = os.path.join(folder, f".{name[:_MAX_NAME]}.{writer}{_SUFFIX}")

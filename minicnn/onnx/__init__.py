@@ -38,7 +38,7 @@ are known beforehand; parameters are tensors that lie in the file. LeNet:
       |
     output (batch, 10)
 
-How a network becomes one:
+How a network becomes one, once arguments.py has looked at what was given:
 
     export.py   runs the network, in evaluation mode, on inputs of two sizes
     nn/trace    writes down each Function that runs, with its tensors and options

@@ -28,8 +28,14 @@ def check_model(content: bytes, results: Any, names: list[str]) -> None:
             found = run(dict(zip(names, inputs, strict=True)))
         except Exception as error:  # whatever an evaluator raises, the model is of no use
             raise RuntimeError(f"onnx.export: {judge} fails on the model: {error}") from error
+        shapes = ", ".join([str(x.shape) for x in inputs])
+        if len(found) != len(outputs):
+            raise RuntimeError(
+                f"onnx.export: the model gives {len(outputs)} outputs for an input of shape "
+                f"{shapes}, and {len(found)} for others"
+            )
         for number, (mine, theirs) in enumerate(zip(outputs, found, strict=True)):
-            _compare(number, mine, theirs, judge)
+            _compare(f"output {number} for an input of shape {shapes}", mine, theirs, judge)
 
 
 def evaluator(content: bytes) -> tuple[Any, str]:
@@ -61,16 +67,16 @@ def _reference(content: bytes) -> tuple[Any, str]:
     return lambda inputs: model.run(None, inputs), "onnx's evaluator"
 
 
-def _compare(number: int, mine: np.ndarray, theirs: Any, judge: str) -> None:
+def _compare(what: str, mine: np.ndarray, theirs: Any, judge: str) -> None:
     theirs = np.asarray(theirs)
     if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
         raise RuntimeError(
-            f"onnx.export: output {number} is {mine.dtype}{mine.shape}, {judge} computes "
-            f"{theirs.dtype}{theirs.shape}"
+            f"onnx.export: {what} is {mine.dtype}{mine.shape}, {judge} computes "
+            f"{theirs.dtype}{theirs.shape}; nothing was written (check=False would)"
         )
     if mine.dtype.kind != "f":
         if not np.array_equal(mine, theirs):
-            raise RuntimeError(f"onnx.export: {judge} computes another output {number}")
+            raise RuntimeError(f"onnx.export: {judge} computes another {what}")
         return
     with np.errstate(invalid="ignore"):
         difference = np.abs(mine.astype(np.float64) - theirs)
@@ -80,6 +86,6 @@ def _compare(number: int, mine: np.ndarray, theirs: Any, judge: str) -> None:
     # What is left of numbers near 1 that cancel is as exact as they were.
     if not worst <= TOLERANCE[mine.dtype.name] * float(largest) + np.finfo(mine.dtype).eps:
         raise RuntimeError(
-            f"onnx.export: {judge} computes output {number} with a difference of {worst:.3g}, "
-            f"where the largest number is {largest:.3g}; nothing was written (check=False would)"
+            f"onnx.export: {judge} computes {what} with a difference of {worst:.3g}, where "
+            f"the largest number is {largest:.3g}; nothing was written (check=False would)"
         )

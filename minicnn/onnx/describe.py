@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .export import need_onnx
+from .arguments import need_onnx
 
 
 def describe(path: str | os.PathLike[str]) -> str:
@@ -19,11 +19,16 @@ def describe(path: str | os.PathLike[str]) -> str:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(os.fspath(path), load_external_data=False)
-        model = onnx.shape_inference.infer_shapes(model)
+        return text_of(onnx.load(os.fspath(path), load_external_data=False))
     except (DecodeError, onnx.shape_inference.InferenceError) as error:
         raise ValueError(f"onnx.describe: {path} is no ONNX file, or damaged: {error}") from None
-    graph = model.graph
+
+
+def text_of(model: Any) -> str:
+    """The same of an onnx.ModelProto."""
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
     known = {info.name: _shape(info) for info in (*graph.value_info, *graph.output)}
     held = {t.name: f"{t.name} {tuple(t.dims)}" for t in graph.initializer}
     rows = [("input", f"{info.name} {_shape(info)}", "") for info in graph.input]

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
+from ..autograd import Tensor, no_grad
+from ..autograd.trace import StaleView, tensors_in
 from ..backend import arrays as backend
 from ..interop.files import write_bytes
 from ..nn import Module
-from ..nn.trace import trace
+from ..nn.trace import ModuleTrace, trace
 from ..version import __version__
 from . import ops  # noqa: F401  (fills the table of mappings)
+from .arguments import (
+    Axes,
+    Symbols,
+    metadata_of,
+    names_of,
+    need_onnx,
+    opset_of,
+    samples_of,
+    symbols_of,
+    target,
+)
 from .check import check_model
+from .describe import text_of
 from .graph import Graph
 from .merge import Merged
 
-OPSETS = (17, 21)  # the oldest and the newest version of ONNX's operators that is written
 _MOST = 2**31 - 2**20  # bytes; protobuf allows 2 GiB for a message
 _IR = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10}  # the file format that came with each version
 _SEED = 0
-
-Axes = Mapping[str, Any]
 
 
 def export(
@@ -35,37 +45,45 @@ def export(
     *,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    opset_version: int = 17,
+    opset_version: int | None = None,
     dynamic_axes: Axes | None = None,
     export_params: bool = True,
     do_constant_folding: bool = True,
+    verbose: bool = False,
+    dynamo: bool = False,
     metadata: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> None:
     """Writes `model` as an ONNX file, as it computes in evaluation mode.
 
-    The model is run twice, with as many samples as `args` never had (see merge.py), and is then as
-    it was: the mode of each module, buffers, hooks. Parameters and buffers keep their names of the
-    state_dict. What is computed from parameters alone is computed here, once.
+    The model is run twice, with 2 and with 5 samples (see merge.py), once more with one of them for
+    the check, and is then as it was: the mode of each module, buffers, hooks. Parameters and
+    buffers keep their names of the state_dict. What is computed from parameters alone is computed
+    here, once. What Python or NumPy decides by the input's values (an `if`, .item(), an index by
+    argmax) is noticed, and refused, only where the runs differ in it.
 
     Args:
         model: a Module.
         args: an input for it, or a tuple of inputs: Tensors or arrays.
         f: a path, or a binary file that is open for writing. A path is written atomically.
         input_names, output_names: default "input" ("input_1", ...) and "output" ("output_1", ...).
-        opset_version: of ONNX's operators, 17 to 21.
+        opset_version: of ONNX's operators, 17 to 21; None: 17.
         dynamic_axes: which sizes may change: for the name of an input a list of axes, or a dict
             from axis to the name of the size. None: axis 0 of every input, as "batch"; {}: none.
             Entries for outputs are allowed, and follow from the inputs'.
-        export_params, do_constant_folding: True; accepted for code that was written for PyTorch.
+        export_params, do_constant_folding: True; accepted for code that was written for PyTorch, as
+            `dynamo` is, which changes nothing.
+        verbose: print the graph, as `describe` tells it.
         metadata: strings to keep in the file, by name.
         check: let onnx's checker look at the result, and compare what it computes with the model's
             own results, by onnxruntime if that is installed, else by onnx's own evaluator, which is
-            slow. Nothing is written if it fails.
+            slow. Where the number of samples may change, a single one is compared as well. Nothing
+            is written if it fails.
 
     Raises:
         ImportError: the package onnx is not installed.
-        TypeError: a model that is no Module, inputs that are no arrays.
+        OSError: the folder of `f` does not exist, or `f` cannot be written there.
+        TypeError: a model that is no Module, inputs that are no arrays, other wrong types.
         NotImplementedError: an operation that has no form in ONNX, with its module.
         ValueError: options that do not fit; a result that depends on the input in a way that was
             not recorded; a size that cannot be dynamic; a model of more than 2 GB.
@@ -79,101 +97,29 @@ def export(
             "onnx.export: parameters are always written, and what comes of them alone is always "
             "computed; export_params and do_constant_folding expect True"
         )
-    opset = _opset(opset_version)
-    samples = [_array(x) for x in (args if isinstance(args, (tuple, list)) else (args,))]
-    names = _names("input_names", input_names, "input", len(samples))
-    symbols = _symbols(names, samples, dynamic_axes, output_names)
-    first, second, results = _two_graphs(model, samples, names, symbols, opset)
-    merged = Merged(first, second, names)
-    outputs = _names("output_names", output_names, "output", len(first.outputs))
-    proto = _proto(model, merged, outputs, results, symbols, opset, dict(metadata or {}))
+    opset, out, kept = opset_of(opset_version), target(f), metadata_of(metadata)
+    samples = samples_of(args)
+    names = names_of("input_names", input_names, "input", len(samples), _state(model))
+    symbols = symbols_of(names, samples, dynamic_axes, output_names)
+    first, second, results = _two_graphs(model, samples, names, output_names, symbols, opset)
+    proto = _proto(model, Merged(first, second, names), results, symbols, opset, kept)
     content = proto.SerializeToString()
     if check:
-        check_model(content, results, names)
-    if hasattr(f, "write"):
-        f.write(content)
+        check_model(content, [*results, *_single(model, samples, symbols)], names)
+    if verbose:
+        print(text_of(proto))
+    if isinstance(out, Path):
+        write_bytes(out, content)
     else:
-        write_bytes(os.fspath(f), content)
+        out.write(content)
 
 
-# ---------------------------------------------------------------------- arguments
+def _state(model: Any) -> dict[str, Any]:
+    """Parameters and buffers by name, those of the state_dict and others."""
+    return dict([*model.named_parameters(), *model.named_buffers()])
 
 
-def need_onnx(function: str) -> None:
-    """ImportError, which says what to install, where onnx is not."""
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            f"onnx.{function} needs the package onnx: pip install 'minicnn[onnx]'"
-        ) from None
-
-
-def _opset(version: Any) -> int:
-    if type(version) is not int or not OPSETS[0] <= version <= OPSETS[1]:
-        raise ValueError(
-            f"onnx.export: opset_version expects {OPSETS[0]} to {OPSETS[1]}, got {version!r}"
-        )
-    return version
-
-
-def _array(x: Any) -> Any:
-    array = getattr(x, "array", x)
-    if not backend.is_array(array):
-        raise TypeError(f"onnx.export: args expects Tensors or arrays, got {type(x).__name__}")
-    return array
-
-
-def _names(option: str, given: Sequence[str] | None, base: str, count: int) -> list[str]:
-    if given is None:
-        return [base] if count == 1 else [f"{base}_{k + 1}" for k in range(count)]
-    names = [given] if isinstance(given, str) else list(given)
-    if len(names) != count or len(set(names)) != count:
-        raise ValueError(f"onnx.export: {option} expects {count} different names, got {names}")
-    return names
-
-
-class Symbol:
-    """A size that may change: its name, and what it is in the first trace and in the second."""
-
-    def __init__(self, name: str, sizes: tuple[int, int]) -> None:
-        self.name, self.sizes = name, sizes
-
-
-Symbols = dict[tuple[int, int], Symbol]  # by number of the input, and axis
-
-
-def _symbols(
-    names: list[str], samples: list[Any], axes: Axes | None, outputs: Sequence[str] | None
-) -> Symbols:
-    """The dynamic axes of all inputs. Each size gets two values that no other one has."""
-    if axes is None:
-        axes = {name: {0: "batch"} for name, x in zip(names, samples, strict=True) if x.ndim}
-    known = {*names, *(outputs or ["output"])}
-    if strange := [name for name in axes if name not in known and not name.startswith("output")]:
-        raise ValueError(f"onnx.export: dynamic_axes names {strange[0]!r}, there are {names}")
-    found: Symbols = {}
-    made: dict[str, Symbol] = {}
-    for number, (name, x) in enumerate(zip(names, samples, strict=True)):
-        listed = axes.get(name, ())
-        if not isinstance(listed, Mapping):
-            listed = {axis: f"{name}_axis{axis}" for axis in listed}
-        for given, symbol in listed.items():
-            if type(given) is not int or not -x.ndim <= given < x.ndim:
-                raise ValueError(
-                    f"onnx.export: dynamic_axes of {name!r} expects axes of {tuple(x.shape)}, "
-                    f"got {given!r}"
-                )
-            axis = given % x.ndim
-            if symbol not in made:
-                made[symbol] = Symbol(symbol, _sizes(x.shape[axis], axis, len(made)))
-            found[number, axis] = made[symbol]
-    return found
-
-
-def _sizes(size: int, axis: int, count: int) -> tuple[int, int]:
-    """What a dynamic size is in the traces: few samples; of an image the size, and a multiple."""
-    return (2 + count, 3 + count) if axis == 0 else (size, size * (2 + count))
+# ---------------------------------------------------------------------- traces
 
 
 def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
@@ -196,9 +142,6 @@ def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
     return tensors
 
 
-# ---------------------------------------------------------------------- traces
-
-
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
     """The model in evaluation mode; afterwards each module is in the mode that it was in."""
@@ -215,28 +158,58 @@ Results = list[tuple[list[np.ndarray], list[np.ndarray]]]  # of each trace: inpu
 
 
 def _two_graphs(
-    model: Any, samples: list[Any], names: list[str], symbols: Symbols, opset: int
+    model: Any,
+    samples: list[Any],
+    names: list[str],
+    output_names: Sequence[str] | None,
+    symbols: Symbols,
+    opset: int,
 ) -> tuple[Graph, Graph, Results]:
     graphs, results = [], []
+    state = _state(model)
     with _evaluating(model):
         for which in (0, 1):
             inputs = _inputs(samples, symbols, which)
             kept = [backend.to_numpy(x.array).copy() for x in inputs]
-            try:
-                record = trace(model, *inputs)
-            except (ValueError, RuntimeError, TypeError, IndexError) as error:
-                shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-                raise ValueError(
-                    f"onnx.export: the model does not run on an input of shape {shapes}: {error}; "
-                    "dynamic_axes says which sizes may change"
-                ) from error
-            if not record.outputs:
-                raise ValueError("onnx.export: the model returned no tensor")
-            state = dict([*model.named_parameters(), *model.named_buffers()])
-            graphs.append(Graph(record, names, state, opset))
-            outputs = [backend.to_numpy(value.array) for value in record.outputs]
-            results.append((kept, outputs))
+            record = _traced(model, inputs, symbols)
+            count = len(record.outputs)
+            outputs = names_of("output_names", output_names, "output", count, {*names, *state})
+            graphs.append(Graph(record, names, outputs, state, opset))
+            results.append((kept, [backend.to_numpy(value.array) for value in record.outputs]))
     return graphs[0], graphs[1], results
+
+
+def _traced(model: Any, inputs: list[Tensor], symbols: Symbols) -> ModuleTrace:
+    """The trace of one run. ValueError for a model that does not run, or returns no tensor."""
+    try:
+        record = trace(model, *inputs)
+    except StaleView as error:
+        raise ValueError(f"onnx.export: {error}") from error
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        hint = "; dynamic_axes says which sizes may change" if symbols else ""
+        raise ValueError(
+            f"onnx.export: the model does not run on an input of shape {shapes}: {error}{hint}"
+        ) from error
+    if not record.outputs:
+        raise ValueError("onnx.export: the model returned no tensor")
+    return record
+
+
+def _single(model: Any, samples: list[Any], symbols: Symbols) -> Results:
+    """What comes of one sample, where the number of samples may change: no trace was made of it,
+    and to some code (squeeze, an `if`) it is a special case. Nothing of a model that refuses it.
+    """
+    if not any(axis == 0 for _, axis in symbols):
+        return []
+    inputs = _inputs(samples, symbols, 2)
+    kept = [backend.to_numpy(x.array).copy() for x in inputs]
+    with _evaluating(model), no_grad():
+        try:
+            found = model(*inputs)
+        except (ValueError, RuntimeError, TypeError, IndexError):
+            return []
+    return [(kept, [backend.to_numpy(y.array) for y in tensors_in(found)])]
 
 
 # ---------------------------------------------------------------------- ONNX's own objects
@@ -245,7 +218,6 @@ def _two_graphs(
 def _proto(
     model: Any,
     merged: Merged,
-    outputs: list[str],
     results: Results,
     symbols: Symbols,
     opset: int,
@@ -258,14 +230,13 @@ def _proto(
         raise ValueError(
             f"onnx.export: the parameters take {size:,} bytes, an ONNX file holds {_MOST:,} at most"
         )
-    nodes = _node_protos(merged, outputs)
+    outputs = merged.first.output_names
     (x, y), (x2, y2) = results
     graph = helper.make_graph(
-        nodes,
+        _node_protos(merged, outputs),
         type(model).__name__,
         [_info(n, a, b, symbols) for n, a, b in zip(merged.inputs, x, x2, strict=True)],
         [_info(n, a, b, symbols) for n, a, b in zip(outputs, y, y2, strict=True)],
-        [_tensor(name, array) for name, array in merged.constants.items()],
     )
     proto = helper.make_model(
         graph,
@@ -275,15 +246,20 @@ def _proto(
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=_IR[opset],
     )
+    for name, array in merged.constants.items():
+        _put(proto.graph.initializer.add(), name, array)
     if metadata:
         helper.set_model_props(proto, metadata)
     return proto
 
 
-def _tensor(name: str, array: np.ndarray) -> Any:
-    from onnx import numpy_helper
+def _put(tensor: Any, name: str, array: np.ndarray) -> None:
+    """Numbers into a TensorProto in its place; onnx's helpers would copy them five times."""
+    from onnx import helper
 
-    return numpy_helper.from_array(np.array(array, order="C"), name)
+    tensor.name, tensor.data_type = name, helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _node_protos(merged: Merged, outputs: list[str]) -> list[Any]:
@@ -324,7 +300,7 @@ def _info(name: str, a: np.ndarray, b: np.ndarray, symbols: Symbols) -> Any:
     """Name, type and shape of an input or output; a size that changes has a name."""
     from onnx import helper
 
-    by_sizes = {symbol.sizes: symbol.name for symbol in symbols.values()}
+    by_sizes = {symbol.sizes[:2]: symbol.name for symbol in symbols.values()}
     shape: list[int | str] = []
     for axis, pair in enumerate(zip(a.shape, b.shape, strict=True)):
         known = by_sizes.get(pair, f"{name}_axis{axis}")

@@ -76,27 +76,35 @@ def label(call: Call | None) -> str:
 class Graph:
     """The nodes of `trace`, for ONNX of version `opset`.
 
-    `state` has the network's parameters and buffers by name, `names` the names of the inputs.
+    `state` has the network's parameters and buffers by name, `names` and `output_names` are what
+    inputs and outputs are to be called.
     Attributes: `nodes`; `constants`, arrays by name, and which of them are `parameters` (or
     buffers); `shapes` of tensors by name; `outputs`, names.
 
-    Raises NotImplementedError for a Function without a mapping, and what a mapping raises.
+    Raises NotImplementedError for a Function without a mapping, ValueError for a tensor that hangs
+    on the input in a way that was not recorded, and what a mapping raises.
     """
 
     def __init__(
-        self, trace: Trace, names: Iterable[str], state: dict[str, Any], opset: int
+        self,
+        trace: Trace,
+        names: Iterable[str],
+        output_names: list[str],
+        state: dict[str, Any],
+        opset: int,
     ) -> None:
-        self.trace, self.opset = trace, opset
+        self.trace, self.output_names, self.opset = trace, output_names, opset
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.parameters: set[str] = set()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: dict[Value, str] = {}
-        self._taken = set(state)
+        self._taken = {*state, *output_names}
         self._state: dict[Value, str] = {}
         self._call: Call | None = None
+        self._varying = set(trace.inputs)
         for name, value in zip(names, trace.inputs, strict=True):
-            self._remember(value, self._fresh(name))
+            self._remember(value, self.fresh(name))
         for name, tensor in state.items():
             self._state.setdefault(trace.value(tensor), name)
         for call in self._needed():
@@ -111,11 +119,11 @@ class Graph:
 
         Their results are constants as well. Expand is kept: it may repeat one for each sample.
         """
-        varying, calls = set(self.trace.inputs), []
+        calls = []
         for call in self.trace.calls:
-            used = {x for x in call.inputs if isinstance(x, Value)}
-            if used & varying or call.function is Expand:
-                varying.update(call.outputs)
+            used = [*[x for x in call.inputs if isinstance(x, Value)], *self._in_options(call)]
+            if any(map(self._varies, used)) or call.function is Expand:
+                self._varying.update(call.outputs)
                 calls.append(call)
         wanted, needed = set(self.trace.outputs), []
         for call in reversed(calls):
@@ -125,9 +133,14 @@ class Graph:
                 needed.append(call)
         return needed[::-1]
 
+    def _varies(self, value: Value) -> bool:
+        """Whether it depends on the inputs, by calls or in an unrecorded way."""
+        return value in self._varying or any(map(self._varies, value.sources))
+
     def _in_options(self, call: Call) -> list[Value]:
         """Arrays among the options, such as running statistics or the indices of an embedding."""
-        return [self.trace.value(a) for a in call.options.values() if backend.is_array(a)]
+        options = [o if isinstance(o, tuple) else (o,) for o in call.options.values()]
+        return [self.trace.value(a) for parts in options for a in parts if backend.is_array(a)]
 
     def _write(self, call: Call) -> None:
         mapping = _mappings.get(call.function)
@@ -154,7 +167,13 @@ class Graph:
                     f"onnx.export: output {index} of {label(value.call)} has no form in ONNX "
                     "here, and it is used"
                 )
-            name = self._state.get(value) or self._fresh("constant")
+            if self._varies(value) and value.sources:
+                raise ValueError(
+                    f"onnx.export: {label(self._call)} uses a tensor that was computed from the "
+                    "input in a way that is not recorded: by argmax, a comparison, or other "
+                    "functions without gradient; compute it from the network's outputs"
+                )
+            name = self._state.get(value) or self.fresh("constant")
             if value in self._state:
                 self.parameters.add(name)
             self.constants[name] = backend.to_numpy(value.array)
@@ -173,7 +192,8 @@ class Graph:
         self._names[value] = name
         self.shapes.setdefault(name, tuple(value.shape))
 
-    def _fresh(self, base: str) -> str:
+    def fresh(self, base: str) -> str:
+        """A name that nothing has yet, `base` or one like it."""
         name, number = base, 1
         while name in self._taken:
             number += 1
@@ -189,7 +209,7 @@ class Graph:
         Inputs are names, Sizes or None (left out); attributes that are None are left out.
         """
         path = self._call.module if self._call is not None else ""
-        outputs = tuple([self._fresh(f"{path}/{op}" if path else op) for _ in range(count)])
+        outputs = tuple([self.fresh(f"{path}/{op}" if path else op) for _ in range(count)])
         given = ["" if x is None else x for x in inputs]
         while given and given[-1] == "":
             given.pop()
@@ -199,7 +219,7 @@ class Graph:
 
     def constant(self, values: Any, dtype: Any) -> str:
         """The name of a constant tensor."""
-        name = self._fresh("constant")
+        name = self.fresh("constant")
         self.constants[name] = np.asarray(values, dtype)
         return name
 

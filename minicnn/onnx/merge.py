@@ -1,10 +1,10 @@
 """One graph with changing sizes, out of two that were traced with inputs of different sizes.
 
 A trace holds numbers: Reshape to (2, 400). Whether 2 is the batch, and 400 is not, cannot be seen
-in one trace. So the network is traced twice, with 2 and with 3 samples (and other values), and what
+in one trace. So the network is traced twice, with 2 and with 5 samples (and other values), and what
 the traces write is laid side by side:
 
-    2, 400  and  3, 400     the first follows the batch, the second stays
+    2, 400  and  5, 400     the first follows the batch, the second stays
     pads (1, 1) both times  an attribute, which has to be the same
 
 A number that differs is read from the shapes of tensors by the graph itself. Whatever else differs
@@ -74,12 +74,12 @@ class Merged:
             f"onnx.export: {label(user.call if user else None)} uses a tensor that differs between "
             f"two inputs ({what if array.shape != other.shape else f'shape {array.shape}'}) in a "
             "way that was not recorded: it was computed from the input by NumPy, .item(), .array, "
-            "a comparison or a random number, or from a size that is dynamic"
+            "argmax, a comparison or a random number, or from a size that is dynamic"
         )
 
     def _constant(self, array: np.ndarray) -> str:
         self._count += 1
-        name = f"size_{self._count}"
+        name = self.first.fresh(f"size_{self._count}")
         self._keep(name, array)
         return self._renamed.get(name, name)
 
@@ -183,7 +183,7 @@ class Merged:
 
     def _add(self, op: str, *inputs: str, **attributes: Any) -> str:
         self._count += 1
-        name = f"size_{self._count}"
+        name = self.first.fresh(f"size_{self._count}")
         self.nodes.append(Node(op, name, inputs, (name,), attributes, None))
         return name
 

@@ -313,6 +313,25 @@ def test_a_failing_write_leaves_the_old_file(room, kept, monkeypatch):
     check_kept(kept)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    """As root, /dev/null would otherwise become a file."""
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    files_module.write_bytes(pipe, b"numbers")
+    assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
+    reader.join(10)
+    assert found == [b"numbers"]
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        files_module.write_bytes(tmp_path, b"numbers")
+    assert not [*tmp_path.parent.glob("*minicnn-tmp")]
+
+
 def test_ctrl_c_in_a_save_leaves_the_old_file(kept, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt

@@ -262,11 +262,74 @@ def noise(net, x):
     return x + minicnn.randn(4)
 
 
-@pytest.mark.parametrize("function", [numpy_inside, item_inside, branch, mask, noise])
+def half_of_the_samples(net, x):
+    return x[: x.shape[0] // 2] * 2
+
+
+ALWAYS_THE_LAST = nn.Parameter(minicnn.tensor([0.0, 0, 0, 50]))
+UNSEEN = [numpy_inside, item_inside, branch, mask, noise, half_of_the_samples]
+
+
+@pytest.mark.parametrize("function", UNSEEN)
 def test_what_depends_on_the_input_unseen(function):
     net = nn.Sequential(nn.Identity(), Net(function))
     with pytest.raises(ValueError, match=r"module '1'.*(not recorded|`if`)"):
         written(net, minicnn.ones(1, 4) * 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.argmax(1),
+        lambda x: (x > -100).float() * 2,
+        lambda x: x * (x.abs() >= 0),
+        lambda x: minicnn.where(minicnn.isfinite(x), x, 0),
+        lambda x: x + F.one_hot(x.argmax(1), 4).argmax(1)[:, None],
+        lambda x: (x != 0).any(1),
+    ],
+)
+@pytest.mark.parametrize("axes", [None, {}])
+def test_an_answer_that_happens_to_be_the_same(function, axes):
+    """An answer that is not recorded must not become a constant, as here both runs would allow."""
+    net = nn.Sequential(nn.Identity(), Net(lambda net, x: function(x + net.a), a=ALWAYS_THE_LAST))
+    with pytest.raises(ValueError, match="computed from the input in a way that is not recorded"):
+        written(net, minicnn.randn(1, 4), dynamic_axes=axes)
+
+
+def test_answers_that_do_not_depend_on_the_input():
+    def forward(net, x):
+        known = minicnn.arange(4)
+        return x * (known > 1) + known.argmax()
+
+    content = written(Net(forward), minicnn.randn(1, 4))
+    close(Net(forward), content, minicnn.randn(5, 4))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net, x: (x * 2).squeeze(),
+        lambda net, x: x * 3 if x.shape[0] > 1 else x * 4,
+        lambda net, x: (x * 2,) if x.shape[0] > 1 else (x * 2, x),
+    ],
+)
+def test_another_way_for_a_single_sample(function):
+    with pytest.raises(RuntimeError, match=r"for an input of shape \(1, 4, 1\)"):
+        written(Net(function), minicnn.randn(1, 4, 1))
+    content = written(Net(function), minicnn.randn(3, 4, 1), dynamic_axes={})
+    close(Net(function), content, minicnn.randn(3, 4, 1))
+
+
+def test_a_model_that_wants_several_samples():
+    """A single one cannot be compared then."""
+
+    def forward(net, x):
+        if x.shape[0] < 2:
+            raise ValueError("too few")
+        return x * 2
+
+    content = written(Net(forward), minicnn.randn(4, 3))
+    close(Net(forward), content, minicnn.randn(6, 3))
 
 
 def test_an_operation_without_a_form_is_named():
@@ -301,8 +364,9 @@ def test_a_view_of_memory_that_changed():
         y.mul_(2)
         return y + row[:, None]
 
-    with pytest.raises(ValueError, match="changed in place"):
+    with pytest.raises(ValueError, match="changed in place") as error:
         written(Net(forward), minicnn.randn(1, 4))
+    assert "dynamic_axes" not in str(error.value)
 
 
 def test_a_function_of_your_own(monkeypatch):
@@ -333,7 +397,9 @@ def test_a_wrong_mapping_is_found_and_nothing_written(judge, monkeypatch, tmp_pa
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"before")
-    with pytest.raises(RuntimeError, match=f"{judge} computes output 0 with a difference of"):
+    with pytest.raises(
+        RuntimeError, match=f"{judge} computes output 0 for an input of .* difference of"
+    ):
         export(nn.ReLU(), minicnn.randn(1, 4), path)
     assert path.read_bytes() == b"before" and [*tmp_path.iterdir()] == [path]
     export(nn.ReLU(), minicnn.randn(1, 4), path, check=False)
@@ -368,14 +434,49 @@ def test_without_onnx(monkeypatch):
         ({"output_names": ["a", "b"]}, ValueError, "output_names expects 1 different names"),
         ({"dynamic_axes": {"x": [0]}}, ValueError, "dynamic_axes names 'x', there are"),
         ({"dynamic_axes": {"input": [2]}}, ValueError, r"expects axes of \(1, 4\), got 2"),
+        ({"dynamic_axes": {"input": {0: 5}}}, TypeError, "expects a name for axis 0, got 5"),
+        ({"dynamic_axes": ["input"]}, TypeError, "dynamic_axes expects a dict by name, got list"),
+        ({"input_names": [3]}, TypeError, "input_names expects names"),
+        ({"output_names": [""]}, TypeError, "output_names expects names"),
+        ({"input_names": ["weight"]}, ValueError, "'weight' is the name of another"),
+        ({"output_names": ["bias"]}, ValueError, "'bias' is the name of another"),
+        ({"output_names": ["input"]}, ValueError, "'input' is the name of another"),
+        ({"metadata": {"classes": 10}}, TypeError, "metadata expects strings by name"),
     ],
 )
 def test_arguments(options, error, message):
     with pytest.raises(error, match=message):
-        written(nn.ReLU(), minicnn.randn(1, 4), **options)
+        written(nn.Linear(4, 4), minicnn.randn(1, 4), **options)
 
 
-def test_code_written_for_pytorch(tmp_path):
+def test_names_that_nodes_would_take():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    content = written(net, minicnn.randn(1, 4), output_names=["0/Gemm"])
+    close(net, content, minicnn.randn(3, 4))
+
+
+def test_no_input():
+    with pytest.raises(ValueError, match="args expects an input or more"):
+        written(nn.ReLU(), ())
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        (".", IsADirectoryError, "is a folder"),
+        ("none/model.onnx", FileNotFoundError, "there is no folder .*none"),
+        (None, TypeError, "f expects a path or a file, got NoneType"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written(place, error, message, tmp_path):
+    """It is an error before the network runs."""
+    net = Net(lambda net, x: pytest.fail("it ran"))
+    with pytest.raises(error, match=message):
+        export(net, minicnn.randn(1, 4), None if place is None else tmp_path / place)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_code_written_for_pytorch(tmp_path, capsys):
     import minicnn as torch
 
     model, path = torch.nn.Sequential(torch.nn.Linear(4, 2)), str(tmp_path / "linear.onnx")
@@ -383,7 +484,9 @@ def test_code_written_for_pytorch(tmp_path):
         model, (torch.randn(1, 4),), path, export_params=True, opset_version=17,
         do_constant_folding=True, input_names=["input"], output_names=["output"],
         dynamic_axes={"input": {0: "batch_size"}, "output": {0: "batch_size"}},
+        verbose=True, dynamo=False,
     )  # fmt: skip
+    assert "Gemm    output (batch_size, 2)  input, 0.weight (2, 4)" in capsys.readouterr().out
     onnx.checker.check_model(onnx.load(path))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     x = torch.randn(3, 4)
