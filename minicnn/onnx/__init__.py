@@ -48,7 +48,7 @@ How a network becomes one, once arguments.py has looked at what was given:
                 from shapes, what follows from its values in an unrecorded way is an error
     check.py    lets onnxruntime, or onnx itself, compute the results of the network again
 
-Writing takes the package onnx (pip install 'minicnn[onnx]').
+Writing takes the package onnx (pip install onnx).
 """
 
 from .describe import describe

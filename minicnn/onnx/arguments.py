@@ -20,7 +20,7 @@ def need_onnx(function: str) -> None:
         import onnx  # noqa: F401
     except ImportError:
         raise ImportError(
-            f"onnx.{function} needs the package onnx: pip install 'minicnn[onnx]'"
+            f"onnx.{function} needs the package onnx: pip install onnx"
         ) from None
 
 
