@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Two libraries that each wait for threads of their own stall each other on a busy machine; the
+# arrays here are small. Read when NumPy and PyTorch are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The helpers beside this file are imported by their names.
 sys.path.insert(0, str(Path(__file__).parent))
 

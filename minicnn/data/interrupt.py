@@ -15,16 +15,23 @@ import threading
 import time
 from collections.abc import Iterator
 
+_owed: list[int] = []  # what a finalizer has put off and the program has not heard yet
+
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Ctrl-C is heard at the end of the block, however that ends."""
+    """Ctrl-C is heard at the end of the block, however that ends.
+
+    So is one that a finalizer has put off: in a program that makes and drops loaders in a loop, the
+    moment at which it is sent again may always fall into the next finalizer.
+    """
     came: list[int] = []
     try:
         with _noted(came):
             yield
     finally:
-        if came:
+        if came or (_owed and _in_main_thread()):
+            _owed.clear()
             signal.raise_signal(signal.SIGINT)
 
 
@@ -41,6 +48,7 @@ def sent_again() -> Iterator[list[int]]:
             yield came
     finally:
         if came:
+            _owed.append(signal.SIGINT)
             with contextlib.suppress(RuntimeError):  # the interpreter is ending
                 _thread.start_new_thread(_send, ())  # Thread.start would wait in the finalizer
 
@@ -48,8 +56,7 @@ def sent_again() -> Iterator[list[int]]:
 @contextlib.contextmanager
 def _noted(came: list[int]) -> Iterator[None]:
     """Ctrl-C does nothing but to put something into the list."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
+    before = signal.getsignal(signal.SIGINT) if _in_main_thread() else None
     if not callable(before):  # the program ignores it, or dies of it
         yield
         return
@@ -60,8 +67,15 @@ def _noted(came: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _send() -> None:
     time.sleep(0.05)
+    if not _owed:
+        return
+    _owed.clear()
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:

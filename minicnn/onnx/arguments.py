@@ -19,9 +19,7 @@ def need_onnx(function: str) -> None:
     try:
         import onnx  # noqa: F401
     except ImportError:
-        raise ImportError(
-            f"onnx.{function} needs the package onnx: pip install onnx"
-        ) from None
+        raise ImportError(f"onnx.{function} needs the package onnx: pip install onnx") from None
 
 
 def opset_of(version: Any) -> int:

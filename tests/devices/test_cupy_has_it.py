@@ -116,6 +116,8 @@ def result_of(ufunc, operands):
     """The type that CuPy computes in: the first that all operands go into."""
     for types in ufunc.types:
         given, result = types.split("->")
+        if not set(given) <= set(np.typecodes["All"]):  # bfloat16, where ml_dtypes is installed
+            continue
         if all(map(holds, operands, given)):
             return np.dtype(result[0])
     return None
