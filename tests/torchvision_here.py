@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 _OPS = ("nms", "qnms")
-_declared: list[Any] = []  # a Library takes its declarations back when it goes
+_declared: list[Any] = []  # it takes its declarations back when it goes
 
 
 def torchvision() -> Any:
     """The module; skips the test where PyTorch or torchvision is missing."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("torch", reason="PyTorch is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -27,7 +27,7 @@ def torchvision() -> Any:
         except RuntimeError as error:
             if "does not exist" not in str(error):
                 raise
-        _declare(torch)
+        _declare()
         return _import()
 
 
@@ -35,10 +35,12 @@ def _import() -> Any:
     return pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 
-def _declare(torch: Any) -> None:
+def _declare() -> None:
+    from torch.library import Library
+
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]  # what the failed import has left
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = Library("torchvision", "FRAGMENT")
     for op in _OPS:
         library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.append(library)
