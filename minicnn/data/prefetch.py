@@ -33,6 +33,9 @@ class WorkersIterator(EpochIterator):
 
     def __init__(self, loader: DataLoader):
         super().__init__(loader)
+        # Kept, though not needed: a loader that nobody else has would go here, between two lines of
+        # the program, and Ctrl-C be lost in its finalizer.
+        self._loader = loader
         self._timeout, self._in_order = loader.timeout, loader.in_order
         self._each: int = loader.prefetch_factor  # type: ignore[assignment]
         self._live = list(range(loader.num_workers))  # those that have more to give
@@ -152,7 +155,8 @@ class _Shelf:
     def __init__(self, loader: DataLoader) -> None:
         self._pool: Pool | None = None
         self._open = loader.persistent_workers
-        weakref.finalize(loader, self.close)
+        if self._open:
+            weakref.finalize(loader, self.close)
 
     def take(self, loader: DataLoader) -> Pool:
         """Workers for one epoch: those kept, if they are free and well, or new ones."""
@@ -175,6 +179,7 @@ class _Shelf:
 
     def close(self) -> None:
         """The loader is gone: nothing is kept any more."""
-        self._open = False
-        if self._pool is not None:
-            self._pool.close()
+        with sent_again():
+            self._open = False
+            if self._pool is not None:
+                self._pool.close()
