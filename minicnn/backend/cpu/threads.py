@@ -1,0 +1,259 @@
+"""The threads that the pieces of a primitive run on, and BLAS kept to one of them.
+
+NumPy lets go of Python's lock (the GIL) while it copies, adds or multiplies arrays, so that several
+threads of one Python process do compute at the same time. A primitive cuts its work into pieces,
+and whoever is free takes the next one:
+
+    def fill(piece): np.maximum(x[piece], 0, out=y[piece])
+    threads.each(fill, threads.pieces(len(x), x.size))
+
+* **A queue instead of a share for each thread.** Where another program takes one of the cores away
+  for a while, its thread does fewer pieces and the others more; with equal shares everyone would
+  wait for the slowest.
+* **BLAS on one thread.** A BLAS with threads of its own cuts one product and makes all of them wait
+  at its end, and two of our threads that each wake two of BLAS's would be four on two cores. So its
+  limit is one while a primitive runs, and what it was before as soon as none does.
+* **The same bits for any number of threads.** How work is cut depends on the shapes alone, never on
+  the number of threads; each piece writes a place of its own, and sums over pieces are taken at the
+  end, in their order.
+* **Long pieces.** To wake a thread and to hand the GIL over takes some 20 microseconds. Below 64K
+  numbers a call two threads are slower than one; `pieces` aims at 256K.
+
+The thread that calls works too. Pieces that call `each` run theirs one after the other. Two callers
+in two threads share the workers; neither waits for a worker that is busy for the other, since each
+caller can finish its pieces alone: there is nothing to deadlock on. A forked child begins without
+workers and starts its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from . import memory
+
+# Entries of an array that a piece should have: see above.
+PIECE = 1 << 18
+
+_count: int | None = None  # as set; None: `_default`
+
+
+def get_num_threads() -> int:
+    """How many threads a primitive computes on, the caller's included.
+
+    As set by `set_num_threads`; before that the environment's OMP_NUM_THREADS, as with other
+    numerical libraries, or else the number of cores that the process may use.
+    """
+    global _count
+    if _count is None:
+        _count = _default()
+    return _count
+
+
+def set_num_threads(num: int) -> None:
+    """Primitives compute on `num` threads from now on. Results stay the same to the bit.
+
+    Raises:
+        TypeError: num is no integer.
+        ValueError: num < 1.
+    """
+    global _count
+    if isinstance(num, bool) or not hasattr(num, "__index__"):
+        raise TypeError(f"set_num_threads: num expects an integer, got {type(num).__name__}")
+    if (number := num.__index__()) < 1:
+        raise ValueError(f"set_num_threads: num expects a positive number, got {number}")
+    _count = number
+
+
+def _default() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# ---------------------------------------------------------------- pieces
+
+
+def pieces(length: int, size: int, aim: int = PIECE) -> list[slice]:
+    """Cuts an axis of `length`, of an array of `size` entries, into pieces of about `aim` entries.
+
+    An even number of pieces, if there are several, as most machines have an even number of cores.
+    """
+    count = size // max(1, aim)
+    count = max(1, min(length, count + count % 2))
+    return [slice(k * length // count, (k + 1) * length // count) for k in range(count)]
+
+
+def each(work: Callable[[Any], object], items: Sequence[Any]) -> None:
+    """work(item) for every item, on all threads, with BLAS on one thread each.
+
+    Returns when all are done. If one raises, those not begun are left out, and the first exception
+    is raised here. NumPy's errstate holds in all threads as it does here.
+    """
+    helpers = min(get_num_threads(), len(items)) - 1
+    memory.keep_freed()
+    with one_blas_thread:
+        if helpers < 1 or _within.pieces:
+            for item in items:
+                work(item)
+            return
+        job = _Job(work, items)
+        _pool.help(job, helpers)
+        job.finish()
+
+
+class _Within(threading.local):
+    """Whether this thread is at work on a piece."""
+
+    pieces = False
+
+
+_within = _Within()
+
+
+class _Job:
+    """The items of one call of `each`. Whoever is free takes the next."""
+
+    def __init__(self, work: Callable[[Any], object], items: Sequence[Any]) -> None:
+        self._work: Callable[[Any], object] | None = work
+        self._items = items
+        self._numbers = itertools.count()  # `next` is a single step: no number is given out twice
+        self._done = itertools.count(1)
+        self._error: BaseException | None = None
+        self._all_done = threading.Lock()
+        self._all_done.acquire()
+
+    def run(self) -> None:
+        """Takes items until there are no more."""
+        work, count = self._work, len(self._items)
+        _within.pieces = True
+        try:
+            for number in self._numbers:
+                if number >= count or work is None:
+                    return
+                try:
+                    if self._error is None:
+                        work(self._items[number])
+                except BaseException as error:
+                    self._error = self._error or error
+                if next(self._done) == count:
+                    self._all_done.release()
+        finally:
+            _within.pieces = False
+
+    def finish(self) -> None:
+        """Helps with the items, and waits for those that others are at."""
+        self.run()
+        try:
+            self._all_done.acquire()
+        except KeyboardInterrupt:  # the others still write to the caller's arrays
+            self._all_done.acquire()
+            raise
+        finally:
+            # A worker that comes too late finds nothing, and keeps none of the arrays alive.
+            self._work, self._items = None, ()
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback holds this frame: no cycle
+
+
+class _Pool:
+    """The worker threads, started when first needed, and what they are wanted for."""
+
+    def __init__(self) -> None:
+        self._wanted: SimpleQueue[tuple[contextvars.Context, _Job]] = SimpleQueue()
+        self._started = 0
+        self._starting = threading.Lock()
+
+    def help(self, job: _Job, helpers: int) -> None:
+        if self._started < helpers:
+            self._start(helpers)
+        for _ in range(helpers):
+            self._wanted.put((contextvars.copy_context(), job))
+
+    def _start(self, count: int) -> None:
+        with self._starting:
+            while self._started < count:
+                name = f"minicnn-{self._started}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._started += 1
+
+    def _serve(self) -> None:
+        while True:
+            context, job = self._wanted.get()
+            context.run(job.run)
+            del context, job
+
+
+_pool = _Pool()
+
+
+# ---------------------------------------------------------------- BLAS
+
+
+class _Blas:
+    """The BLAS libraries of this process. Within a `with` block each keeps to the calling thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0  # how many blocks there are at the moment, in all threads
+        self._libraries: list[Any] | None = None
+        self._before: list[tuple[Any, int]] = []  # what to set again after the last block
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                found = [(library, library.get_num_threads()) for library in self._found()]
+                self._before = [(library, number) for library, number in found if number != 1]
+                for library, _ in self._before:
+                    library.set_num_threads(1)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._restore()
+
+    def after_fork(self) -> None:
+        """In a forked child: the threads that were within a block are not there."""
+        self._lock = threading.Lock()
+        if self._users:
+            self._restore()
+        self._users = 0
+
+    def _restore(self) -> None:
+        for library, number in self._before:
+            library.set_num_threads(number)
+
+    def _found(self) -> list[Any]:
+        if self._libraries is None:
+            from threadpoolctl import ThreadpoolController
+
+            controllers = ThreadpoolController().lib_controllers
+            self._libraries = [library for library in controllers if library.user_api == "blas"]
+        return self._libraries
+
+
+one_blas_thread = _Blas()
+
+
+def _after_fork() -> None:
+    global _pool
+    _pool = _Pool()
+    _within.pieces = False
+    one_blas_thread.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
