@@ -46,8 +46,8 @@ _count: int | None = None  # as set; None: `_default`
 def get_num_threads() -> int:
     """How many threads a primitive computes on, the caller's included.
 
-    As set by `set_num_threads`; before that the environment's OMP_NUM_THREADS, as with other
-    numerical libraries, or else the number of cores that the process may use.
+    As set by `set_num_threads`; before that the environment's MINICNN_NUM_THREADS or, as with other
+    numerical libraries, OMP_NUM_THREADS, or else the number of cores that the process may use.
     """
     global _count
     if _count is None:
@@ -71,9 +71,10 @@ def set_num_threads(num: int) -> None:
 
 
 def _default() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    for name in ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        asked = os.environ.get(name, "").split(",")[0].strip()
+        if asked.isdecimal() and int(asked) > 0:
+            return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -202,7 +203,7 @@ _pool = _Pool()
 
 
 class _Blas:
-    """The BLAS libraries of this process. Within a `with` block each keeps to the calling thread."""
+    """The BLAS libraries of this process. In a `with` block each keeps to the calling thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
