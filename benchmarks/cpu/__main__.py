@@ -16,8 +16,8 @@ the first run, each into an environment of its own under MINICNN_RIVALS, or ~/.c
 Who cannot be installed is named in the report.
 
 One JSON and one Markdown file, DATE-cpu, are written under benchmarks/results/, anew after every
-measurement. The exit status is 1 if minicnn failed somewhere. Leave the machine alone meanwhile: the
-report says so if somebody did not.
+measurement. The exit status is 1 if minicnn failed somewhere. Leave the machine alone meanwhile:
+the report says so if somebody did not.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     for name in given.steps:
         print(f"{STEPS[name].title}", flush=True)
-        entry = _attempt(whole, name, lambda: measure.step(bench, STEPS[name]))  # noqa: B023
+        entry = _attempt(whole, name, lambda: measure.step(bench, name))  # noqa: B023
         if entry is not None:
             whole["steps"][name] = entry
             _show(entry)

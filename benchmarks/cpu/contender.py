@@ -47,7 +47,7 @@ class Contender:
         cores: set[int] | None = None,
     ) -> None:
         self.label = label
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115: closed below
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [str(python), "-m", "benchmarks.cpu.worker", worker, str(threads)],
             cwd=rivals.ROOT,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from . import cases, rivals
@@ -41,6 +42,7 @@ class Bench:
         self.threads, self.quick = threads, quick
         self.missing: dict[str, str] = {}
         self.versions: dict[str, str] = {}
+        self.rivals: dict[str, rivals.Rival] = {}  # by label
         self.starts: dict[str, Start] = {OURS: self._start("minicnn", OURS)}
         for name in names:
             try:
@@ -49,16 +51,21 @@ class Bench:
                 self.missing[rivals.RIVALS[name].title] = str(reason)
                 continue
             for worker, label in rivals.RIVALS[name].workers.items():
-                self.starts[label] = self._start(worker, label, name, python)
+                self.rivals[label] = rivals.RIVALS[name]
+                self.starts[label] = self._start(worker, label, rivals.RIVALS[name], python)
 
     def _start(
-        self, worker: str, label: str, name: str = "", python: Any = sys.executable
+        self,
+        worker: str,
+        label: str,
+        rival: rivals.Rival | None = None,
+        python: Path | str = sys.executable,
     ) -> Start:
         def start(threads: int) -> Contender:
             env, cores = None, None
-            if name:
-                env = rivals.RIVALS[name].env
-                if rivals.RIVALS[name].pinned and hasattr(os, "sched_getaffinity"):
+            if rival is not None:
+                env = rival.env
+                if rival.pinned and hasattr(os, "sched_getaffinity"):
                     cores = set(sorted(os.sched_getaffinity(0))[:threads])
             contender = Contender(worker, label, threads, python, env, cores)
             facts = contender.facts
@@ -96,11 +103,14 @@ def noted(absent: dict[str, str], label: str) -> Iterator[None]:
 # ---------------------------------------------------------------- whole steps
 
 
-def step(bench: Bench, case: Case) -> dict[str, Any]:
-    """One case, everybody in a fresh process: times, memory, first losses."""
-    absent: dict[str, str] = {}
-    with bench.started(bench.starts, bench.threads, absent) as contenders:
-        entry = _raced(bench, case, contenders, absent, *((4, 3) if bench.quick else (20, 7)))
+def step(bench: Bench, name: str) -> dict[str, Any]:
+    """A case of cases.STEPS, everybody in a fresh process: times, memory, first losses."""
+    left_out = {label: rival.left_out(name) for label, rival in bench.rivals.items()}
+    absent = {label: reason for label, reason in left_out.items() if reason}
+    labels = [label for label in bench.starts if label not in absent]
+    with bench.started(labels, bench.threads, absent) as contenders:
+        lasting = (4, 5) if bench.quick else (12, 9)
+        entry = _raced(cases.STEPS[name], contenders, absent, *lasting)
         for contender in contenders:
             if contender.label in entry["who"]:
                 with noted(absent, contender.label):
@@ -109,7 +119,6 @@ def step(bench: Bench, case: Case) -> dict[str, Any]:
 
 
 def _raced(
-    bench: Bench,
     case: Case,
     contenders: list[Contender],
     absent: dict[str, str],
@@ -159,7 +168,8 @@ def summary(times: list[list[float]]) -> dict[str, Any]:
 
 def ops(bench: Bench, chosen: Iterable[cases.Op] = cases.OPS) -> list[dict[str, Any]]:
     """Every operation, forward and backward, minicnn and PyTorch."""
-    entries, absent = [], {}  # type: ignore[var-annotated]
+    entries: list[dict[str, Any]] = []
+    absent: dict[str, str] = {}
     with bench.started((OURS, *TORCH), bench.threads, absent) as contenders:
         for op in chosen:
             failed, ready, parts = dict(absent), [], []
@@ -179,11 +189,12 @@ def ops(bench: Bench, chosen: Iterable[cases.Op] = cases.OPS) -> list[dict[str, 
 def scaling(bench: Bench) -> dict[str, list[dict[str, Any]]]:
     """Each series of cases.SCALING, minicnn and PyTorch."""
     series: dict[str, list[dict[str, Any]]] = {}
-    with bench.started((OURS, *TORCH), bench.threads, absent := {}) as contenders:
+    absent: dict[str, str] = {}
+    with bench.started((OURS, *TORCH), bench.threads, absent) as contenders:
         for what, sizes in cases.SCALING.items():
             series[what] = []
             for size, case in sizes.items():
-                entry = _raced(bench, case, contenders, dict(absent), 3, 5)
+                entry = _raced(case, contenders, dict(absent), 3, 5)
                 series[what].append({"size": size, **entry})
     return series
 
@@ -192,9 +203,10 @@ def threads(bench: Bench) -> dict[str, list[dict[str, Any]]]:
     """The cases of cases.THREADS with 1, 2, ... threads, minicnn and PyTorch."""
     series: dict[str, list[dict[str, Any]]] = {case.title: [] for case in cases.THREADS}
     for count in sorted({1, 2, bench.threads}):
-        with bench.started((OURS, *TORCH), count, absent := {}) as contenders:
+        absent: dict[str, str] = {}
+        with bench.started((OURS, *TORCH), count, absent) as contenders:
             for case in cases.THREADS:
-                entry = _raced(bench, case, contenders, dict(absent), 4, 5)
+                entry = _raced(case, contenders, dict(absent), 4, 5)
                 series[case.title].append({"size": count, **entry})
     return series
 

@@ -103,18 +103,21 @@ class Concat(Several):
     """What each layer makes of x, their channels side by side."""
 
 
-def trained(layer: Any) -> Iterator[Any]:
-    """The layers with parameters, in the order in which every interpreter meets them."""
-    for part in layer.parts if isinstance(layer, Several) else ():
-        yield from trained(part)
-    if isinstance(layer, (Conv, Linear, BatchNorm)):
-        yield layer
+def each_layer(net: Any) -> Iterator[Any]:
+    """The layers of a network, in the order in which every interpreter meets them."""
+    if isinstance(net, Several):
+        for part in net.parts:
+            yield from each_layer(part)
+    else:
+        yield net
 
 
 def weights(net: Any, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """(weight, bias) of every layer of `trained`: He's normal values, and 1 and 0 for BatchNorm."""
+    """(weight, bias) of every layer that has them: He's normal values; 1 and 0 for BatchNorm."""
     rng = np.random.default_rng(seed)
-    for layer in trained(net):
+    for layer in each_layer(net):
+        if not isinstance(layer, (Conv, Linear, BatchNorm)):
+            continue
         if isinstance(layer, BatchNorm):
             yield np.ones(layer.channels, np.float32), np.zeros(layer.channels, np.float32)
             continue

@@ -267,4 +267,4 @@ def _small(parts: dict[str, Any]) -> Iterator[str]:
         yield "## Import\n"
         said = [f"`import {who}` {1e3 * seconds:.0f} ms" for who, seconds in medians.items()]
         ratio = medians[OURS] / medians["numpy"]
-        yield f"{', '.join(said)}, {ratio:.2f} times as long; the interpreter's start not counted.\n"
+        yield f"{', '.join(said)}: {ratio:.2f} times. The interpreter's start is not counted.\n"

@@ -36,6 +36,8 @@ class Rival:
         module: if the running interpreter can import it, that is taken instead.
         env: environment variables of the process; {threads} is filled in.
         pinned: whether the process is kept to as many cores as threads, for want of a setting.
+        only: if given, the beginnings of the names of the steps that it takes part in,
+        why_only: and why not in the others.
     """
 
     title: str
@@ -45,6 +47,12 @@ class Rival:
     module: str = ""
     env: dict[str, str] = field(default_factory=dict)
     pinned: bool = False
+    only: tuple[str, ...] = ()
+    why_only: str = ""
+
+    def left_out(self, step: str) -> str:
+        """Why it does not take part in this step; empty if it does."""
+        return "" if not self.only or step.startswith(self.only) else self.why_only
 
 
 RIVALS = {
@@ -78,6 +86,8 @@ RIVALS = {
         (11, 14),
         env={"DEV": "CPU", "TRAINING": "1", "NUM_CPU_THREADS": "{threads}"},
         pinned=True,
+        only=("lenet5", "vgg11-bn"),
+        why_only="it would compile for minutes and take some 10 s a step, as with VGG-11-BN",
     ),
     "jax": Rival(
         "JAX", {"jax": "JAX"}, ("jax==0.10.2", "numpy==2.4.6"), (11, 14), pinned=True

@@ -60,7 +60,8 @@ class _Ops:
         return F.average_pooling(x, layer.kernel, layer.kernel)
 
     def global_avg_pool(x):
-        return F.sum(x, axis=(2, 3)) / (x.shape[2] * x.shape[3])
+        N, C, H, W = x.shape
+        return F.sum(F.reshape(x, (N, C, H * W)), axis=2) / (H * W)
 
     def flatten(x):
         return F.reshape(x, (len(x), -1))

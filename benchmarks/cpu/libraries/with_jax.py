@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .. import nets
 from . import LR, MOMENTUM, WHOLE, functional, timed
 
 
@@ -38,6 +39,7 @@ class Trainer:
         self.params = [None if a is None else jnp.asarray(a) for a in functional.parameters(net)]
         self.momenta = [None if p is None else jnp.zeros_like(p) for p in self.params]
         self.x, self.target, self.key = jnp.asarray(x), jnp.asarray(target), jax.random.key(0)
+        self.dropout = any(layer == nets.Dropout() for layer in nets.each_layer(net))
         self.compiled = jax.jit(_step(net), static_argnums=5, donate_argnums=(0, 1))
         self.value: Any = None
 
@@ -48,7 +50,7 @@ class Trainer:
 
     def step(self) -> tuple[float, ...]:
         """One step."""
-        return timed(lambda: self._run(True))
+        return timed(lambda: self._run(self.dropout))
 
     def _run(self, dropout: bool) -> None:
         state = (self.params, self.momenta, self.x, self.target, self.key)
