@@ -59,8 +59,12 @@ class Race:
         return self.median(label) > _SLOW * min(map(self.median, self._running))
 
     def _warm_up(self, label: str) -> None:
-        """Three steps that do not count; how long the last one took decides on a turn's steps."""
-        told = self._ask(label, 3, 2 * self._limit)
+        """Two steps that do not count, or more if they are short; then how many make a turn."""
+        if self._ask(label, 1, 2 * self._limit) is None:
+            return
+        told = self._ask(label, 1, 2 * self._limit)
+        if told is not None and sum(told["parts"][-1]) < _LONG:
+            told = self._ask(label, 3, self._limit)
         if told is not None:
             once = sum(told["parts"][-1])
             self._steps[label] = 1 if once > _LONG else max(2, min(_MOST, round(_TURN / once)))
