@@ -92,17 +92,30 @@ THREADS = [STEPS[name] for name in ("lenet5-256", "vgg11-bn", "resnet18", "depth
 
 @dataclass(frozen=True)
 class Op:
-    """One layer, forward and backward, at one size; `algorithms` are tried one by one."""
+    """One layer, forward and backward, at one size.
+
+    `algorithms` are those that minicnn could take for a convolution; each is measured too.
+    """
 
     title: str
     layer: Any
     shape: tuple[int, ...]
-    algorithms: bool = False
+    algorithms: tuple[str, ...] = ()
 
 
 def _convolution(what: str, shape: tuple[int, ...], *arguments: int, **options: int) -> Op:
     layer = nets.Conv(shape[1], *arguments, **options)
-    return Op(f"convolution, {what}, x {_size(shape)}", layer, shape, algorithms=True)
+    title = f"convolution, {what}, x {_size(shape)}"
+    return Op(title, layer, shape, _algorithms(layer))
+
+
+def _algorithms(layer: nets.Conv) -> tuple[str, ...]:
+    """Those of minicnn.backends.cpu that can serve; () where there is no choice."""
+    if layer.groups > 1:
+        return ("im2col", "direct")
+    if (layer.kernel, layer.stride) == (3, 1):
+        return ("im2col", "winograd2", "winograd4")
+    return ("im2col", "pointwise") if (layer.kernel, layer.stride) == (1, 1) else ()
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Bench:
         self.missing: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.rivals: dict[str, rivals.Rival] = {}  # by label
-        self.starts: dict[str, Start] = {OURS: self._start("minicnn", OURS)}
+        self.starts: dict[str, Start] = {OURS: self.start("minicnn", OURS)}
         for name in names:
             try:
                 python = rivals.interpreter(name)
@@ -52,15 +52,24 @@ class Bench:
                 continue
             for worker, label in rivals.RIVALS[name].workers.items():
                 self.rivals[label] = rivals.RIVALS[name]
-                self.starts[label] = self._start(worker, label, rivals.RIVALS[name], python)
+                self.starts[label] = self.start(worker, label, rivals.RIVALS[name], python)
 
-    def _start(
+    def start(
         self,
         worker: str,
         label: str,
         rival: rivals.Rival | None = None,
         python: Path | str = sys.executable,
     ) -> Start:
+        """A function of a number of threads that starts a contender.
+
+        Args:
+            worker: of worker.py.
+            label: in the report.
+            rival: whose environment it is; None for minicnn.
+            python: the interpreter that has it.
+        """
+
         def start(threads: int) -> Contender:
             env, cores = None, None
             if rival is not None:
@@ -166,24 +175,31 @@ def summary(times: list[list[float]]) -> dict[str, Any]:
 # ---------------------------------------------------------------- single operations, growth
 
 
-def ops(bench: Bench, chosen: Iterable[cases.Op] = cases.OPS) -> list[dict[str, Any]]:
-    """Every operation, forward and backward, minicnn and PyTorch."""
-    entries: list[dict[str, Any]] = []
+def ops(bench: Bench, chosen: Sequence[cases.Op] = cases.OPS) -> list[dict[str, Any]]:
+    """Every operation, forward and backward: minicnn, each of its algorithms, and PyTorch."""
+    algorithms = dict.fromkeys(name for op in chosen for name in op.algorithms)
+    for name in algorithms:  # a process each, since the choice holds for a whole process
+        bench.starts[name] = bench.start("minicnn", name)
     absent: dict[str, str] = {}
-    with bench.started((OURS, *TORCH), bench.threads, absent) as contenders:
-        for op in chosen:
-            failed, ready, parts = dict(absent), [], []
-            for contender in contenders:
-                with noted(failed, contender.label):
-                    parts = contender.ask("prepare", _PREPARE, op=op.title)["parts"]
-                    ready.append(contender)
-            race = Race(ready)
-            race.run(1.0, 5)
-            who = {label: summary(times) for label, times in race.times.items()}
-            failed.update(race.failed)
-            entry = {"title": op.title, "parts": parts, "who": who, "absent": failed}
-            entries.append({**entry, "others": race.others()})
-    return entries
+    with bench.started((OURS, *TORCH, *algorithms), bench.threads, absent) as contenders:
+        return [_op(op, contenders, dict(absent)) for op in chosen]
+
+
+def _op(op: cases.Op, contenders: list[Contender], absent: dict[str, str]) -> dict[str, Any]:
+    ready, parts = [], []
+    for contender in contenders:
+        if contender.label not in (OURS, *TORCH, *op.algorithms):
+            continue
+        named = {"algorithm": contender.label} if contender.label in op.algorithms else {}
+        with noted(absent, contender.label):
+            parts = contender.ask("prepare", _PREPARE, op=op.title, **named)["parts"]
+            ready.append(contender)
+    race = Race(ready)
+    race.run(1.0, 5)
+    absent.update(race.failed)
+    who = {label: summary(times) for label, times in race.times.items()}
+    told = {"title": op.title, "parts": parts, "who": who, "absent": absent}
+    return {**told, "algorithms": op.algorithms, "others": race.others()}
 
 
 def scaling(bench: Bench) -> dict[str, list[dict[str, Any]]]:

@@ -12,9 +12,10 @@ from typing import Any
 from .contender import Contender, Failed
 
 _TURN = 0.15  # seconds that a turn aims at
-_MOST = 30  # steps in a turn
+_MOST = 500  # steps in a turn
 _LONG = 0.25  # seconds: a step as long as that needs no other before it to fill the caches
 _PAUSE = 0.02  # seconds between turns, in which the threads of the one before fall asleep
+_KNOWN = 0.5  # seconds of turns from which on the watch, in ticks of 0.01 s, says something
 _SLOW = 5.0  # who takes so many times as long as the fastest leaves after the first rounds
 
 
@@ -53,7 +54,7 @@ class Race:
 
     def others(self) -> float:
         """How many cores worked for other processes during the turns; 0 where that is unknown."""
-        return max(0.0, self._all - self._ours) / self._wall if self._wall else 0.0
+        return max(0.0, self._all - self._ours) / self._wall if self._wall > _KNOWN else 0.0
 
     def _is_slow(self, label: str) -> bool:
         return self.median(label) > _SLOW * min(map(self.median, self._running))

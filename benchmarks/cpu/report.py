@@ -189,13 +189,14 @@ def _memory(entry: dict[str, Any], label: str) -> str:
 
 
 def _absent(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
-    lines = [
-        f"- {entry['title']}: {label}: {reason}"
-        for entry in entries
-        for label, reason in entry["absent"].items()
-    ]
-    if lines:
+    """Who was not measured, why, and where."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        for told in entry["absent"].items():
+            where.setdefault(told, []).append(entry["title"])
+    if where:
         yield "Not measured:\n"
+        lines = [f"- {who}: {why} ({'; '.join(titles)})" for (who, why), titles in where.items()]
         yield "\n".join(lines) + "\n"
 
 
@@ -218,18 +219,22 @@ def _short(value: float) -> str:
 def _ops(ops: list[dict[str, Any]]) -> Iterator[str]:
     if not ops:
         return
-    labels = _labels(ops)
+    labels = [label for label in _labels(ops) if label in (OURS, *TORCH)]
     yield "## Single operations\n"
-    yield "Milliseconds; *ratio* is to the faster PyTorch layout, pass by pass.\n"
+    yield (
+        "Milliseconds; *ratio* is to the faster PyTorch layout, pass by pass. minicnn chooses its "
+        "algorithm itself; the last column has those that it could take.\n"
+    )
     rows = []
     for entry in ops:
         for k, part in enumerate(entry["parts"]):
-            told = {label: entry["who"][label]["part_medians"][k] for label in entry["who"]}
+            told = {who: times["part_medians"][k] for who, times in entry["who"].items()}
             known = [told[label] for label in TORCH if label in told]
             ratio = told[OURS] / min(known) if known and OURS in told else None
             times = [told[label] * 1e3 if label in told else None for label in labels]
-            rows.append([entry["title"], part, _two(ratio), *times])
-    yield table(("operation", "pass", "ratio", *labels), rows)
+            named = [f"{n} {_short(told[n] * 1e3)}" for n in entry["algorithms"] if n in told]
+            rows.append([entry["title"], part, _two(ratio), *times, ", ".join(named)])
+    yield table(("operation", "pass", "ratio", *labels, "by algorithm"), rows)
     yield from _absent(ops)
 
 

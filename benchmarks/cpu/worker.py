@@ -60,18 +60,18 @@ class Worker:
         """What the library is."""
         return {"version": self.library.version, "python": sys.version.split()[0]}
 
-    def prepare(self, net: Any = None, op: str = "", **batch: Any) -> dict[str, Any]:
+    def prepare(self, net: Any = None, op: str = "", **options: Any) -> dict[str, Any]:
         """Builds a net, and gives its first losses; or an op, and the names of its parts."""
         self.work = None
         gc.collect()
         self.before = memory("VmRSS")
         if op:
-            self.work = self.library.op(op)
+            self.work = self.library.op(op, **options)
             self.work.step()
             return {"parts": list(self.work.parts)}
-        name, options = net
-        built = getattr(nets, name)(**options)
-        x, target = nets.batch(tuple(batch["shape"]), batch["classes"])
+        name, arguments = net
+        built = getattr(nets, name)(**arguments)
+        x, target = nets.batch(tuple(options["shape"]), options["classes"])
         self.work = self.library.trainer(built, x, target)
         del x, target
         forget_peak()

@@ -120,6 +120,14 @@ def test_operations_can_be_timed(start):
     assert all(seconds > 0 for seconds in operation.step())
 
 
+def test_algorithms_of_a_convolution():
+    algorithms = {op.title.split(",")[1]: op.algorithms for op in cases.OPS}
+    assert algorithms[" 3x3 depthwise"] == ("im2col", "direct")
+    assert algorithms[" 3x3 to 512"] == ("im2col", "winograd2", "winograd4")
+    assert algorithms[" 1x1 to 128"] == ("im2col", "pointwise")
+    assert algorithms[" 11x11 to 64"] == ()
+
+
 def test_titles_are_unique():
     titles = [op.title for op in cases.OPS] + [case.title for case in cases.STEPS.values()]
     assert len(set(titles)) == len(titles)
@@ -229,24 +237,24 @@ def test_a_report_to_read(whole):
     assert "| VGG | 0.90 | 90 (90 to 90) | 120 (120 to 120) | 100 (100 to 100) |" in text
     assert "| VGG | 0.50 / 0.60 | 100 / 150 |" in text
     assert "**Not here: DeZero**: no network." in text
-    assert "- ResNet: JAX: not today" in text
+    assert "- JAX: not today (ResNet)" in text
     assert "**The machine was not quiet**: in 1 of 2 measurements" in text
     assert "## Single operations" not in text
 
 
 def test_the_other_parts_of_a_report(whole):
-    alone = entry("convolution", minicnn=1, torch=2)
+    alone = entry("convolution", minicnn=1, torch=2, im2col=3)
     whole["parts"] = {
-        "ops": [{**alone, "parts": ["a", "b", "c"]}],
+        "ops": [{**alone, "parts": ["a", "b", "c"], "algorithms": ["im2col"]}],
         "scaling": {"batch, LeNet-5": [{**alone, "size": 64}]},
         "threads": {"VGG": [{**alone, "size": n} for n in (1, 2)]},
         "overhead": {"forward": {"minicnn": [0.002], "torch": [0.001]}},
         "import": {"numpy": [0.1], "minicnn": [0.12]},
     }
     text = report.markdown(whole)
-    assert "| convolution | a | 0.50 | 0.5 | 1 |" in text
-    assert "| batch | ratio | minicnn | PyTorch |" in text
-    assert "| 64 | 0.50 | 1 | 2 |" in text
+    assert "| convolution | a | 0.50 | 0.5 | 1 | im2col 1.5 |" in text
+    assert "| batch | ratio | minicnn | PyTorch | im2col |" in text
+    assert "| 64 | 0.50 | 1 | 2 | 3 |" in text
     assert "| forward | 4 | 2 | 2.00 |" in text
     assert "`import minicnn` 120 ms: 1.20 times" in text
 

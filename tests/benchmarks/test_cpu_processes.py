@@ -42,7 +42,7 @@ def test_an_error_is_told_and_the_contender_goes_on(contender):
 
 
 def test_a_contender_that_dies_or_hangs():
-    with pytest.raises(Failed, match="^KeyError: 'caffe'$"):
+    with pytest.raises(Failed, match=r"^KeyError: 'caffe'$"):
         Contender("caffe", "Caffe", 1)
     contender = Contender("minicnn", "minicnn", 1)
     with pytest.raises(Failed, match="no answer within 0 s"):

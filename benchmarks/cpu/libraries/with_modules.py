@@ -43,8 +43,10 @@ class Library:
         """The network of nets.py, ready to be trained on a batch."""
         return Trainer(self, net, x, target)
 
-    def op(self, title: str) -> Op:
-        """An operation of cases.py, by its title."""
+    def op(self, title: str, algorithm: str = "") -> Op:
+        """An operation of cases.py, by its title; convolutions by minicnn's named algorithm."""
+        if algorithm:
+            self.lib.backends.cpu.conv_algorithm = algorithm
         return Op(self, next(op for op in OPS if op.title == title))
 
     def ordered(self, value: Any) -> Any:
