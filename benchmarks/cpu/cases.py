@@ -54,7 +54,7 @@ STEPS = {
     "resnet18": Case("ResNet-18 for CIFAR, batch 32", "resnet", (32, 3, 32, 32)),
     "alexnet": Case("AlexNet, 224x224, batch 16", "alexnet", (16, 3, 224, 224), 1000),
     "depthwise": Case("depthwise net, 32x32, batch 64", "depthwise", (64, 3, 32, 32)),
-    "densenet": Case("DenseNet-BC-100, 32x32, batch 32", "densenet", (32, 3, 32, 32)),
+    "densenet": Case("DenseNet-BC-100, 32x32, batch 16", "densenet", (16, 3, 32, 32)),
     "googlenet": Case("GoogLeNet, 32x32, batch 32", "googlenet", (32, 3, 32, 32)),
 }
 

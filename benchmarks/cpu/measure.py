@@ -210,7 +210,7 @@ def scaling(bench: Bench) -> dict[str, list[dict[str, Any]]]:
         for what, sizes in cases.SCALING.items():
             series[what] = []
             for size, case in sizes.items():
-                entry = _raced(case, contenders, dict(absent), 3, 5)
+                entry = _raced(case, contenders, dict(absent), 1.5, 4)
                 series[what].append({"size": size, **entry})
     return series
 
@@ -222,7 +222,7 @@ def threads(bench: Bench) -> dict[str, list[dict[str, Any]]]:
         absent: dict[str, str] = {}
         with bench.started((OURS, *TORCH), count, absent) as contenders:
             for case in cases.THREADS:
-                entry = _raced(case, contenders, dict(absent), 4, 5)
+                entry = _raced(case, contenders, dict(absent), 2, 4)
                 series[case.title].append({"size": count, **entry})
     return series
 
