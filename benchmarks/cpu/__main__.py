@@ -39,6 +39,7 @@ import minicnn
 from ..common import ROOT, commit, machine, write_report
 from . import measure, report, rivals
 from .cases import STEPS
+from .contender import set_aside
 from .measure import OURS, Bench
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -98,6 +99,7 @@ def _header(given: argparse.Namespace, bench: Bench, load: tuple[float, ...]) ->
         "threads": given.threads,
         "commit": commit(),
         "load": load,
+        "set_aside": set_aside(),
         "quick": given.quick,
         "seconds": 0.0,
         "versions": bench.versions,

@@ -17,6 +17,18 @@ from . import rivals
 
 _START = 120.0  # seconds that a library may take to be imported: a cold disk is slow
 
+# Variables that keep a library from instructions which the processor has. Every contender computes
+# without them.
+_NARROWING = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+)
+
 
 class Failed(Exception):
     """A contender could not do what it was asked, for this reason."""
@@ -113,10 +125,16 @@ class Contender:
 
 def _environment(python: Path, threads: int, more: dict[str, str]) -> dict[str, str]:
     """This process's, with so many threads for every library that asks the environment."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+    dropped = {"PYTHONHOME", *_NARROWING}
+    env = {name: value for name, value in os.environ.items() if name not in dropped}
     for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
         env[f"{name}_NUM_THREADS"] = str(threads)
     env["PYTHONPATH"] = str(rivals.ROOT)
     env["PATH"] = os.pathsep.join([str(python.parent), env.get("PATH", "")])
     env.update({name: value.format(threads=threads) for name, value in more.items()})
     return env
+
+
+def set_aside() -> dict[str, str]:
+    """Variables of this process's environment that the contenders do not get."""
+    return {name: os.environ[name] for name in _NARROWING if name in os.environ}

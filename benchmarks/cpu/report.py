@@ -42,6 +42,9 @@ def _facts(report: Report) -> Iterator[str]:
         "commit": report["commit"],
         "load average before": ", ".join(f"{load:.2f}" for load in report["load"]) or "unknown",
     }
+    if report["set_aside"]:  # set on some shared machines; nobody is held back by them here
+        aside = ", ".join(f"{name}={value}" for name, value in report["set_aside"].items())
+        facts["variables set aside"] = f"{aside}: all contenders use what the processor has"
     yield table(("", ""), facts.items())
     yield (
         "Each contender is a process of its own with so many threads. They take turns of about "

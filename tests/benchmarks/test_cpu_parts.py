@@ -212,6 +212,7 @@ def whole():
     }
     head = dict.fromkeys(("command", "when", "processor", "machine", "commit"), "x")
     head |= {"cores": 2, "threads": 2, "seconds": 1.0, "load": [0.5], "failed": {}}
+    head |= {"set_aside": {"OPENBLAS_CORETYPE": "Haswell"}}
     head |= {"versions": {"minicnn": "minicnn 1"}, "missing": {"DeZero": "no network"}}
     return {**head, "steps": steps, "parts": {}}
 
@@ -237,6 +238,7 @@ def test_a_report_to_read(whole):
     assert "| VGG | 0.90 | 90 (90 to 90) | 120 (120 to 120) | 100 (100 to 100) |" in text
     assert "| VGG | 0.50 / 0.60 | 100 / 150 |" in text
     assert "**Not here: DeZero**: no network." in text
+    assert "OPENBLAS_CORETYPE=Haswell: all contenders use what the processor has" in text
     assert "- JAX: not today (ResNet)" in text
     assert "**The machine was not quiet**: in 1 of 2 measurements" in text
     assert "## Single operations" not in text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.cpu import __main__ as command
-from benchmarks.cpu import cases, measure, rivals
+from benchmarks.cpu import cases, contender, measure, rivals
 from benchmarks.cpu.contender import Contender, Failed
 
 TINY = cases.Case("tiny", "tiny", (4, 3, 8, 8), 4)
@@ -81,3 +82,12 @@ def test_an_environment_that_cannot_be_filled(monkeypatch, tmp_path):
     for _ in range(2):
         with pytest.raises(rivals.Missing, match=r"pip failed: ERROR: .*nowhere"):
             rivals.interpreter("nowhere")
+
+
+def test_contenders_are_not_kept_from_what_the_processor_has(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    env = contender._environment(Path(sys.executable), 2, {"MORE": "{threads}"})
+    assert "OPENBLAS_CORETYPE" not in env
+    assert (env["OMP_NUM_THREADS"], env["MORE"]) == ("2", "2")
+    assert contender.set_aside()["OPENBLAS_CORETYPE"] == "Haswell"
