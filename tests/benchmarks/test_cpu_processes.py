@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cpu import __main__ as command
-from benchmarks.cpu import cases, contender, measure, rivals
-from benchmarks.cpu.contender import Contender, Failed
+from benchmarks.cpu import cases, measure, rivals
+from benchmarks.cpu.contender import Contender, Failed, _environment, set_aside
 
 TINY = cases.Case("tiny", "tiny", (4, 3, 8, 8), 4)
 
@@ -87,7 +87,7 @@ def test_an_environment_that_cannot_be_filled(monkeypatch, tmp_path):
 def test_contenders_are_not_kept_from_what_the_processor_has(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    env = contender._environment(Path(sys.executable), 2, {"MORE": "{threads}"})
+    env = _environment(Path(sys.executable), 2, {"MORE": "{threads}"})
     assert "OPENBLAS_CORETYPE" not in env
     assert (env["OMP_NUM_THREADS"], env["MORE"]) == ("2", "2")
-    assert contender.set_aside()["OPENBLAS_CORETYPE"] == "Haswell"
+    assert set_aside()["OPENBLAS_CORETYPE"] == "Haswell"
