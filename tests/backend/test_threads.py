@@ -218,6 +218,47 @@ def test_blas_has_one_thread_meanwhile_and_its_own_number_again():
         assert blas() == before
 
 
+def test_any_thread_may_be_the_one_that_limits_blas():
+    """Not only the first that ever did, nor only while no other has."""
+    threads.set_num_threads(2)
+    with threadpool_limits(2, user_api="blas"):  # this thread sets it, and lives on
+        seen = []
+
+        def call():
+            threads.each(lambda item: seen.append(blas()), range(4))
+            seen.append(blas())
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        caller.join(60)
+        assert [max(numbers) for numbers in seen] == [1, 1, 1, 1, 2]
+
+
+def test_a_blas_that_has_a_number_for_each_thread():
+    """On top of OpenMP: the caller's is set and set back, a worker's stays at one."""
+    numbers = threading.local()
+    switch = lambda: getattr(numbers, "n", 4), lambda n: setattr(numbers, "n", n)
+    blas = threads._Blas()
+    blas._shared, blas._own = [], [switch]
+    seen = []
+
+    def work():
+        with blas:
+            seen.append(switch[0]())
+            with blas:
+                seen.append(switch[0]())
+            seen.append(switch[0]())
+        seen.append(switch[0]())
+
+    for thread in (threading.Thread(target=work), threading.Thread(target=work)):
+        thread.start()
+        thread.join(60)
+    assert seen == [1, 1, 1, 4] * 2
+    assert switch[0]() == 4
+    blas.limit_worker()
+    assert switch[0]() == 1
+
+
 def test_two_callers_at_once_leave_blas_as_it_was():
     threads.set_num_threads(2)
     with threadpool_limits(2, user_api="blas"):
