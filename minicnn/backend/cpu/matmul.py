@@ -5,8 +5,8 @@ so, and with it the order of the sums, depends on how many there are. So it is k
 and it is shapes alone that decide how a product y (M,N) = a (M,K) @ b (K,N) is computed:
 
 * small, up to 2^18 multiply-adds: BLAS as it is, which stays in the calling thread by itself;
-* middling, up to 2^24, the dense layers of a LeNet: one call. To wake a thread takes some 40
-  microseconds, a third of what the largest of these products do;
+* middling, up to 2^23, the dense layers of a LeNet: one call. To wake a thread takes some 40
+  microseconds, about what it would save of the largest of these;
 * large: in pieces that whoever is free takes, by rows or by columns:
 
       y[m,:] = a[m,:] @ b   for runs of rows m,   or   y[:,n] = a @ b[:,n]   for runs of columns n
@@ -28,7 +28,7 @@ from . import threads
 from .precision import working
 
 SMALL_PRODUCT = 1 << 18  # multiply-adds; what OpenBLAS keeps in the calling thread
-_LARGE_PRODUCT = 1 << 24  # from here on a second thread gains more than it costs to wake it
+_LARGE_PRODUCT = 1 << 23  # from here on a second thread gains more than it costs to wake it
 _PIECE = 1 << 25  # multiply-adds that a piece of a large product should have
 _PIECES = 16  # at most
 _MANY_ROWS = 64  # of a piece: from here on copying b for it does not matter
@@ -53,7 +53,7 @@ def matmul(a: ndarray, b: ndarray) -> ndarray:
             return np.matmul(a, b)
     y = np.empty((M, N), np.result_type(a, b))
     rows = _pieces(M, size)
-    if M >= N or M >= len(rows) * _MANY_ROWS:
+    if M >= N or len(rows) * _MANY_ROWS <= M:
         threads.each(lambda m: np.matmul(a[m], b, out=y[m]), rows)
     else:
         threads.each(lambda n: np.matmul(a, b[:, n], out=y[:, n]), _pieces(N, size))

@@ -10,7 +10,7 @@ from .launcher import device_of, prepared
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N). Or stacks of them."""
+    """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N). Or stacks."""
     dtype = np.result_type(a.dtype, b.dtype)
     device = device_of(a)
     if dtype.kind == "f" and a.ndim == b.ndim == 2:
