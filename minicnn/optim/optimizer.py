@@ -235,7 +235,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}: the optimizer has no _update method")
 
     def _change(self, change: Callable[..., None], *arrays: Any) -> None:
-        """`change(*arrays)`: at the end of the step and in blocks if all are in the CPU's memory.
+        """`change(*arrays)`: at the end of the step and in runs if all are in the CPU's memory.
 
         The arrays are of one shape, and each element of the results depends on its own place alone.
         """

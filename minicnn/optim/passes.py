@@ -8,9 +8,7 @@ parameter and of the same runs of its gradient and of what is remembered of it:
 
 and at the end of the step one call of `threads.each` works it all off. A large parameter is cut, so
 that it does not keep one thread busy while the others wait, and small ones go together, since to
-hand a piece over costs more than to change a bias. Within a piece a function gets blocks that stay
-in the cache while all its array operations pass over them.
-
+hand a piece over costs more than to change a bias.
 Every element is changed by itself, so that neither the cutting nor the threads show in the results.
 """
 
@@ -21,11 +19,9 @@ from typing import Any
 
 from ..backend.cpu import threads
 
-# Elements of a block. Adam passes over six arrays: 6 * 32768 * 4 bytes stay in a core's own cache.
-_BLOCK = 1 << 15
-
-# Elements of a piece, and of what small parameters are gathered to.
-_PIECE = 1 << 18
+# Elements of a piece, and of what small parameters are gathered to. A quarter of that would stay in
+# a core's own cache, but was slower: threads wait for each other's Python between two calls.
+_PIECE = threads.PIECE
 
 Change = Callable[..., None]
 
@@ -40,7 +36,7 @@ class Pass:
         self._owners: set[int] = set()
 
     def add(self, change: Change, x: Any, *others: Any) -> None:
-        """`change(x, *others)` will be called on blocks of these arrays, all of one shape.
+        """`change(x, *others)` will be called on runs of these arrays, all of one shape.
 
         Another change of the same memory, as of a parameter that is listed twice, follows after.
         """
@@ -54,7 +50,7 @@ class Pass:
             if self._small_size >= _PIECE:
                 self._gather()
         else:
-            self._pieces += [[(change, runs)] for runs in in_runs(_PIECE, x, *others)]
+            self._pieces += [[(change, runs)] for runs in _cut(x, *others)]
 
     def run(self) -> None:
         """Makes the changes that were added."""
@@ -72,25 +68,16 @@ class Pass:
 
 def _work_off(piece: list[tuple[Change, tuple[Any, ...]]]) -> None:
     for change, arrays in piece:
-        if arrays[0].size <= _BLOCK:
-            change(*arrays)
-        else:
-            for block in in_runs(_BLOCK, *arrays):
-                change(*block)
+        change(*arrays)
 
 
-def in_runs(length: int, *arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """The arrays, all of one shape, in runs of about `length` elements. Each run is a view.
+def _cut(*arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """The arrays, all of one shape, in runs of about _PIECE elements. Each run is a view.
 
     Where they do not all lie in the order of their indices, runs are cut along the first axis.
     """
-    size, shape = arrays[0].size, arrays[0].shape
-    if size <= length:
-        yield arrays
-        return
+    size, length = arrays[0].size, len(arrays[0])
     if all(a.flags.c_contiguous for a in arrays):
-        arrays, step = tuple([a.reshape(-1) for a in arrays]), length
-    else:
-        step = max(1, length * shape[0] // size)
-    for start in range(0, arrays[0].shape[0], step):
-        yield tuple([a[start : start + step] for a in arrays])
+        arrays, length = tuple([a.reshape(-1) for a in arrays]), size
+    for run in threads.pieces(length, size, _PIECE):
+        yield tuple([a[run] for a in arrays])
