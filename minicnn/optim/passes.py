@@ -9,6 +9,7 @@ parameter and of the same runs of its gradient and of what is remembered of it:
 and at the end of the step one call of `threads.each` works it all off. A large parameter is cut, so
 that it does not keep one thread busy while the others wait, and small ones go together, since to
 hand a piece over costs more than to change a bias.
+
 Every element is changed by itself, so that neither the cutting nor the threads show in the results.
 """
 
