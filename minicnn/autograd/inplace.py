@@ -62,12 +62,10 @@ def overwrite(name: str, t: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     new = fn(t)
     _become(name, t, new)
     if new._edge is not None:
-        node, version = new._edge[0], t._version
+        node, known = new._edge[0], t._version
         node._guards = [
-            (slot, index, version, version[0])
-            if guarded is new._version
-            else (slot, index, guarded, n)
-            for slot, index, guarded, n in node._guards
+            (slot, index, known, known[0]) if version is new._version else (slot, index, version, n)
+            for slot, index, version, n in node._guards
         ]
     return t
 

@@ -77,7 +77,7 @@ def _over(layer: Any, input: Any) -> Any:
     return ReLUFunction.apply(y, over=True)
 
 
-_BEFORE_RELU = {
+_BEFORE_RELU: dict[type, Callable[[Any, Any], Any]] = {
     **dict.fromkeys((BatchNorm1d, BatchNorm2d, BatchNorm3d), _normalised),
     **dict.fromkeys((Conv1d, Conv2d, Conv3d, Linear), _over),
 }

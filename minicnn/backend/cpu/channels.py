@@ -79,7 +79,7 @@ class Channels:
         self.parts = 1 + max([block.part for block in self.blocks], default=0)
 
     def _slabs(self, width: int) -> Iterator[Block]:
-        """Some of A with all channels. In rows, of whole ones; what is left over is a last block."""
+        """Some of A with all channels. Whole rows only; what is left over of A is a last block."""
         step = max(1, BLOCK // width // self.fold) * self.fold
         whole = self.A - self.A % self.fold
         ends = [*range(step, whole, step), whole, self.A]

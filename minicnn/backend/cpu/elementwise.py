@@ -49,8 +49,8 @@ def _rows(*arrays: ndarray) -> list[ndarray] | None:
     first = arrays[0]
     if first.size < SMALL or any(x.strides != first.strides for x in arrays):
         return None
-    rows = [_row(x) for x in arrays]
-    return None if any(row is None for row in rows) else rows
+    rows = [row for x in arrays if (row := _row(x)) is not None]
+    return rows if len(rows) == len(arrays) else None
 
 
 def positive_part(x: ndarray, out: ndarray) -> None:
