@@ -113,7 +113,7 @@ class _BatchNorm(_ChannelNorm):
         return self.normalise(input, F.batch_norm)
 
     def normalise(self, input: Any, batch_norm: Any) -> Any:
-        """batch_norm(input, ...), or a function of the same arguments, with what this layer holds."""
+        """batch_norm, or a function of the same arguments, with what this layer holds."""
         self._check_ndims(input)
         remember = self.training and self.track_running_stats
         own_statistics = self.training or self.running_mean is None
