@@ -9,8 +9,8 @@ x is taken as three axes (A,C,B) in the order they have in memory: (N,C,H*W) for
   succession. NumPy's loops are then some thousand entries long, whatever C and B.
 
 A sum over a block is a product, with ones or of one array with another, which BLAS takes several
-times as fast as NumPy adds up. It is taken in x's type; what the blocks give is added in float64,
-in their order, so that it does not matter which thread did which.
+times as fast as NumPy adds up. Some hundred entries at a time are summed in x's type; those sums
+are added in float64, in the order of the blocks, so that it does not matter which thread did which.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _SHORT_PRODUCT = 1 << 7
 
 # Entries of a row, about.
 _ROW = 1 << 12
+
+# Entries of a run that are summed in x's own type.
+_SUMMED = 1 << 10
 
 Axes = tuple[int, ...]
 
@@ -146,19 +149,38 @@ class Channels:
 
     def put_sum(self, sums: ndarray, block: Block, values: ndarray) -> None:
         """Puts the sum of each channel of a block into sums (parts, C)."""
-        if self.B < _SHORT_PRODUCT and self.in_rows:
+        if self._short:
             found = np.ones(len(values), values.dtype) @ values
-            found = found.reshape(-1, self.C, self.B).sum(axis=2, dtype=sums.dtype)
-        else:
-            found = self._as_columns(values, block) @ np.ones(block.run, values.dtype)
-        sums[block.part, block.channels] = found.sum(axis=0, dtype=sums.dtype)
+            found = found.reshape(-1, self.C, self.B).sum(axis=(0, 2), dtype=sums.dtype)
+            sums[block.part] = found
+            return
+        for run in self._runs_of(values, block):
+            self._put(sums, block, run @ np.ones(run.shape[-1], run.dtype))
 
     def put_products(self, sums: ndarray, block: Block, a: ndarray, b: ndarray) -> None:
         """Puts the sum of a * b in each channel of a block into sums (parts, C)."""
-        if self.B < _SHORT_PRODUCT and self.in_rows:
+        if self._short:
             product = scratch.take("products", a.shape, a.dtype)
             self.put_sum(sums, block, np.multiply(a, b, out=product))
-        else:
-            a, b = [self._as_columns(values, block) for values in (a, b)]
-            found = (a[..., None, :] @ b[..., None])[..., 0, 0]
-            sums[block.part, block.channels] = found.sum(axis=0, dtype=sums.dtype)
+            return
+        pairs = zip(self._runs_of(a, block), self._runs_of(b, block), strict=True)
+        for run_a, run_b in pairs:
+            self._put(sums, block, (run_a[..., None, :] @ run_b[..., None])[..., 0, 0])
+
+    @property
+    def _short(self) -> bool:
+        return self.in_rows and self.B < _SHORT_PRODUCT
+
+    def _runs_of(self, values: ndarray, block: Block) -> list[ndarray]:
+        """A block as columns; of long runs first their pieces, (A, channels, pieces, piece)."""
+        columns = self._as_columns(values, block)
+        if block.run < 2 * _SUMMED:
+            return [columns]
+        whole = block.run - block.run % _SUMMED
+        pieces = columns[..., :whole].reshape(*columns.shape[:2], -1, _SUMMED)
+        return [pieces] if whole == block.run else [pieces, columns[..., whole:]]
+
+    def _put(self, sums: ndarray, block: Block, found: ndarray) -> None:
+        """Adds up what was found, (A, channels) or (A, channels, pieces)."""
+        found = found.reshape(*found.shape[:2], -1).sum(axis=(0, 2), dtype=sums.dtype)
+        sums[block.part, block.channels] += found
