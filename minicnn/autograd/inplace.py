@@ -29,6 +29,48 @@ def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwarg
     Raises RuntimeError: t is a leaf that requires a gradient (outside no_grad), the result has
     another shape, or its type cannot be held by t.
     """
+    _check_allowed(name, t, *args)
+    new = fn(t, *args, **kwargs)
+    _check_fits(name, t, new)
+    if new._edge is not None:
+        _keep_old_value(new._edge[0], t)
+    if devices.several:
+        with backend.on_device_of(t.array):
+            t.array[...] = new.array
+    else:
+        t.array[...] = new.array
+    return _become(name, t, new)
+
+
+def can_overwrite(t: Tensor) -> bool:
+    """Whether `overwrite` serves: t is no view, and nobody looks at the values of single calls."""
+    return (
+        t._view is None
+        and t.array.__class__ is np.ndarray
+        and t.array.flags.writeable
+        and mode.trace is None
+        and not mode.anomaly
+    )
+
+
+def overwrite(name: str, t: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """As `inplace`, for an fn that writes its result over t's array itself, and needs no old value.
+
+    If it saved the result, that is t's memory from now on, and a later change of t would spoil it.
+    """
+    _check_allowed(name, t)
+    new = fn(t)
+    _become(name, t, new)
+    if new._edge is not None:
+        node, known = new._edge[0], t._version
+        node._guards = [
+            (slot, index, known, known[0]) if version is new._version else (slot, index, version, n)
+            for slot, index, version, n in node._guards
+        ]
+    return t
+
+
+def _check_allowed(name: str, t: Tensor, *args: Any) -> None:
     base, replay, _ = t._view or (t, (), 0)
     if mode.grad and base.is_leaf and base.requires_grad and replay is not None:
         raise RuntimeError(
@@ -40,21 +82,17 @@ def inplace(name: str, t: Tensor, fn: Callable[..., Tensor], *args: Any, **kwarg
             f"{name}: this view was made under no_grad or is one of several outputs of its op; "
             "changing it in place cannot be recorded. Use the form that is not in place"
         )
-    new = fn(t, *args, **kwargs)
-    _check_fits(name, t, new)
-    if new._edge is not None:
-        _keep_old_value(new._edge[0], t)
-    if devices.several:
-        with backend.on_device_of(t.array):
-            t.array[...] = new.array
-    else:
-        t.array[...] = new.array
+
+
+def _become(name: str, t: Tensor, new: Tensor) -> Tensor:
+    """t, whose memory holds what `new` holds, gets its history."""
     t._version[0] += 1
     t._version[1] = name
     if mode.trace is not None:
         mode.trace.written(t, new)
     if mode.grad and new._requires_grad:
         if t._view is not None:
+            base, replay, _ = t._view
             base._edge = WriteView.apply(base, new, replay=replay)._edge
             base._requires_grad = True
             t._view = (base, replay, base._version[0])

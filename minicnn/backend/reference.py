@@ -428,12 +428,25 @@ def adaptive_avg_pool_backward(grad_y: ndarray, x_shape: Ints) -> ndarray:
     return grad_x.astype(grad_y.dtype)
 
 
+# The rectifier
+
+
+def relu_forward(x: ndarray, over: bool = False) -> ndarray:
+    """y = max(x, 0); NaN stays. y like x: a new array, or x itself, written over, if `over`."""
+    return np.maximum(x, 0, out=x if over else None)
+
+
+def relu_backward(grad_y: ndarray, y: ndarray) -> ndarray:
+    """grad_x = grad_y * (1 where y != 0, else 0). Where y is NaN, grad_y passes."""
+    return grad_y * (y != 0)
+
+
 # Batch normalisation. M = N*H*W values stand in each channel; "over c" means over all of them.
 
 
 @np.errstate(all="ignore")
 def batch_norm_forward(
-    x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
+    x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float, relu: bool = False
 ) -> tuple[ndarray, ndarray, ndarray]:
     """Normalises each channel over the batch and the positions, then scales and shifts it.
 
@@ -442,7 +455,8 @@ def batch_norm_forward(
         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
 
     x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), var (C,).
-    An empty channel has mean 0 and variance 0. (Ioffe and Szegedy 2015, algorithm 1.)
+    An empty channel has mean 0 and variance 0. (Ioffe and Szegedy 2015, algorithm 1.) With `relu`
+    y is max(0, that).
     """
     [X] = _wide(x)
     C = x.shape[1]
@@ -459,6 +473,8 @@ def batch_norm_forward(
     for c in range(C):
         x_hat = (X[:, c] - mean[c]) / np.sqrt(var[c] + eps)
         y[:, c] = x_hat * (1 if weight is None else weight[c]) + (0 if bias is None else bias[c])
+    if relu:
+        y = relu_forward(y)
     statistics = np.result_type(x.dtype, np.float32)
     return y.astype(x.dtype), mean.astype(statistics), var.astype(statistics)
 
@@ -486,7 +502,12 @@ def batch_norm_inference(
 
 @np.errstate(all="ignore")
 def batch_norm_backward(
-    grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
+    grad_y: ndarray,
+    x: ndarray,
+    weight: ndarray | None,
+    mean: ndarray,
+    inv_std: ndarray,
+    y: ndarray | None = None,
 ) -> tuple[ndarray, ndarray, ndarray]:
     """The gradients of `batch_norm_forward`, where x reaches y on three paths: itself, mean, var.
 
@@ -497,9 +518,10 @@ def batch_norm_backward(
         grad_x = weight[c] * inv_std[c] * (grad_y - grad_b[c]/M - x_hat * grad_w[c]/M)
 
     The second term comes by way of the mean, the third by way of the variance. grad_y and x
-    (N,C,*); results like x, (C,) and (C,), the latter two also where there is no weight.
+    (N,C,*); results like x, (C,) and (C,), the latter two also where there is no weight. Given y,
+    the result of the forward with `relu`, grad_y goes through relu first.
     """
-    GY, X = _wide(grad_y, x)
+    GY, X = _wide(grad_y if y is None else relu_backward(grad_y, y), x)
     C = x.shape[1]
     grad_x = np.empty_like(GY)
     grad_w = np.zeros(C, GY.dtype)

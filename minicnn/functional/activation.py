@@ -80,6 +80,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor, dtypes, inplace
+from ..autograd.inplace import can_overwrite, overwrite
 from .arithmetic import cast
 from .checks import check_floating
 from .choice import clamp
@@ -120,17 +121,23 @@ __all__ = [
 
 
 class ReLU(Function):
-    """y = max(x, 0): formula (1).  grad_x = grad_y where y > 0, else 0."""
+    """y = max(x, 0): formula (1).  grad_x = grad_y where y > 0, else 0.
 
-    def forward(self, x: Any) -> Any:
-        y = backend.array_module(x).maximum(x, 0)  # propagates NaN
+    over: y may be written over x, which nobody needs any more.
+    """
+
+    def forward(self, x: Any, *, over: bool = False) -> Any:
+        y = backend.of(x).relu_forward(x, over)
+        if y is x:
+            y = x.view()  # what is saved is the output, not the input
         self.save(y)
         return y
 
     def backward(self, grad_y: Any) -> Any:
         (y,) = self.saved
-        # By a bool: several times as fast as where() on random signs. Not y > 0: NaN shall pass.
-        return grad_y * (y != 0)
+        if self.create_graph:
+            return grad_y * (y != 0)
+        return backend.of(y).relu_backward(grad_y, y)
 
 
 class LeakyReLU(Function):
@@ -372,6 +379,8 @@ def activate(function: str, op: Any, x: Any, in_place: bool = False, **options: 
     if not in_place:
         return apply(x)
     if isinstance(x, Tensor):
+        if op is ReLU and can_overwrite(x) and backend.of(x.array) is backend.cpu:
+            return overwrite(f"{function}_", x, partial(op.apply, over=True))
         return inplace(f"{function}_", x, apply)
     x[...] = apply(x)
     return x

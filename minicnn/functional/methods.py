@@ -108,7 +108,7 @@ METHODS = {
     "linear": """
         addbmm addmm addmv addr baddbmm bmm dot ger inner kron matmul mm mv outer vdot""",
     "creation": "bernoulli is_complex is_nonzero multinomial",
-    "activation": "log_softmax prelu relu sigmoid softmax tanh",
+    "activation": "log_softmax prelu relu relu_ sigmoid softmax tanh",
     "shrink": "hardshrink",
     "inverse_erf": "erfinv",
     "special": "erf erfc",
@@ -135,7 +135,7 @@ IN_PLACE = {
         index_add index_copy index_fill index_put masked_fill masked_scatter scatter
         scatter_add""",
     "linear": "addbmm addmm addmv addr baddbmm",
-    "activation": "relu sigmoid tanh",
+    "activation": "sigmoid tanh",
     "inverse_erf": "erfinv",
     "special": "erf erfc",
 }

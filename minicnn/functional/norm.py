@@ -72,15 +72,24 @@ treats it as a constant when it differentiates (14), gets second derivatives tha
 plausible. Under create_graph the code below therefore computes (1) to (4) again from x.
 
 
+Before a relu
+-------------
+If y goes through max(y, 0), and z is the result, then by the rule of the relu grad_y counts only
+where z > 0. So y need not stand in memory: forward takes (5) and the maximum together, and (6), (7)
+and (14) take as grad_y
+
+(15) grad_y[m] = grad_z[m] * (1 if z[m] > 0, else 0)
+
+
 Evaluation
 ----------
 In evaluation mean and var are given numbers, and y is linear in x, with a single path:
 
-(15) y[m] = w * (x[m] - mean) * r + b    grad_x[m] = w * r * grad_y[m],  grad_w, grad_b as before
+(16) y[m] = w * (x[m] - mean) * r + b    grad_x[m] = w * r * grad_y[m],  grad_w, grad_b as before
 
 In training they are remembered as running averages, the variance in its unbiased form:
 
-(16) running_mean <- (1 - momentum) * running_mean + momentum * mean
+(17) running_mean <- (1 - momentum) * running_mean + momentum * mean
      running_var  <- (1 - momentum) * running_var  + momentum * var * M / (M - 1)
 
 So the forward keeps var, and the backward computes r from it by (3): the other way round, where eps
@@ -107,6 +116,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Function, Tensor
+from .activation import ReLU
 from .checks import check_floating, check_per_channel
 from .reduce import sum
 from .shape import reshape
@@ -115,24 +125,29 @@ __all__ = ["batch_norm"]
 
 
 class BatchNorm(Function):
-    """y, mean, var: formulas (1) to (5).  grad_x: (14), grad_w: (7), grad_b: (6)."""
+    """y, mean, var: formulas (1) to (5).  grad_x: (14), grad_w: (7), grad_b: (6).
 
-    def forward(self, x: Any, w: Any, b: Any, *, eps: float) -> Any:
+    With `relu` y is max(0, that), and the gradients are of (15).
+    """
+
+    def forward(self, x: Any, w: Any, b: Any, *, eps: float, relu: bool = False) -> Any:
         self.eps = eps
-        y, mean, var = backend.of(x).batch_norm_forward(x, w, b, eps)
-        self.save(x, w, mean, var)
+        y, mean, var = backend.of(x).batch_norm_forward(x, w, b, eps, relu)
+        self.save(x, w, mean, var, y if relu else None)
         self.non_differentiable = (mean, var)
         return y, mean, var
 
     def backward(self, grad_y: Any, *_: Any) -> Any:
-        x, w, mean, var = self.saved
+        x, w, mean, var, y = self.saved
         if self.create_graph:
+            if y is not None:
+                grad_y = grad_y * (y != 0)
             grads = _backward_from_x(grad_y, x, w, self.eps)
         else:
             # (3), in float64 as in the forward: three roundings to float32 would be two too many.
             wide = var.astype(np.result_type(var.dtype, np.float64))
             inv_std = ((wide + self.eps) ** -0.5).astype(var.dtype)
-            grads = backend.of(x).batch_norm_backward(grad_y, x, w, mean, inv_std)
+            grads = backend.of(x).batch_norm_backward(grad_y, x, w, mean, inv_std, y)
         return tuple(
             [g if need else None for g, need in zip(grads, self.needs_input_grad, strict=True)]
         )
@@ -153,7 +168,7 @@ def _backward_from_x(grad_y: Any, x: Any, w: Any, eps: float) -> tuple[Any, Any,
 
 
 class BatchNormInference(Function):
-    """y, and its gradients, with given statistics: formulas (15), (6), (7)."""
+    """y, and its gradients, with given statistics: formulas (16), (6), (7)."""
 
     function = "batch_norm"
 
@@ -195,7 +210,7 @@ def batch_norm(
     Args:
         input: (N, C) or (N, C, ...).
         running_mean, running_var: (C,), or None. In training they are updated in place, formula
-            (16); in evaluation they are what is normalised by.
+            (17); in evaluation they are what is normalised by.
         weight, bias: (C,), or None for 1 and 0. With a float16 input these and the running
             statistics may be float32.
         training: normalise by the input's own statistics, with the biased variance.
@@ -211,14 +226,45 @@ def batch_norm(
             statistic of two. The running statistics are then unchanged.
         TypeError: types that are not floating or that differ.
     """
+    statistics = running_mean, running_var
+    return _batch_norm(input, *statistics, weight, bias, training, momentum, eps, False)
+
+
+def batch_norm_relu(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """relu(batch_norm(...)), the same to the bit, in one Function. Arguments as in batch_norm."""
+    statistics = running_mean, running_var
+    return _batch_norm(input, *statistics, weight, bias, training, momentum, eps, True)
+
+
+def _batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+) -> Any:
     _check("batch_norm", input, training, running_mean, running_var, weight, bias)
     eps = float(eps)
     if training and not eps > 0:
         raise ValueError(f"batch_norm: eps expects a positive number in training, got {eps}")
     if not training:
         mean, var = [getattr(t, "array", t) for t in (running_mean, running_var)]
-        return BatchNormInference.apply(input, weight, bias, mean=mean, var=var, eps=eps)
-    y, mean, var = BatchNorm.apply(input, weight, bias, eps=eps)
+        y = BatchNormInference.apply(input, weight, bias, mean=mean, var=var, eps=eps)
+        return ReLU.apply(y, over=True) if relu else y
+    y, mean, var = BatchNorm.apply(input, weight, bias, eps=eps, relu=relu)
     M = math.prod(input.shape) // input.shape[1]
     if M == 0:
         return y
@@ -229,7 +275,7 @@ def batch_norm(
 
 
 def remember(function: str, running: Any, new: Any, momentum: float) -> None:
-    """Formula (16) in place, on a Tensor, an array or None, with the array `new`."""
+    """Formula (17) in place, on a Tensor, an array or None, with the array `new`."""
     array = getattr(running, "array", running)
     if array is not None:
         with np.errstate(over="ignore", invalid="ignore"):

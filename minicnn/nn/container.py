@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from ..autograd import Tensor
+from .fuse import steps
 from .module import Module, indent
 from .parameter import Parameter
 
@@ -102,8 +103,8 @@ class Sequential(_Numbered):
                 self.add_module(str(i), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)
+        for step in steps(self._modules.values()):
+            input = step(input)
         return input
 
     def __getitem__(self, index: Any) -> Any:

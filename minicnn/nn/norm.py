@@ -110,13 +110,17 @@ class _BatchNorm(_ChannelNorm):
     """Batch normalisation of channels."""
 
     def forward(self, input: Any) -> Any:
+        return self.normalise(input, F.batch_norm)
+
+    def normalise(self, input: Any, batch_norm: Any) -> Any:
+        """batch_norm, or a function of the same arguments, with what this layer holds."""
         self._check_ndims(input)
         remember = self.training and self.track_running_stats
         own_statistics = self.training or self.running_mean is None
         momentum = self.momentum
         if momentum is None:  # the running statistics are the plain mean over all batches
             momentum = 1 / (int(self.num_batches_tracked.array) + 1) if remember else 0.0
-        y = F.batch_norm(
+        y = batch_norm(
             input,
             self.running_mean if remember or not self.training else None,
             self.running_var if remember or not self.training else None,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import cpu, reference
-from minicnn.backend.cpu import conv, depthwise, norm, pool, scratch
+from minicnn.backend.cpu import channels, conv, depthwise, pool, scratch
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -45,7 +45,7 @@ def cut_into(pieces):
             patch.setattr(conv, "SMALL_PRODUCT", 1024)
             patch.setattr(depthwise, "_BLOCK", pieces)
             patch.setattr(pool, "_SLAB", pieces)
-            patch.setattr(norm, "_BLOCK", pieces)
+            patch.setattr(channels, "BLOCK", pieces)
         yield
 
 

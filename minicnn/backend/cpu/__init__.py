@@ -3,6 +3,7 @@
 from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
+from .elementwise import relu_backward, relu_forward
 from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
 from .matmul import matmul
 from .norm import (
@@ -65,6 +66,8 @@ __all__ = [
     "max_pool_gather",
     "max_unpool_backward",
     "max_unpool_forward",
+    "relu_backward",
+    "relu_forward",
     "resample",
     "rms_norm_backward",
     "rms_norm_forward",

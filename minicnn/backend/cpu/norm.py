@@ -1,140 +1,108 @@
-"""Batch normalisation in two passes: the mean first, then the mean square of what it leaves.
+"""Batch normalisation, on the threads. Formulas and derivations stand in `functional.norm`.
 
-The one-pass variance E[x^2] - E[x]^2 subtracts two nearly equal numbers where the mean is large
-against the spread, and can even come out negative; so x is read twice. Formulas and derivations
-stand in `backend.reference`.
+x is worked on in blocks in its memory order (channels.py), with scratch that stays in the cache.
 
-x (N,C,*) is taken as three axes (A,C,B) in the order they have in memory: (N,C,H*W) for N,C,H,W,
-(N*H*W,C,1) for N,H,W,C, and (1,C,H*W*N) for C,H,W,N. A block of it at a time is worked on, in
-scratch that stays in the cache, and the sums over blocks are taken in float64. Infinities, and
-numbers whose squares overflow, become NaN or 0 in silence.
+**One pass for the statistics, where that loses no digits.** Over the M values of a channel
+
+    var = (sum of x[m]^2) / M - mean^2
+
+subtracts two nearly equal numbers where the mean is large against the spread, and may even come out
+negative. A relative error e of the first term, which is var + mean^2, becomes e * (1 + mean^2/var)
+in var: 5e at most, if the mean is at most 2 deviations from zero. Only where it is not is x read a
+second time, for the deviations d[m] = x[m] - u from the rounded mean u:
+
+    mean = u + (sum of d[m]) / M          var = (sum of d[m]^2) / M - ((sum of d[m]) / M)^2
+
+Likewise y = x * scale + offset, with -mean * scale within the offset, is as good as subtracting the
+mean first, unless it is large; and so in the backward.
+
+Infinities, and numbers whose squares overflow, become NaN or 0 in silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod
-
 import numpy as np
 from numpy import ndarray
 
-from . import scratch
-from .precision import working, working_dtype
+from . import scratch, threads
+from .channels import Block, Channels
+from .elementwise import long_loops, positive_part, where_not_zero
+from .precision import working
 
-# Entries of x in a block.
-_BLOCK = 1 << 16
-
-Axes = tuple[int, ...]
-
-
-def _memory_axes(x: ndarray) -> Axes:
-    """The order of x's axes in memory, as far as it is one of the three; else their own order."""
-    axes = tuple(range(x.ndim))
-    last = (0, *axes[2:], 1)
-    batch_last = (*axes[1:], 0)
-    for order in (axes, last, batch_last):
-        if x.transpose(order).flags.c_contiguous:
-            return order
-    return axes
+# The mean is near zero if it is at most so many deviations away.
+_NEAR = 2.0
 
 
-def _three_axes(x: ndarray, order: Axes) -> ndarray:
-    """x (N,C,*) as (A,C,B); a view if x lies in that order."""
-    C = x.shape[1]
-    where = order.index(1)
-    shape = [x.shape[axis] for axis in order]
-    return x.transpose(order).reshape(prod(shape[:where]), C, prod(shape[where + 1 :]))
+def _near(mean: ndarray, var: ndarray) -> bool:
+    """Whether x can be taken as it is, in all channels."""
+    spread = abs(var)
+    return bool((np.isfinite(spread) & (abs(mean) ** 2 <= _NEAR**2 * spread)).all())
 
 
-def _new(shape: tuple[int, ...], order: Axes, dtype: np.dtype) -> tuple[ndarray, ndarray]:
-    """A new array of that shape in that memory order, and itself as (A,C,B)."""
-    array = np.empty([shape[axis] for axis in order], dtype)
-    array = array.transpose([order.index(axis) for axis in range(len(order))])
-    return array, _three_axes(array, order)
+class _Around:
+    """The values of x around u, a number for each channel; as they are where u is None."""
+
+    def __init__(self, channels: Channels, x: ndarray, u: ndarray | None) -> None:
+        self.u, self.values, self._channels = u, channels.flat(x), channels
+        self._column = None if u is None else channels.spread(u, x.dtype)
+
+    def __call__(self, block: Block, out: ndarray | None = None) -> ndarray:
+        """x - u of a block, in `out` or in scratch; for u None a view of x."""
+        x = self._channels.of(self.values, block)
+        if self._column is None:
+            return x
+        if out is None:
+            out = scratch.take("deviations", x.shape, x.dtype)
+        return np.subtract(x, self._channels.along(self._column, block), out=out)
+
+    def rest(self, mean: ndarray) -> ndarray:
+        """mean - u: what is still to be subtracted."""
+        return mean if self.u is None else mean - self.u
 
 
-def _blocks(x: ndarray) -> Iterator[tuple[slice, slice]]:
-    """(a, c) for each block of x (A,C,B): runs of A, or of C where there is one A only."""
-    A, C, B = x.shape
-    if A > 1:
-        step = max(1, _BLOCK // max(1, C * B))
-        for start in range(0, A, step):
-            yield slice(start, start + step), slice(None)
-    else:
-        step = max(1, _BLOCK // max(1, B))
-        for start in range(0, C, step):
-            yield slice(None), slice(start, start + step)
+def _means(channels: Channels, around: _Around) -> tuple[ndarray, ndarray]:
+    """The means of d = x - u and of d^2 in each channel, in float64."""
+    sums, squares = [channels.sums(around.values.dtype) for _ in range(2)]
+
+    def add_up(block: Block) -> None:
+        d = around(block)
+        channels.put_sum(sums, block, d)
+        channels.put_products(squares, block, d, d)
+
+    threads.each(add_up, channels.blocks)
+    return sums.sum(axis=0) / channels.M, squares.sum(axis=0) / channels.M
 
 
-def _add_sums(total: ndarray, block: ndarray, c: slice) -> None:
-    """total[c] += the sum of each channel of a block (A,C,B) that is contiguous."""
-    A, C, B = block.shape
-    if B != 1:
-        total[c] += block.sum(axis=2).sum(axis=0, dtype=total.dtype)
-        return
-    # Long rows add up faster than rows of C: fold as many of them as divide A into one.
-    fold = next(k for k in (32, 16, 8, 4, 2, 1) if A % k == 0)
-    total[c] += block.reshape(A // fold, fold * C).sum(axis=0).reshape(fold, C).sum(axis=0)
-
-
-def _column(values: ndarray, c: slice, dtype: np.dtype) -> ndarray:
-    """(C,)[c] as (C,1), to broadcast over (A,C,B)."""
-    return values[c, None].astype(dtype, copy=False)
-
-
-def _count(x: ndarray) -> int:
-    """M, how many values a channel has; 1 where it has none, so that their mean is 0."""
-    return max(1, x.size // max(1, x.shape[1]))
-
-
-def _deviations(x: ndarray, mean: ndarray, a: slice, c: slice) -> ndarray:
-    """x - mean for a block, in scratch."""
-    block = x[a, c]
-    result = scratch.take("deviations", block.shape, x.dtype)
-    return np.subtract(block, _column(mean, c, x.dtype), out=result)
+def _moments(channels: Channels, x: ndarray) -> tuple[ndarray, ndarray, _Around]:
+    """mean and var (C,) in float64, and x around what it can be normalised from."""
+    around = _Around(channels, x, None)
+    mean, square = _means(channels, around)
+    var = square - mean * mean
+    if not _near(mean, var):
+        around = _Around(channels, x, np.where(np.isfinite(mean), mean, 0).astype(x.dtype))
+        rest, square = _means(channels, around)
+        mean, var = around.u + rest, square - rest * rest
+        if var.dtype.kind == "f":
+            var = np.maximum(var, 0)  # of equal values it may be -1e-20
+    return mean, var, around
 
 
 @np.errstate(all="ignore")
 def batch_norm_forward(
-    x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float
+    x: ndarray, weight: ndarray | None, bias: ndarray | None, eps: float, relu: bool = False
 ) -> tuple[ndarray, ndarray, ndarray]:
     """y = (x - mean) / sqrt(var + eps) * weight + bias, with each channel's own mean and variance.
 
     x (N,C,*), weight and bias (C,) or None; y like x, mean and var (C,). The variance is the
-    biased one. An empty channel has mean 0 and variance 0.
+    biased one. An empty channel has mean 0 and variance 0. With `relu` y is max(0, that).
     """
-    order = _memory_axes(x)
-    values = _three_axes(working(x), order)
-    M, dtype = _count(x), values.dtype
-    wide = np.result_type(dtype, np.float64)
-    mean, var = np.zeros(x.shape[1], wide), np.zeros(x.shape[1], wide)
-    for a, c in _blocks(values):
-        _add_sums(mean, values[a, c], c)
-    mean = (mean / M).astype(dtype)
-    for a, c in _blocks(values):
-        deviations = _deviations(values, mean, a, c)
-        deviations *= deviations
-        _add_sums(var, deviations, c)
-    var /= M
-    inv_std = (1 / np.sqrt(var + eps)).astype(dtype)
-    y = _normalised(x.shape, order, values, mean, inv_std, weight, bias)
-    return y.astype(x.dtype, copy=False), mean, var.astype(dtype, copy=False)
-
-
-def _normalised(shape, order: Axes, values, mean, inv_std, weight, bias) -> ndarray:
-    """(x - mean) * inv_std * weight + bias.
-
-    Not x * scale + (bias - mean * scale), which loses the digits that the mean takes.
-    """
-    y, target = _new(shape, order, values.dtype)
-    scale = inv_std if weight is None else inv_std * weight
-    for a, c in _blocks(values):
-        block = target[a, c]
-        np.subtract(values[a, c], _column(mean, c, y.dtype), out=block)
-        block *= _column(scale, c, y.dtype)
-        if bias is not None:
-            block += _column(bias, c, y.dtype)
-    return y
+    long_loops()
+    channels, values = Channels(x), working(x)
+    mean, var, around = _moments(channels, values)
+    inv_std = 1 / np.sqrt(var + eps)
+    y = _normalised(channels, around, mean, inv_std, weight, bias, relu)
+    dtype = values.dtype
+    return y.astype(x.dtype, copy=False), mean.astype(dtype), var.astype(dtype)
 
 
 @np.errstate(all="ignore")
@@ -147,46 +115,99 @@ def batch_norm_inference(
     eps: float,
 ) -> ndarray:
     """y = (x - mean) / sqrt(var + eps) * weight + bias, with the given mean and var (C,)."""
-    order = _memory_axes(x)
-    values = _three_axes(working(x), order)
-    inv_std = 1 / np.sqrt(var.astype(working_dtype(var.dtype, x.dtype), copy=False) + eps)
-    y = _normalised(x.shape, order, values, mean, inv_std, weight, bias)
+    long_loops()
+    channels, values = Channels(x), working(x)
+    wide = np.result_type(values.dtype, np.float64)
+    mean, var = mean.astype(wide), var.astype(wide) + eps
+    u = None if _near(mean, var) else mean.astype(values.dtype)
+    around = _Around(channels, values, u)
+    y = _normalised(channels, around, mean, 1 / np.sqrt(var), weight, bias, False)
     return y.astype(x.dtype, copy=False)
+
+
+def _normalised(channels, around, mean, inv_std, weight, bias, relu: bool) -> ndarray:
+    """(x - mean) * inv_std * weight + bias = (x - u) * scale + offset; no less than 0 if `relu`."""
+    dtype = around.values.dtype
+    y, flat_y = channels.new(dtype)
+    scale = (inv_std if weight is None else inv_std * weight).astype(dtype)
+    offset = (0 if bias is None else bias) - around.rest(mean) * scale
+    scale, offset = channels.spread(scale, dtype), channels.spread(offset, dtype)
+
+    def normalise(block: Block) -> None:
+        target = channels.of(flat_y, block)
+        np.multiply(around(block, target), channels.along(scale, block), out=target)
+        target += channels.along(offset, block)
+        if relu:
+            positive_part(target, target)
+
+    threads.each(normalise, channels.blocks)
+    return y
 
 
 @np.errstate(all="ignore")
 def batch_norm_backward(
-    grad_y: ndarray, x: ndarray, weight: ndarray | None, mean: ndarray, inv_std: ndarray
+    grad_y: ndarray,
+    x: ndarray,
+    weight: ndarray | None,
+    mean: ndarray,
+    inv_std: ndarray,
+    y: ndarray | None = None,
 ) -> tuple[ndarray, ndarray, ndarray]:
     """grad_x (like x), grad_w (C,), grad_b (C,) of `batch_norm_forward`.
 
     With inv_std = 1 / sqrt(var + eps) and x_hat = (x - mean) * inv_std, grad_b = sum of grad_y and
     grad_w = sum of grad_y * x_hat,
 
-        grad_x = weight * inv_std * (grad_y - grad_b/M - x_hat * grad_w/M).
+        grad_x = weight * inv_std * (grad_y - grad_b/M - x_hat * grad_w/M)
+
+    of the form a * grad_y + b * (x - u) + c. Given y, the forward's with `relu`, grad_y counts
+    where y is not 0 only.
     """
-    order = _memory_axes(x)
-    values, g = _three_axes(working(x), order), _three_axes(working(grad_y), order)
-    M, dtype = _count(x), values.dtype
-    wide = np.result_type(dtype, np.float64)
-    grad_w, grad_b = np.zeros(x.shape[1], wide), np.zeros(x.shape[1], wide)
-    for a, c in _blocks(values):
-        _add_sums(grad_b, g[a, c], c)
-        product = _deviations(values, mean, a, c)
-        product *= g[a, c]
-        _add_sums(grad_w, product, c)
-    grad_w *= inv_std
-    grad_x, target = _new(x.shape, order, dtype)
-    scale = inv_std if weight is None else inv_std * weight
-    slope = -inv_std * grad_w / M
-    for a, c in _blocks(values):
-        block = target[a, c]
-        np.subtract(values[a, c], _column(mean, c, dtype), out=block)
-        block *= _column(slope, c, dtype)
-        block += g[a, c]
-        block -= _column(grad_b / M, c, dtype)
-        block *= _column(scale, c, dtype)
+    long_loops()
+    channels, values = Channels(x), working(x)
+    dtype, wide = values.dtype, np.result_type(values.dtype, np.float64)
+    mean, inv_std = mean.astype(wide), inv_std.astype(wide)
+    u = None if _near(mean, inv_std**-2) else mean.astype(dtype)
+    around, g = _Around(channels, values, u), channels.flat(working(grad_y))
+    grad_x, target = channels.new(dtype)
+    masked = None if y is None else (channels.flat(y), target)
+    grad_b, products = _sums(channels, around, g, masked)
+    if y is not None:
+        g = target
+    grad_w = (products - around.rest(mean) * grad_b) * inv_std
+    a = inv_std if weight is None else inv_std * weight
+    b = -a * inv_std * grad_w / channels.M
+    c = -a * grad_b / channels.M - b * around.rest(mean)
+    a, b, c = [channels.spread(v, dtype) for v in (a, b, c)]
+
+    def combine(block: Block) -> None:
+        out = channels.of(target, block)
+        part = scratch.take("products", out.shape, dtype)
+        np.multiply(around(block, part), channels.along(b, block), out=part)
+        part += channels.along(c, block)
+        np.multiply(channels.of(g, block), channels.along(a, block), out=out)
+        out += part
+
+    threads.each(combine, channels.blocks)
     return grad_x.astype(x.dtype, copy=False), grad_w.astype(dtype), grad_b.astype(dtype)
+
+
+def _sums(channels, around, g, masked) -> tuple[ndarray, ndarray]:
+    """The sums of g and of g * (x - u) in each channel, in float64.
+
+    Given masked = (y, target), of g * (y != 0), which is put into target on the way.
+    """
+    sums, products = [channels.sums(g.dtype) for _ in range(2)]
+
+    def add_up(block: Block) -> None:
+        values = channels.of(g, block)
+        if masked is not None:
+            values = where_not_zero(values, *[channels.of(flat, block) for flat in masked])
+        channels.put_sum(sums, block, values)
+        channels.put_products(products, block, values, around(block))
+
+    threads.each(add_up, channels.blocks)
+    return sums.sum(axis=0), products.sum(axis=0)
 
 
 @np.errstate(all="ignore")

@@ -7,6 +7,7 @@ for CuPy's own functions, which some of them call, the arrays' GPU should be the
 from .conv import conv_algorithm, conv_forward, conv_grad_input, conv_grad_weight
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
+from .elementwise import relu_backward, relu_forward
 from .gemm import col2im, im2col
 from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
 from .matmul import matmul
@@ -72,6 +73,8 @@ __all__ = [
     "max_pool_gather",
     "max_unpool_backward",
     "max_unpool_forward",
+    "relu_backward",
+    "relu_forward",
     "resample",
     "rms_norm_backward",
     "rms_norm_forward",

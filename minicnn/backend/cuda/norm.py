@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .elementwise import relu_backward, relu_forward
 from .launcher import Constants, device_of, launch, prepared, scalar
 from .parts import cut
 
@@ -23,7 +24,7 @@ def _constants(x: Any) -> Constants:
 
 
 def batch_norm_forward(
-    x: Any, weight: Any | None, bias: Any | None, eps: float
+    x: Any, weight: Any | None, bias: Any | None, eps: float, relu: bool = False
 ) -> tuple[Any, Any, Any]:
     """Normalises each channel over the batch and the positions, then scales and shifts it.
 
@@ -32,6 +33,7 @@ def batch_norm_forward(
         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
 
     x (N,C,*), weight and bias (C,) or None for 1 and 0; results y like x, mean (C,), var (C,).
+    With `relu` y is max(0, that).
     """
     C = x.shape[1]
     device, dtype = device_of(x), x.dtype
@@ -52,6 +54,8 @@ def batch_norm_forward(
     kernel, sizes = "batch_norm_combine_moments", {**sizes, "splits": splits}
     launch(device, _FILE, kernel, constants, threads=C, mean=mean, var=var, **parts, **sizes)
     y = _apply(device, x, weight, bias, mean, var, eps)
+    if relu:
+        y = relu_forward(y)
     statistics = [a.astype(statistics_dtype(dtype), copy=False) for a in (mean, var)]
     return y.astype(dtype, copy=False), *statistics
 
@@ -98,7 +102,7 @@ def _apply(device: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, eps
 
 
 def batch_norm_backward(
-    grad_y: Any, x: Any, weight: Any | None, mean: Any, inv_std: Any
+    grad_y: Any, x: Any, weight: Any | None, mean: Any, inv_std: Any, y: Any | None = None
 ) -> tuple[Any, Any, Any]:
     """The gradients of `batch_norm_forward`, where x reaches y on three paths: itself, mean, var.
 
@@ -108,11 +112,14 @@ def batch_norm_backward(
         grad_x = weight[c] * inv_std[c] * (grad_y - grad_b[c]/M - x_hat * grad_w[c]/M)
 
     grad_y and x (N,C,*), the others (C,); results like x, (C,) and (C,), the latter two also where
-    there is no weight.
+    there is no weight. Given y, the result of the forward with `relu`, grad_y goes through relu
+    first.
     """
     C = x.shape[1]
     device, dtype = device_of(x), x.dtype
     options = {"weight": (weight, (C,)), "mean": (mean, (C,)), "inv_std": (inv_std, (C,))}
+    if y is not None:
+        grad_y = relu_backward(grad_y, y)
     grad_y, x, weight, mean, inv_std = prepared(
         "batch_norm_backward", grad_y=(grad_y, x.shape), x=(x, None), **options
     )
