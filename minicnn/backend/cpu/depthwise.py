@@ -26,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..geometry import ConvGeometry
 from . import banded, layout, scratch, threads
+from .reorder import batch_last
 from .taps import axis_taps
 
 # Entries of y that are worked on at a time.
@@ -38,19 +39,6 @@ class Tap(NamedTuple):
     place: tuple  # (p, q) in the kernel
     outputs: tuple  # that it serves
     inputs: tuple  # that they read
-
-
-def _in_order(x: ndarray, dtype: np.dtype) -> ndarray:
-    """x itself, or a copy in C,H,W,N order."""
-    if x.dtype == dtype and x.transpose(layout.CHWN).flags.c_contiguous:
-        return x
-    copy = layout.empty(x.shape, layout.CHWN, dtype)
-
-    def piece(c: slice) -> None:
-        np.copyto(copy[:, c], x[:, c])
-
-    threads.each(piece, threads.pieces(x.shape[1], x.size))
-    return copy
 
 
 def _with_outputs(array: ndarray, channels: int) -> ndarray:
@@ -116,7 +104,7 @@ def depthwise_forward(
     x: ndarray, w: ndarray, b: ndarray | None, geometry: ConvGeometry, dtype: np.dtype
 ) -> ndarray:
     """y (N,F,OH,OW) from x (N,C,H,W) and w (F,1,KH,KW), where G = C."""
-    x = _in_order(x, dtype)
+    x = batch_last(x, dtype)
     y = layout.empty(geometry.y_shape, layout.CHWN, dtype)
     bias = None if b is None else b.astype(dtype, copy=False)
     w = w.astype(dtype, copy=False)
@@ -164,7 +152,7 @@ def depthwise_grad_input(
     grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dtype
 ) -> ndarray:
     """grad_x (N,C,H,W) from grad_y (N,F,OH,OW) and w (F,1,KH,KW)."""
-    grad_y = _in_order(grad_y, dtype)
+    grad_y = batch_last(grad_y, dtype)
     grad_x = layout.empty(geometry.x_shape, layout.CHWN, dtype)
     w = w.astype(dtype, copy=False)
     if banded.suits(geometry, dtype) and banded.grad_input(
@@ -197,7 +185,7 @@ def depthwise_grad_weight(
 ) -> ndarray:
     """grad_w (F,1,KH,KW) from x (N,C,H,W) and grad_y (N,F,OH,OW)."""
     C = geometry.in_channels
-    x, grad_y = _in_order(x, dtype), _in_order(grad_y, dtype)
+    x, grad_y = batch_last(x, dtype), batch_last(grad_y, dtype)
     grad_w = np.empty((C, geometry.out_channels // C, *geometry.kernel), dtype)
     sums = grad_w.reshape(C, -1)
     if banded.suits(geometry, dtype, grad_weight=True) and banded.grad_weight(
