@@ -70,7 +70,7 @@ class Band(NamedTuple):
     source: int  # the first block's first row of the source
     taken: int  # rows of the source that a block reads
     skip: int  # rows at the window's beginning that lie outside of the source
-    count: int  # how many blocks
+    blocks: int  # how many
 
     def columns(self, width: int) -> slice:
         """Of the matrix, for a source that is `width` wide."""
@@ -158,7 +158,7 @@ def _bands(
         target = block * rows
         band = Band(target, min(rows, length - target), low, taken, low - start, 1)
         if bands and bands[-1][1:2] + bands[-1][3:5] == band[1:2] + band[3:5]:
-            bands[-1] = bands[-1]._replace(count=bands[-1].count + 1)
+            bands[-1] = bands[-1]._replace(blocks=bands[-1].blocks + 1)
         else:
             bands.append(band)
     return tuple(bands)
@@ -196,11 +196,11 @@ def _blocks(array: ndarray, start: int, rows: int, step: int, count: int) -> nda
 
 
 def _sources(array: ndarray, band: Band, plan: Plan) -> ndarray:
-    return _blocks(array, band.source, band.taken, plan.step, band.count)
+    return _blocks(array, band.source, band.taken, plan.step, band.blocks)
 
 
 def _targets(array: ndarray, band: Band, plan: Plan) -> ndarray:
-    return _blocks(array, band.target, band.rows, plan.rows, band.count)
+    return _blocks(array, band.target, band.rows, plan.rows, band.blocks)
 
 
 # Products
@@ -246,7 +246,7 @@ def grad_weight(x: ndarray, grad_y: ndarray, grad_w: ndarray, geometry: ConvGeom
     C, W, OW = len(x), x.shape[2], grad_y.shape[2]
     taps, rows, columns = plan.table.shape
     table = plan.table.reshape(taps, rows * columns)
-    most = max(band.count * band.rows * OW * band.taken * W for band in plan.bands)
+    most = max(band.blocks * band.rows * OW * band.taken * W for band in plan.bands)
     step = max(1, _PARTS // max(1, most))
 
     def some(c: slice) -> None:

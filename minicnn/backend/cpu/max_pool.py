@@ -43,7 +43,7 @@ from .windows import (
 _TAP = np.dtype(np.uint8)
 _POSITION = np.dtype(np.int64)
 
-# Taps up to which writing all of them costs less than to find the winner's place.
+# Taps of a window up to which all of them are written.
 _FEW_TAPS = 8
 
 # The integers of as many bytes.
@@ -172,21 +172,19 @@ def max_pool_backward(
     """
     order = layout.order_of(indices)
     grad_x = layout.empty(x_shape, order, working_dtype(grad_y.dtype))
-    as_taps, apart = indices.dtype == _TAP, False
-    if as_taps:
-        assert isinstance(geometry, PoolGeometry)
-        axes = range(len(geometry.kernel))
-        apart = all(geometry.stride[axis] >= geometry.span[axis] for axis in axes)
-    few = as_taps and prod(geometry.kernel) <= _FEW_TAPS and grad_x.dtype.itemsize in _BITS
+    windows = _windows(indices, geometry)
+    apart = windows is not None and all(
+        S >= span for S, span in zip(windows.stride, windows.span, strict=True)
+    )
 
     def slab(cut: tuple[slice, ...]) -> None:
         g = _in_order(grad_y[cut], order, grad_x.dtype)
-        if apart and few:
-            _choose(g, indices[cut], grad_x[cut], order, geometry)
+        if windows is not None and apart and _few_taps(windows, g.dtype):
+            _choose(g, indices[cut], grad_x[cut], order, windows)
             return
         target = grad_x[cut].transpose(order).reshape(-1)  # a view: slabs are contiguous
         target[:] = 0
-        places = _places(indices[cut], grad_x[cut], order, geometry if as_taps else None)
+        places = _places(indices[cut], grad_x[cut], order, windows)
         if apart:
             target[places] = g.transpose(order)
         else:  # += would keep one of the gradients of windows that a pixel won
@@ -194,6 +192,21 @@ def max_pool_backward(
 
     threads.each(slab, slabs(indices.shape, order))
     return grad_x.astype(grad_y.dtype, copy=False)
+
+
+def _windows(
+    indices: ndarray, geometry: PoolGeometry | AdaptiveGeometry | None
+) -> PoolGeometry | None:
+    """The windows, where the indices are numbers of taps in them; None where they are positions."""
+    if indices.dtype != _TAP:
+        return None
+    assert isinstance(geometry, PoolGeometry)
+    return geometry
+
+
+def _few_taps(geometry: PoolGeometry, dtype: np.dtype) -> bool:
+    """Whether to write all taps costs less than to find the winner's place."""
+    return prod(geometry.kernel) <= _FEW_TAPS and dtype.itemsize in _BITS
 
 
 def _in_order(part: ndarray, order: Order, dtype: np.dtype) -> ndarray:
@@ -251,9 +264,8 @@ def max_pool_gather(
 
     The indices as in `max_pool_backward`.
     """
-    if indices.dtype == _TAP:
-        assert isinstance(geometry, PoolGeometry)
-        indices = geometry.positions(indices, np)
+    if (windows := _windows(indices, geometry)) is not None:
+        indices = windows.positions(indices, np)
     planes = (*x.shape[:2], prod(x.shape[2:]))
     winners = indices.reshape(*indices.shape[:2], prod(indices.shape[2:]))
     return np.take_along_axis(x.reshape(planes), winners, axis=2).reshape(indices.shape)
