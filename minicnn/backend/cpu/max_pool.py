@@ -174,7 +174,7 @@ def max_pool_backward(
     grad_x = layout.empty(x_shape, order, working_dtype(grad_y.dtype))
     windows = _windows(indices, geometry)
     apart = windows is not None and all(
-        S >= span for S, span in zip(windows.stride, windows.span, strict=True)
+        span <= S for S, span in zip(windows.stride, windows.span, strict=True)
     )
 
     def slab(cut: tuple[slice, ...]) -> None:

@@ -26,14 +26,14 @@ import numpy as np
 from numpy import ndarray
 
 from ..geometry import Ints, PoolGeometry
-from . import layout, scratch
+from . import layout, scratch, threads
 from .layout import Order
 from .taps import axis_taps
 
 Taps = Iterator[tuple[Any, ndarray, Any]]
 
 # Outputs of a slab.
-_SLAB = 1 << 16
+_SLAB = 1 << 17
 
 # Outputs up to which the tables of a geometry are kept.
 _KEPT = 1 << 14
@@ -88,16 +88,14 @@ def window_taps(geometry: PoolGeometry) -> Iterator[tuple[Any, Any]]:
 def slabs(shape: tuple[int, ...], order: Order) -> list[tuple[slice, ...]]:
     """Cuts (N,C,..) along its outermost axes in memory into pieces of about `_SLAB` entries.
 
-    Along N or C; in N,C,H,W order along both where a single image is more than a piece.
+    Along N or C; in N,C,H,W order along C too where there are fewer images than pieces.
     """
-    outer = order[0]
-    step = max(1, _SLAB * shape[outer] // max(1, prod(shape)))
-    cuts = [slice(start, start + step) for start in range(0, shape[outer], step)]
+    outer, size = order[0], prod(shape)
+    cuts = threads.pieces(shape[outer], size, _SLAB)
     if order[:2] != (0, 1):
         return [(slice(None),) * outer + (cut,) for cut in cuts]
-    step = max(1, _SLAB // max(1, prod(shape[2:])))
-    channels = [slice(start, start + step) for start in range(0, shape[1], step)]
-    return list(product(cuts, channels))
+    within = threads.pieces(shape[1], size // max(1, len(cuts)), _SLAB) if shape[0] else []
+    return list(product(cuts, within if len(cuts) == shape[0] else [slice(None)]))
 
 
 def borrowed(role: str, shape: tuple[int, ...], order: Order, dtype: np.dtype) -> ndarray:
