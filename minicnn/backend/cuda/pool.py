@@ -36,7 +36,7 @@ def _y_shape(x: Any, geometry: PoolGeometry) -> Ints:
 def max_pool_forward(x: Any, geometry: PoolGeometry, positions: bool = True) -> tuple[Any, Any]:
     """y[n,c,i,j] = max over p,q of x[n,c,h,k]; indices[n,c,i,j] = h*W + k of the winner.
 
-    x (N,C,H,W); results (N,C,OH,OW), the second int64, whatever `positions`. Integers of 64 bits are
+    x (N,C,H,W); results (N,C,OH,OW), the second int64 in any case. Integers of 64 bits are
     refused, with a TypeError: no kernel compares them.
     """
     y_shape = _y_shape(x, geometry)
