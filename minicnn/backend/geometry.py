@@ -576,6 +576,20 @@ class PoolGeometry(_Frozen):
         """(OH, OW): how many windows there are along each axis."""
         return tuple([self._windows(axis) for axis in range(len(self.size))])
 
+    def positions(self, taps: Any, xp: Any) -> Any:
+        """h*W + k of the pixel under tap t = p*KW + q of each window: int64 like taps (N,C,OH,OW).
+
+        Taps are integers in an array of the module xp, NumPy or one like it.
+        """
+        numbers, rest = 0, taps.astype(xp.int64)
+        for axis, K in enumerate(self.kernel):
+            behind = prod(self.kernel[axis + 1 :])
+            begin = xp.arange(self.out_size[axis]) * self.stride[axis] - self.padding[axis]
+            begin = begin.reshape(-1, *[1] * (len(self.kernel) - 1 - axis))
+            place = begin + rest // behind % K * self.dilation[axis]
+            numbers = numbers * self.size[axis] + place
+        return numbers
+
     def _windows(self, axis: int) -> int:
         size, padding, stride = self.size[axis], self.padding[axis], self.stride[axis]
         room = size + 2 * padding - self.span[axis]

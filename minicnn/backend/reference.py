@@ -208,12 +208,15 @@ def _maxima(x: ndarray, out_size: Ints, taps) -> tuple[ndarray, ndarray]:
     return y, indices
 
 
-def max_pool_forward(x: ndarray, geometry: PoolGeometry) -> tuple[ndarray, ndarray]:
+def max_pool_forward(
+    x: ndarray, geometry: PoolGeometry, positions: bool = True
+) -> tuple[ndarray, ndarray]:
     """y[n,c,i,j] = max over p,q of x[n,c,h,k]; indices[n,c,i,j] = h*W + k of the winner.
 
     Of equal values the first in reading order wins. NaN beats every number, and the last NaN of a
     window is the winner, as in PyTorch. Padding never wins. x (N,C,H,W); results (N,C,OH,OW), the
-    second int64.
+    second int64. With positions=False a backend may give the winning taps' numbers p*KW + q
+    instead, as uint8: for the backward and the gather, which take either. This one does not.
     """
     return _maxima(x, geometry.out_size, _pool_taps(geometry))
 
@@ -228,8 +231,10 @@ def max_pool_backward(
 
     Only the winner of a window moves its maximum; one pixel may win several overlapping windows.
     grad_y and indices (N,C,OH,OW); result (N,C,H,W). The geometry says that each index lies in its
-    window, for those who look for the windows over a pixel; these loops do not need it.
+    window, for those who look for the windows over a pixel. These loops need it for uint8 indices
+    alone, which are numbers of taps.
     """
+    indices = _positions(indices, geometry)
     [GY] = _wide(grad_y)
     grad_x = np.zeros(x_shape, GY.dtype)
     for n, c, *ij in np.ndindex(*grad_y.shape):
@@ -238,11 +243,22 @@ def max_pool_backward(
     return grad_x.astype(grad_y.dtype)
 
 
-def max_pool_gather(x: ndarray, indices: ndarray) -> ndarray:
+def _positions(indices: ndarray, geometry: PoolGeometry | AdaptiveGeometry | None) -> ndarray:
+    """h*W + k, also where the indices are numbers of taps."""
+    if indices.dtype != np.uint8:
+        return indices
+    assert isinstance(geometry, PoolGeometry)
+    return geometry.positions(indices, np)
+
+
+def max_pool_gather(
+    x: ndarray, indices: ndarray, geometry: PoolGeometry | AdaptiveGeometry | None = None
+) -> ndarray:
     """y[n,c,i,j] = x[n,c,h,k] where indices[n,c,i,j] = h*W + k: the adjoint of the backward.
 
-    x (N,C,H,W), indices (N,C,OH,OW); result (N,C,OH,OW).
+    x (N,C,H,W), indices (N,C,OH,OW), with the geometry as in the backward; result (N,C,OH,OW).
     """
+    indices = _positions(indices, geometry)
     y = np.empty(indices.shape, x.dtype)
     for n, c, *ij in np.ndindex(*indices.shape):
         hk = _place(indices[n, c, *ij], x.shape[2:])

@@ -152,9 +152,9 @@ def _lp_pool(
     x = with_batch(function, input, dims)
     geometry = PoolGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode, function)
     if p == float("inf"):
-        y = MaxPool.apply(abs(x), geometry=geometry)[0]
+        y = MaxPool.apply(abs(x), geometry=geometry, positions=False)[0]
     elif p == -float("inf"):
-        y = -MaxPool.apply(-abs(x), geometry=geometry)[0]
+        y = -MaxPool.apply(-abs(x), geometry=geometry, positions=False)[0]
     else:
         y = LpPool.apply(x, p=p, geometry=geometry)
     return y if x is input else without_batch(y)

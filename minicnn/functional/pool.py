@@ -94,11 +94,14 @@ Geometry = PoolGeometry | AdaptiveGeometry | None
 
 
 class MaxPool(Function):
-    """y, indices: formula (2), with a(n,c,i,j) = h*W + k as one number.  grad_x: (3)."""
+    """y, indices: formula (2), with a(n,c,i,j) = h*W + k as one number.  grad_x: (3).
 
-    def forward(self, x: Any, *, geometry: PoolGeometry) -> Any:
+    Without `positions` the indices may be of another kind, which says the same to the backward.
+    """
+
+    def forward(self, x: Any, *, geometry: PoolGeometry, positions: bool = True) -> Any:
         self.x_shape, self.geometry = x.shape, geometry
-        y, indices = backend.of(x).max_pool_forward(x, geometry)
+        y, indices = backend.of(x).max_pool_forward(x, geometry, positions)
         self.save(indices)  # not x: who won is all that the gradient depends on
         return y, indices
 
@@ -132,7 +135,7 @@ class MaxPoolGather(Function):
     def forward(self, v: Any, indices: Any, *, geometry: Geometry = None) -> Any:
         self.x_shape, self.geometry = v.shape, geometry
         self.save(indices)
-        return backend.of(v).max_pool_gather(v, indices)
+        return backend.of(v).max_pool_gather(v, indices, geometry)
 
     def backward(self, grad_y: Any) -> Any:
         (indices,) = self.saved
@@ -234,7 +237,8 @@ def _max_pool(input: Any, windows: list[Any], dims: int, return_indices: bool) -
     """`windows` is what `PoolGeometry.of` asks of the caller, the function's name at its end."""
     check_floating(windows[-1], "x", input)
     x = with_batch(windows[-1], input, dims)
-    y, indices = MaxPool.apply(x, geometry=PoolGeometry.of(x.shape, *windows))
+    geometry = PoolGeometry.of(x.shape, *windows)
+    y, indices = MaxPool.apply(x, geometry=geometry, positions=bool(return_indices))
     if x is not input:
         y, indices = without_batch(y), without_batch(indices)
     return (y, indices) if return_indices else y

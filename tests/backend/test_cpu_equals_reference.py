@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import cpu, reference
-from minicnn.backend.cpu import channels, conv, depthwise, pool, scratch
+from minicnn.backend.cpu import channels, depthwise, scratch, windows
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -44,8 +44,8 @@ def cut_into(pieces):
             patch.setattr(scratch, "COLUMN_LIMIT", 8 * pieces)
             patch.setattr(conv, "SMALL_PRODUCT", 1024)
             patch.setattr(depthwise, "_BLOCK", pieces)
-            patch.setattr(pool, "_SLAB", pieces)
             patch.setattr(channels, "BLOCK", pieces)
+            patch.setattr(windows, "_SLAB", pieces)
         yield
 
 
@@ -207,6 +207,18 @@ def test_max_pooling(laid_out, case, dtype, order_x, order_y, size, odd, seed):
         wanted = reference.max_pool_backward(grad_y, indices, x_shape)
         assert_same(cpu.max_pool_backward(grad_y2, indices2, x_shape), wanted)
         assert_same(cpu.max_pool_gather(x2, indices2), y)
+        check_taps(laid_out, x2, grad_y2, order_y, g, y, wanted)
+
+
+def check_taps(laid_out, x, grad_y, order, g, y, wanted):
+    """The numbers of the winning taps lead to the same gradients, in every backend."""
+    result, taps = cpu.max_pool_forward(x, g, positions=False)
+    assert taps.dtype == np.uint8
+    assert np.array_equal(result, y, equal_nan=True)
+    for primitives in (cpu, reference):
+        for winners in (taps, laid_out(taps, order)):
+            assert_same(primitives.max_pool_backward(grad_y, winners, x.shape, g), wanted)
+            assert_same(primitives.max_pool_gather(x, winners, g), y)
 
 
 @settings(max_examples=60)

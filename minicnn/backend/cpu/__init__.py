@@ -1,11 +1,18 @@
 """The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
 
+from .adaptive_pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_forward,
+)
+from .avg_pool import avg_pool_backward, avg_pool_forward
 from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .elementwise import relu_backward, relu_forward
 from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
 from .matmul import matmul
+from .max_pool import max_pool_backward, max_pool_forward, max_pool_gather
 from .norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -13,16 +20,6 @@ from .norm import (
     channel_sums,
     rms_norm_backward,
     rms_norm_forward,
-)
-from .pool import (
-    adaptive_avg_pool_backward,
-    adaptive_avg_pool_forward,
-    adaptive_max_pool_forward,
-    avg_pool_backward,
-    avg_pool_forward,
-    max_pool_backward,
-    max_pool_forward,
-    max_pool_gather,
 )
 from .resample import resample
 from .softmax import (

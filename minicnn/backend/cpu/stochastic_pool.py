@@ -6,7 +6,8 @@ import numpy as np
 from numpy import ndarray
 
 from ..geometry import PoolGeometry
-from .pool import first_inside, max_pool_gather, tap_offsets, window_origins, window_taps
+from .max_pool import max_pool_gather
+from .windows import first_inside, tap_offsets, window_origins, window_taps
 
 
 def stochastic_pool_forward(

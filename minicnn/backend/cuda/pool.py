@@ -33,11 +33,11 @@ def _y_shape(x: Any, geometry: PoolGeometry) -> Ints:
 # Max pooling
 
 
-def max_pool_forward(x: Any, geometry: PoolGeometry) -> tuple[Any, Any]:
+def max_pool_forward(x: Any, geometry: PoolGeometry, positions: bool = True) -> tuple[Any, Any]:
     """y[n,c,i,j] = max over p,q of x[n,c,h,k]; indices[n,c,i,j] = h*W + k of the winner.
 
-    x (N,C,H,W); results (N,C,OH,OW), the second int64. Integers of 64 bits are refused, with a
-    TypeError: no kernel compares them.
+    x (N,C,H,W); results (N,C,OH,OW), the second int64 in any case. Integers of 64 bits are
+    refused, with a TypeError: no kernel compares them.
     """
     y_shape = _y_shape(x, geometry)
     return _max_pool("max_pool_forward", x, _x_shape(x, geometry), y_shape, windows(geometry))
@@ -91,7 +91,7 @@ def max_pool_backward(
     function = "max_pool_backward"
     device, dtype = device_of(grad_y), grad_y.dtype
     [grad_y] = prepared(function, grad_y=(grad_y, None))
-    indices = integers(function, "indices", indices, grad_y.shape)
+    indices = integers(function, "indices", _positions(indices, geometry), grad_y.shape)
     grad_x = device.empty(tuple(x_shape), grad_y.dtype)
     arrays = {"grad_y": grad_y, "indices": indices, "grad_x": grad_x}
     if geometry is None:
@@ -105,11 +105,22 @@ def max_pool_backward(
     return grad_x.astype(dtype, copy=False)
 
 
-def max_pool_gather(x: Any, indices: Any) -> Any:
+def _positions(indices: Any, geometry: PoolGeometry | AdaptiveGeometry | None) -> Any:
+    """h*W + k, also where the indices are numbers of taps, as another backend may give them."""
+    if indices.dtype != np.uint8:
+        return indices
+    assert isinstance(geometry, PoolGeometry)
+    return geometry.positions(indices, device_of(indices).xp)
+
+
+def max_pool_gather(
+    x: Any, indices: Any, geometry: PoolGeometry | AdaptiveGeometry | None = None
+) -> Any:
     """y[n,c,i,j] = x[n,c,h,k] where indices[n,c,i,j] = h*W + k: the adjoint of the backward.
 
     x (N,C,H,W), indices (N,C,OH,OW); result (N,C,OH,OW).
     """
+    indices = _positions(indices, geometry)
     N, C = x.shape[:2]
     planes = x.reshape(N, C, prod(x.shape[2:]))
     places = indices.reshape(N, C, prod(indices.shape[2:]))
