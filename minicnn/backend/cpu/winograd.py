@@ -27,6 +27,10 @@ _RUN = 1 << 22
 _FEATURES = 64
 # Fewer tiles than this are not shared out: the weights are.
 _FEW_TILES = 300
+_LEAST = 32
+_GROUPS = 8
+_LINE = 16
+SMALL_PRODUCT = 10**6
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class _Tiling:
     def count(self, part: _Part) -> int:
         return part.images * part.height * self.columns
 
+    def within(self, whole: _Part, part: _Part) -> slice:
+        """Which of the tiles of `whole` are those of `part`."""
+        row = (part.n.start - whole.n.start) * whole.height + part.rows.start - whole.rows.start
+        return slice(row * self.columns, row * self.columns + self.count(part))
+
     @property
     def whole(self) -> _Part:
         return _Part(slice(0, self.batch), slice(0, self.rows))
@@ -126,7 +135,8 @@ def _windows(source: ndarray, tiling: _Tiling, part: _Part, out: ndarray) -> Non
     windows = as_strided(patch, shape, (sn, m * sh, m * sw, sh, sw, sc), writeable=False)
     d = scratch.take("winograd_tiles", shape, out.dtype)
     np.copyto(d, windows)
-    np.matmul(transforms(m, out.dtype).data, d.reshape(out.shape), out=out)
+    tiles = d.reshape(tiling.count(part), n * n, C)
+    np.matmul(transforms(m, out.dtype).data, tiles, out=out.transpose(1, 0, 2))
 
 
 def _patch(source: ndarray, tiling: _Tiling, part: _Part, dtype: np.dtype) -> ndarray:
@@ -194,10 +204,10 @@ def _to_target(
     m = tiling.m
     matrices = transforms(m, products.dtype)
     if b is not None:
-        products[:, matrices.constant] += b
-    shape = (products.shape[0], m * m, products.shape[2])
+        products[matrices.constant] += b
+    shape = (products.shape[1], m * m, products.shape[2])
     tiles = scratch.take("winograd_tiles", shape, products.dtype)
-    np.matmul(matrices.output, products, out=tiles)
+    np.matmul(matrices.output, products.transpose(1, 0, 2), out=tiles)
     if relu:
         np.maximum(tiles, 0, out=tiles)
     for block, pixels in _pairs(tiles, target, tiling, part):
@@ -207,12 +217,12 @@ def _to_target(
 def _from_target(target: ndarray, tiling: _Tiling, part: _Part, out: ndarray) -> None:
     """out[t] = A g A^T for each tile g of the target, zero beyond its edges."""
     m = tiling.m
-    tiles = scratch.take("winograd_tiles", (out.shape[0], m * m, out.shape[2]), out.dtype)
+    tiles = scratch.take("winograd_tiles", (out.shape[1], m * m, out.shape[2]), out.dtype)
     if any(size % m for size in tiling.target):
         tiles[...] = 0
     for block, pixels in _pairs(tiles, target, tiling, part):
         np.copyto(block, pixels)
-    np.matmul(transforms(m, out.dtype).output.T, tiles, out=out)
+    np.matmul(transforms(m, out.dtype).output.T, tiles, out=out.transpose(1, 0, 2))
 
 
 # ---------------------------------------------------------------- weights
@@ -236,24 +246,51 @@ class _Weights:
     def outputs(self) -> int:
         return self.w.shape[1 if self.turned else 0]
 
-    def transform(self, G: ndarray, inputs: slice, outputs: slice, out: ndarray) -> None:
-        """out[i,:,o] = G w G^T, for some of the inputs and outputs. out (inputs, points, outputs)."""
+    def transform(self, m: int, outputs: slice, out: ndarray) -> None:
+        """out[:,i,o] = G w G^T for some of the outputs and all inputs."""
         F, C = self.w.shape[:2]
+        width = out.shape[2]
         if self.turned:
-            taps = self.w[inputs, outputs].reshape(out.shape[0], out.shape[2], TAPS**2)
-            np.matmul(G[:, ::-1], taps.transpose(0, 2, 1), out=out)
-            return
-        rows = self.w.reshape(F, C * TAPS**2)[:, TAPS**2 * inputs.start : TAPS**2 * inputs.stop]
-        taps = scratch.take("winograd_taps", (rows.shape[1], out.shape[2]), out.dtype)
-        for f in range(0, out.shape[2], 16):  # a cache line at a time
-            some = rows[outputs][f : f + 16]
-            np.copyto(taps[:, f : f + 16], some.T)
-        np.matmul(G, taps.reshape(out.shape[0], TAPS**2, out.shape[2]), out=out)
+            taps = scratch.take("winograd_taps", (F, TAPS**2, width), out.dtype)
+            some = self.w.reshape(F, C, TAPS**2)[:, outputs]
+            for tap in range(TAPS**2):
+                np.copyto(taps[:, tap], some[:, :, -1 - tap])
+        else:
+            taps = scratch.take("winograd_taps", (C, TAPS**2, width), out.dtype)
+            columns, rows = taps.reshape(-1, width), self.w.reshape(F, -1)[outputs]
+            for f in range(0, width, _LINE):
+                np.copyto(columns[:, f : f + _LINE], rows[f : f + _LINE].T)
+        np.matmul(transforms(m, out.dtype).weight, taps, out=out.transpose(1, 0, 2))
 
 
-def _multiply(data: ndarray, weights: ndarray, out: ndarray) -> None:
-    """out[:,p] = data[:,p] @ weights[:,p] at each point: (T,P,C), (C,P,F) -> (T,P,F)."""
-    np.matmul(data.transpose(1, 0, 2), weights.transpose(1, 0, 2), out=out.transpose(1, 0, 2))
+def _by_point(role: str, points: int, rows: int, columns: int, dtype: np.dtype) -> ndarray:
+    """Scratch (points, rows, columns). A row more for each point keeps points off one cache set."""
+    return scratch.take(role, (points, rows + 1, columns), dtype)[:, :rows]
+
+
+def _blocks_of(features: int) -> list[slice]:
+    return [slice(f, min(f + _FEATURES, features)) for f in range(0, features, _FEATURES)]
+
+
+def _multiply(a: ndarray, b: ndarray, out: ndarray) -> None:
+    """out[p] = a[p] @ b[p] with a few rows at a time: see `SMALL_PRODUCT`."""
+    P, R, K = a.shape
+    S = b.shape[2]
+    rows = SMALL_PRODUCT // (K * S) & -_LINE
+    if not 0 < rows < R:
+        np.matmul(a, b, out=out)
+        return
+    cut = R // rows * rows
+    np.matmul(_cut(a, rows), b[:, None], out=_cut(out, rows))
+    if cut < R:
+        np.matmul(a[:, cut:], b, out=out[:, cut:])
+
+
+def _cut(a: ndarray, rows: int) -> ndarray:
+    """a (P,R,K) as a view (P, R // rows, rows, K)."""
+    P, R, K = a.shape
+    p, r, k = a.strides
+    return as_strided(a, (P, R // rows, rows, K), (p, rows * r, r, k))
 
 
 # ---------------------------------------------------------------- convolutions
@@ -263,16 +300,24 @@ def _by_tiles(tiling: _Tiling) -> bool:
     return tiling.batch * tiling.rows * tiling.columns > _FEW_TILES
 
 
-def _whole_weights(weights: _Weights, m: int, dtype: np.dtype) -> ndarray:
-    G = transforms(m, dtype).weight
-    shape = (weights.inputs, len(G), weights.outputs)
-    U = scratch.take("winograd_weights", shape, dtype)
+def _tiles_a_piece(P, C, F):
+    return max(_LEAST, _PIECE // (P * max(C, F)))
 
-    def fill(inputs: slice) -> None:
-        weights.transform(G, inputs, slice(0, weights.outputs), U[inputs])
 
-    threads.each(fill, threads.pieces(weights.inputs, U.size))
-    return U
+def _all_weights(weights: _Weights, m: int, dtype: np.dtype) -> list[ndarray]:
+    P = (m + TAPS - 1) ** 2
+    blocks = _blocks_of(weights.outputs)
+    shape = (len(blocks), P, weights.inputs + 1, min(_FEATURES, weights.outputs))
+    U = scratch.take("winograd_all_weights", shape, dtype)
+    results = [
+        U[k, :, :-1, : block.stop - block.start] for k, block in enumerate(blocks)
+    ]
+
+    def fill(number: int) -> None:
+        weights.transform(m, blocks[number], results[number])
+
+    threads.each(fill, range(len(blocks)))
+    return results
 
 
 def _convolve(source, weights: _Weights, target, tiling: _Tiling, b=None, relu=False) -> None:
@@ -285,53 +330,48 @@ def _convolve(source, weights: _Weights, target, tiling: _Tiling, b=None, relu=F
 def _convolve_by_tiles(source, weights, target, tiling: _Tiling, b, relu) -> None:
     dtype, P = target.dtype, tiling.points
     C, F = weights.inputs, weights.outputs
-    U = _whole_weights(weights, tiling.m, dtype)
+    U = _all_weights(weights, tiling.m, dtype)
 
     def work(part: _Part) -> None:
-        count = tiling.count(part)
-        V = scratch.take("winograd_data", (count, P, C), dtype)
-        M = scratch.take("winograd_products", (count, P, F), dtype)
+        V = _by_point("winograd_data", P, tiling.count(part), C, dtype)
         _windows(source, tiling, part, V)
-        _multiply(V, U, M)
-        _to_target(M, target, tiling, part, b, relu)
+        _project_part(V, U, target, tiling, part, b, relu)
 
-    threads.each(work, tiling.parts(tiling.whole, max(1, _PIECE // (P * max(C, F)))))
+    threads.each(work, tiling.parts(tiling.whole, _tiles_a_piece(P, C, min(F, _FEATURES))))
+
+
+def _project_part(V, U, target, tiling, part, b, relu):
+    for block, weights in zip(_blocks_of(target.shape[1]), U, strict=True):
+        M = _by_point("winograd_products", len(V), V.shape[1], weights.shape[2], V.dtype)
+        _multiply(V, weights, M)
+        _to_target(M, target[:, block], tiling, part, None if b is None else b[block], relu)
 
 
 def _convolve_by_features(source, weights, target, tiling: _Tiling, b, relu) -> None:
-    V = _all_windows(source, tiling, target.dtype)
-    _project(V, weights, target, tiling, b, relu)
-
-
-def _all_windows(source, tiling: _Tiling, dtype) -> ndarray:
     P, C = tiling.points, source.shape[1]
     whole = tiling.whole
-    per_image = tiling.rows * tiling.columns
-    V = scratch.take("winograd_all", (tiling.count(whole), P, C), dtype)
+    V = _by_point("winograd_all", P, tiling.count(whole), C, target.dtype)
 
     def fill(part: _Part) -> None:
-        _windows(source, tiling, part, V[part.n.start * per_image : part.n.stop * per_image])
+        _windows(source, tiling, part, V[:, tiling.within(whole, part)])
 
-    cuts = threads.pieces(tiling.batch, V.size)
-    threads.each(fill, [_Part(cut, whole.rows) for cut in cuts])
-    return V
+    threads.each(fill, tiling.parts(whole, _tiles_a_piece(P, C, 1)))
+    _project(V, weights, target, tiling, b, relu)
 
 
 def _project(V, weights, target, tiling: _Tiling, b, relu) -> None:
     dtype, P = target.dtype, tiling.points
-    C = weights.inputs
-    G = transforms(tiling.m, dtype).weight
     whole = tiling.whole
 
-    def work(outputs: slice) -> None:
-        width = outputs.stop - outputs.start
-        U = scratch.take("winograd_weights", (C, P, width), dtype)
-        M = scratch.take("winograd_products", (V.shape[0], P, width), dtype)
-        weights.transform(G, slice(0, C), outputs, U)
+    def work(block: slice) -> None:
+        width = block.stop - block.start
+        U = _by_point("winograd_weights", P, weights.inputs, width, dtype)
+        M = _by_point("winograd_products", P, V.shape[1], width, dtype)
+        weights.transform(tiling.m, block, U)
         _multiply(V, U, M)
-        _to_target(M, target[:, outputs], tiling, whole, None if b is None else b[outputs], relu)
+        _to_target(M, target[:, block], tiling, whole, None if b is None else b[block], relu)
 
-    threads.each(work, threads.pieces(weights.outputs, weights.outputs, _FEATURES))
+    threads.each(work, _blocks_of(weights.outputs))
 
 
 def forward(x, w, b, geometry: ConvGeometry, m: int, *, relu: bool = False) -> ndarray:
@@ -361,48 +401,84 @@ def backward(x, w, grad_y, geometry, m, need_x, need_w):
     if not need_w:
         return (grad_input(grad_y, w, geometry, m) if need_x else None), None
     dtype = working_dtype(x.dtype, grad_y.dtype)
-    tiling = _backward_tiling(geometry, m)
     grad_w = np.zeros(geometry.w_shape, dtype)
-    grad_x = None
-    weights = U = None
-    by_tiles = _by_tiles(tiling)
-    P, C, F = tiling.points, geometry.in_channels, geometry.out_channels
-    if need_x:
-        grad_x = layout.empty(geometry.x_shape, layout.NHWC, dtype)
-        weights = _Weights(np.ascontiguousarray(w, dtype), turned=True)
-        if by_tiles:
-            U = _whole_weights(weights, m, dtype)
-    G = transforms(m, dtype).weight
-    whole = tiling.whole
-    runs = tiling.parts(whole, max(1, _RUN // (P * max(C, F)))) if by_tiles else [whole]
-    for k, run in enumerate(runs if geometry.batch else []):
-        count = tiling.count(run)
-        E = scratch.take("winograd_all", (count, P, F), dtype)
-        X = scratch.take("winograd_x", (count, P, C), dtype)
-
-        def fill(part: _Part) -> None:
-            start = (part.n.start - run.n.start) * run.height + part.rows.start - run.rows.start
-            some = slice(start * tiling.columns, start * tiling.columns + tiling.count(part))
-            _windows(grad_y, tiling, part, E[some])
-            _from_target(x, tiling, part, X[some])
-            if U is not None:
-                M = scratch.take("winograd_products", (tiling.count(part), P, C), dtype)
-                _multiply(E[some], U, M)
-                _to_target(M, grad_x, tiling, part, None, False)
-
-        threads.each(fill, tiling.parts(run, max(1, _PIECE // (P * max(C, F)))))
-        if need_x and not by_tiles:
-            _project(E, weights, grad_x, tiling, None, False)
-
-        def gather(features: slice) -> None:
-            width = features.stop - features.start
-            dU = scratch.take("winograd_grad", (width, P, C), dtype)
-            np.matmul(E[:, :, features].transpose(1, 2, 0), X.transpose(1, 0, 2), out=dU.transpose(1, 0, 2))
-            part = np.matmul(dU.transpose(0, 2, 1), G[:, ::-1])
-            grad_w[features] += part.reshape(width, C, TAPS, TAPS)
-
-        threads.each(gather, threads.pieces(F, F, min(_FEATURES, F // 2)))
+    grad_x = layout.empty(geometry.x_shape, layout.NHWC, dtype) if need_x else None
+    if geometry.batch:
+        weights = _Weights(np.ascontiguousarray(w, dtype), turned=True) if need_x else None
+        tiling = _backward_tiling(geometry, m)
+        way = _backward_by_tiles if _by_tiles(tiling) else _backward_by_features
+        way(x, weights, grad_y, grad_x, grad_w, tiling)
     return grad_x, grad_w
+
+
+def _backward_by_tiles(x, weights, grad_y, grad_x, grad_w, tiling):
+    dtype, P = grad_w.dtype, tiling.points
+    F, C = grad_w.shape[:2]
+    U = None if weights is None else _all_weights(weights, tiling.m, dtype)
+    parts = tiling.parts(tiling.whole, _tiles_a_piece(P, C, F))
+    groups = [parts[cut] for cut in threads.pieces(len(parts), 1 << 30, (1 << 30) // _GROUPS)]
+    sums = scratch.take("winograd_sums", (len(groups), P, F + 1, C), dtype)[:, :, :F]
+
+    def work(number: int) -> None:
+        total = sums[number]
+        for part in groups[number]:
+            count = tiling.count(part)
+            E = _by_point("winograd_data", P, count, F, dtype)
+            X = _by_point("winograd_x", P, count, C, dtype)
+            _windows(grad_y, tiling, part, E)
+            _from_target(x, tiling, part, X)
+            if part is groups[number][0]:
+                np.matmul(E.transpose(0, 2, 1), X, out=total)
+            else:
+                dU = _by_point("winograd_grad", P, F, C, dtype)
+                np.matmul(E.transpose(0, 2, 1), X, out=dU)
+                total += dU
+            if U is not None:
+                _project_part(E, U, grad_x, tiling, part, None, False)
+
+    threads.each(work, range(len(groups)))
+
+    def reduce(features: slice) -> None:
+        dU = sums[0, :, features]
+        for more in sums[1:, :, features]:
+            dU += more
+        _grad_from(dU, tiling.m, grad_w[features])
+
+    threads.each(reduce, threads.pieces(F, sums.size))
+
+
+def _grad_from(dU, m, grad_w) -> None:
+    """grad_w = G^T dU G (turned around); dU (points, F, C), grad_w (F,C,3,3)."""
+    _, F, C = dU.shape
+    taps = scratch.take("winograd_taps", (F, TAPS**2, C), dU.dtype)
+    np.matmul(transforms(m, dU.dtype).weight.T, dU.transpose(1, 0, 2), out=taps)
+    results = grad_w.reshape(F, C, TAPS**2)
+    for tap in range(TAPS**2):
+        np.copyto(results[:, :, -1 - tap], taps[:, tap])
+
+
+def _backward_by_features(x, weights, grad_y, grad_x, grad_w, tiling):
+    dtype, P = grad_w.dtype, tiling.points
+    F, C = grad_w.shape[:2]
+    whole = tiling.whole
+    E = _by_point("winograd_all", P, tiling.count(whole), F, dtype)
+    X = _by_point("winograd_x", P, tiling.count(whole), C, dtype)
+
+    def fill(part: _Part) -> None:
+        some = tiling.within(whole, part)
+        _windows(grad_y, tiling, part, E[:, some])
+        _from_target(x, tiling, part, X[:, some])
+
+    threads.each(fill, tiling.parts(whole, _tiles_a_piece(P, C, F)))
+    if weights is not None:
+        _project(E, weights, grad_x, tiling, None, False)
+
+    def work(features: slice) -> None:
+        dU = _by_point("winograd_grad", P, features.stop - features.start, C, dtype)
+        np.matmul(E[:, :, features].transpose(0, 2, 1), X, out=dU)
+        _grad_from(dU, tiling.m, grad_w[features])
+
+    threads.each(work, threads.pieces(F, F, _FEATURES))
 
 
 def supports(geometry: ConvGeometry) -> bool:
