@@ -138,7 +138,7 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, m: int) -> n
 def grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry, m: int) -> ndarray:
     """The adjoint of w -> y: x (N,C,H,W), grad_y (N,F,OH,OW) to (F,C,3,3), contiguous."""
     dtype = working_dtype(x.dtype, grad_y.dtype)
-    grad_w = np.zeros(geometry.w_shape, dtype)
+    grad_w = np.empty(geometry.w_shape, dtype)
     _backward(x, grad_y, grad_w, Tiling.backward(geometry, m), None, None)
     return grad_w.astype(np.result_type(x, grad_y), copy=False)
 
@@ -160,7 +160,7 @@ def backward(
     dtype = working_dtype(x.dtype, w.dtype, grad_y.dtype)
     tiling = Tiling.backward(geometry, m)
     grad_x = layout.empty(geometry.x_shape, layout.NHWC, dtype)
-    grad_w = np.zeros(geometry.w_shape, dtype)
+    grad_w = np.empty(geometry.w_shape, dtype)
     weights = _Weights(np.ascontiguousarray(w, dtype), turned=True)
     _backward(x, grad_y, grad_w, tiling, weights, _Result(grad_x, tiling))
     return (
@@ -254,14 +254,18 @@ def _blocks(features: int) -> list[slice]:
     return [slice(f, min(f + _FEATURES, features)) for f in range(0, features, _FEATURES)]
 
 
-def _add_grad(dU: ndarray, m: int, grad_w: ndarray) -> None:
-    """grad_w (F,C,3,3) += G^T dU' G turned around, for dU' (points, F, C)."""
+def _grad(dU: ndarray, m: int, grad_w: ndarray, add: bool = False) -> None:
+    """grad_w (F,C,3,3) = G^T dU' G turned around, or += if `add`, for dU' (points, F, C)."""
     _, F, C = dU.shape
     taps = scratch.take("winograd_taps", (F, TAPS**2, C), dU.dtype)
     np.matmul(transforms(m, dU.dtype).weight.T, dU.transpose(1, 0, 2), out=taps)
-    sums = grad_w.reshape(F, C, TAPS**2)
+    results = grad_w.reshape(F, C, TAPS**2)
     for tap in range(TAPS**2):
-        sums[:, :, -1 - tap] += taps[:, tap]
+        result = results[:, :, -1 - tap]
+        if add:
+            result += taps[:, tap]
+        else:
+            np.copyto(result, taps[:, tap])
 
 
 # ---------------------------------------------------------------- forward, and grad_x alone
@@ -351,8 +355,9 @@ def _backward(
     weights: _Weights | None,
     result: _Result | None,
 ) -> None:
-    """Adds to grad_w (F,C,3,3), and fills the result if there are (turned) weights for it."""
+    """Fills grad_w (F,C,3,3), and the result if there are (turned) weights for it."""
     if len(x) == 0:
+        grad_w[...] = 0
         return
     if _by_tiles(*grad_w.shape[:2]):
         _backward_by_tiles(x, grad_y, grad_w, tiling, weights, result)
@@ -388,7 +393,7 @@ def _backward_by_tiles(x, grad_y, grad_w, tiling: Tiling, weights, result) -> No
         dU = sums[0, :, features]
         for more in sums[1:, :, features]:
             dU += more
-        _add_grad(dU, tiling.m, grad_w[features])
+        _grad(dU, tiling.m, grad_w[features])
 
     threads.each(finish, threads.pieces(F, sums.size))
 
@@ -396,7 +401,7 @@ def _backward_by_tiles(x, grad_y, grad_w, tiling: Tiling, weights, result) -> No
 def _backward_by_features(x, grad_y, grad_w, tiling: Tiling, weights, result) -> None:
     dtype, P, (F, C) = grad_w.dtype, tiling.points, grad_w.shape[:2]
     most = _tiles_a_piece(P, max(C, F))
-    for run in _runs(tiling, max(C, F)):
+    for k, run in enumerate(_runs(tiling, max(C, F))):
         E = _take("winograd_all", (P, tiling.count(run), F), dtype)
         X = _take("winograd_all_x", (P, tiling.count(run), C), dtype)
 
@@ -408,11 +413,11 @@ def _backward_by_features(x, grad_y, grad_w, tiling: Tiling, weights, result) ->
         threads.each(fill, tiling.parts(run, most))
         if weights is not None:
             _multiply_by_features(E, weights, result, run)
-        _sum_by_features(E, X, tiling.m, grad_w)
+        _sum_by_features(E, X, tiling.m, grad_w, add=k > 0)
 
 
-def _sum_by_features(E: ndarray, X: ndarray, m: int, grad_w: ndarray) -> None:
-    """grad_w += the sum over the tiles of E (points, tiles, F) and X (points, tiles, C)."""
+def _sum_by_features(E: ndarray, X: ndarray, m: int, grad_w: ndarray, add: bool) -> None:
+    """grad_w from the sums over the tiles of E (points, tiles, F) and X (points, tiles, C)."""
 
     def work(features: slice) -> None:
         rows = E[:, :, features].transpose(0, 2, 1)
@@ -420,6 +425,6 @@ def _sum_by_features(E: ndarray, X: ndarray, m: int, grad_w: ndarray) -> None:
             columns = X[:, :, channels]
             dU = _take("winograd_grad", (len(E), rows.shape[1], columns.shape[2]), E.dtype)
             _matmul(rows, columns, dU)
-            _add_grad(dU, m, grad_w[features, channels])
+            _grad(dU, m, grad_w[features, channels], add)
 
     threads.each(work, _blocks(E.shape[2]))
