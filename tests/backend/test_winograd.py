@@ -289,7 +289,17 @@ def test_what_it_computes():
         assert winograd.worthwhile(geometry) == 0
 
 
-def test_worthwhile_where_the_transforms_are_the_smaller_part():
-    assert winograd.worthwhile(geometry_of(64, 3, 64, (32, 32), 1)) == 0
-    assert winograd.worthwhile(geometry_of(32, 64, 64, (32, 32), 1)) == 4
-    assert winograd.worthwhile(geometry_of(64, 512, 512, (2, 2), 1)) == 2
+@pytest.mark.parametrize(
+    ("N", "C", "F", "size", "m"),
+    [
+        (64, 3, 64, 32, 0),  # few channels
+        (32, 64, 64, 32, 4),
+        (32, 512, 512, 4, 4),
+        (64, 512, 512, 2, 2),  # tiles of four would be three quarters empty
+        (1, 512, 512, 7, 2),  # more weights than tiles to use them on
+        (64, 512, 512, 1, 0),  # a single tap is not in the padding
+        (0, 64, 64, 8, 2),
+    ],
+)
+def test_worthwhile_follows_what_was_measured(N, C, F, size, m):
+    assert winograd.worthwhile(geometry_of(N, C, F, (size, size), 1)) == m

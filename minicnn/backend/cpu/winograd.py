@@ -34,19 +34,21 @@ cache. Many weights: the tiles are transformed first, then each piece is some fe
 weights are transformed, used and forgotten while in the cache.
 
 **Rounding.** The transforms add and subtract numbers larger than their result. In float32, against
-float64 on normally distributed numbers with 64 to 512 channels, the error relative to the rms of
-the result is
+float64, on normally distributed numbers with 64 to 512 channels, the rms of the error relative to
+that of the result is
 
-    rms        forward    grad_x     grad_w          im2col, for comparison: 2.5e-7 to 4e-7
-    m = 2      4e-7       5e-7       4e-7
-    m = 4      1.5e-6     2.5e-6     2e-6
+               forward, grad_x      grad_w
+    m = 2      3e-7 to 8e-7         2e-7 to 4e-7
+    m = 4      1e-6 to 4e-6         9e-7 to 2e-6
+    im2col     3e-7 to 4e-7         1e-7 to 4e-7
 
-The tests hold it to `ERROR`. In float64 it is that of any other way, about 1e-15.
+The tests hold it to `ERROR`. In float64 it is that of any other way, some 1e-15.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy import ndarray
@@ -58,12 +60,19 @@ from .precision import working_dtype
 from .winograd_matrices import TAPS, transforms
 from .winograd_tiles import Part, Tiling, from_target, to_target, windows
 
-# Largest error in float32 for each m: rms of the difference, relative to the rms of the result.
+# The largest error in float32 for each m, as above.
 ERROR = {2: 2e-6, 4: 1e-5}
 
 # Products of matrices with fewer multiply-adds than this run on OpenBLAS's path for small ones,
 # which copies nothing: 240 GFLOP/s where others reach 180.
 SMALL_PRODUCT = 10**6
+
+# With fewer channels the transforms take longer than the products that they save.
+_CHANNELS = 16
+# To transform a weight takes as long as multiplying it by so many tiles; to copy it into im2col's
+# order, by so many positions.
+_WEIGHT = 25
+_IM2COL_WEIGHT = 50
 
 # Entries of transformed tiles that a piece of work holds: what fits into the cache of a core.
 _PIECE = 1 << 18
@@ -73,9 +82,9 @@ _LEAST = 64
 _RUN = 1 << 22
 # Features that a piece works on.
 _FEATURES = 64
-# Pieces of C*F weights up to this are cut by tiles, above by features.
+# Up to so many weights C*F, work is cut by tiles, above by features.
 _FEW_WEIGHTS = 128 * 128
-# Sums over tiles that are added up at the end.
+# Sums over tiles that are taken side by side and added up at the end.
 _SUMS = 8
 # Numbers in a cache line, and in a register.
 _LINE = 16
@@ -95,11 +104,16 @@ def supports(geometry: ConvGeometry) -> bool:
 def worthwhile(geometry: ConvGeometry) -> int:
     """The m whose F(m x m, 3x3) is fastest in float32, 2 or 4, or 0 where im2col is.
 
-    The transforms cost about as much as products with 32 channels do.
+    Compares how many products an input channel and an output channel take. Preparing a weight
+    counts as some more: that decides on small images, whose weights are used a few times each.
     """
-    if not supports(geometry) or min(geometry.in_channels, geometry.out_channels) < 32:
+    if not supports(geometry) or min(geometry.in_channels, geometry.out_channels) < _CHANNELS:
         return 0
-    return 2 if max(geometry.out_size) <= 2 else 4
+    costs = {0: TAPS**2 * (geometry.batch * prod(geometry.out_size) + _IM2COL_WEIGHT)}
+    for m in (2, 4):
+        tiling = Tiling.forward(geometry, m)
+        costs[m] = tiling.points * (tiling.count(tiling.whole) + _WEIGHT)
+    return min(costs, key=lambda m: costs[m])
 
 
 # ---------------------------------------------------------------- the convolution and its adjoints
@@ -371,7 +385,7 @@ def _backward_by_tiles(x, grad_y, grad_w, tiling: Tiling, weights, result) -> No
     parts = tiling.parts(tiling.whole, max(_LEAST, _tiles_a_piece(P, max(C, F))))
     count = max(2, min(_SUMS, _RUN // (P * C * F)))
     groups = [parts[cut] for cut in threads.pieces(len(parts), count, 1)]
-    sums = _take("winograd_sums", (len(groups), P, F, C), dtype)
+    sums = _take("winograd_all", (len(groups), P, F, C), dtype)
 
     def work(number: int) -> None:
         for k, part in enumerate(groups[number]):
