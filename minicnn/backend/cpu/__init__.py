@@ -1,6 +1,6 @@
 """The primitives in fast NumPy: the names and results of `backend.reference`, on numpy.ndarray."""
 
-from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .axes import col2im, conv_backward, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .group_norm import group_norm_forward, group_norm_grad_affine, group_norm_grad_input
@@ -45,6 +45,7 @@ __all__ = [
     "batch_norm_inference",
     "channel_sums",
     "col2im",
+    "conv_backward",
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",
