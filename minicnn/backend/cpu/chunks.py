@@ -28,9 +28,9 @@ from . import layout, scratch, threads
 from .layout import CHWN, NCHW, NHWC, Order
 from .precision import working_dtype
 
-# Entries of the column buffer that a chunk aims at: two chunks' worth stays in the cache. Fewer
-# would make the calls too short for two threads.
-_AIM = 1 << 19
+# Entries of the column buffer that a chunk aims at. They leave the inner cache, and yet it is the
+# quickest: with two threads each call of NumPy may wait for Python's lock, so there must be few.
+_AIM = 1 << 20
 
 # Entries from which on work is cut in two at least.
 _LEAST = 1 << 17
@@ -89,9 +89,9 @@ def _parts(sizes: tuple[int, int, int], count: int) -> list[list[slice]]:
     """Three nested axes cut into at least `count` parts (or single entries), the first one first."""
     parts = []
     for size in sizes:
-        step = max(1, size // count)
-        parts.append([slice(k, min(k + step, size)) for k in range(0, size, step)])
-        count = -(-count // max(1, len(parts[-1])))
+        number = max(1, min(size, count))
+        parts.append([slice(k * size // number, (k + 1) * size // number) for k in range(number)])
+        count = -(-count // number)
     return parts
 
 

@@ -49,12 +49,13 @@ from .precision import working
 from .taps import axis_taps
 
 # Entries that are copied or added up at a time.
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 
-# Multiply-adds of the small products that a sum over many positions is cut into, where its result
-# is so small that BLAS would spend its time on packing: twice as fast for LeNet's first layer.
-_SMALL_PRODUCT = 1 << 18
-_SMALL_RESULT = 1 << 10
+# Multiply-adds up to which OpenBLAS multiplies without packing the matrices first. Where one of
+# them is thin, a large product spends most of its time on that: one for LeNet's layers, cut into
+# small ones, takes half as long.
+_SMALL_PRODUCT = 10**6
+_STEP = 128  # positions that a small product has at least
 
 
 def order_of(geometry: ConvGeometry) -> Order:
@@ -98,7 +99,8 @@ def padded(
         copy[:, :, inside.stop : rows.stop] = 0
         copy[:, :, inside, :left] = 0
         copy[:, :, inside, left + W :] = 0
-        copy[:, :, inside, left : left + W] = x[:, :, inside.start - top : inside.stop - top]
+        rows_of_x = slice(inside.start - top, inside.stop - top)
+        _copy(x[:, :, rows_of_x], copy[:, :, inside, left : left + W])
 
     threads.each(fill, threads.pieces(size[0], entries, _PIECE))
     return copy, _without_padding(geometry)
@@ -180,8 +182,18 @@ def _patch(
         patch[:, :, rows.stop :] = 0
         patch[:, :, rows, : columns.start] = 0
         patch[:, :, rows, columns.stop :] = 0
-    np.copyto(patch[:, :, place[0], place[1]], part)
+    _copy(part, patch[:, :, place[0], place[1]])
     return patch
+
+
+def _copy(source: ndarray, target: ndarray) -> None:
+    """target[...] = source, images (n,C,h,w). NumPy's inner loop runs along the target's innermost
+    axis: a few channels there would be a loop of a few steps."""
+    if source.shape[1] > 4 or target.strides[1] != target.itemsize:
+        np.copyto(target, source)
+        return
+    for c in range(source.shape[1]):
+        np.copyto(target[:, c], source[:, c])
 
 
 def _within(patch: ndarray, steps: Ints) -> Ints:
@@ -273,7 +285,7 @@ def forward_chunk(
 ) -> None:
     """Y = W X_cols, for the outputs of a chunk; bias: b is among the weights."""
     cols = _columns(x, geometry, chunk, order, y.dtype, bias)
-    write(lambda out: np.matmul(weight, cols, out=out), chunk.of(y), geometry.groups, order)
+    write(lambda out: product(weight, cols, out), chunk.of(y), geometry.groups, order)
 
 
 # grad_x[n,c,h,k] = sum over f,p,q,i,j that read (h,k) of w[f,c,p,q] * grad_y[n,f,i,j]
@@ -300,7 +312,7 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dt
         for chunk in cut(geometry, CHWN, pixels.shape[1] * taps, dtype.itemsize):
             _grad_input_chunk(outputs, rows, pixels, geometry, chunk)
 
-    threads.each(run, threads.pieces(G if G > 1 else C, entries, _PIECE))
+    threads.each(run, threads.pieces(G if G > 1 else C, entries, 8 * _PIECE))
     return grad_x
 
 
@@ -312,7 +324,7 @@ def _grad_input_chunk(
     n, i, j = chunk.size
     g = operand(chunk.of(grad_y), G, CHWN, grad_x.dtype)
     cols = scratch.take("columns", (G, rows, i * j * n), grad_x.dtype)
-    np.matmul(weight, g, out=cols)
+    product(weight, g, cols)
     entries = cols.reshape(-1, *geometry.kernel, i, j, n).transpose(5, 0, 1, 2, 3, 4)
     _add_columns(entries, grad_x, geometry, chunk)
 
@@ -362,16 +374,42 @@ def grad_weight(
     return _from_weight_matrix(total, geometry, order), grad_b
 
 
+# Products
+
+
+def _steps(G: int, R: int, T: int, M: int, b: ndarray) -> tuple[int, int]:
+    """How many small products over how many positions each; (0, 0): one large one."""
+    step = _SMALL_PRODUCT // (R * T) & -16
+    if step < _STEP or step >= M or b.strides[2] != b.itemsize:
+        return 0, 0
+    return M // step, step
+
+
+def product(a: ndarray, b: ndarray, out: ndarray) -> None:
+    """out[g] = a[g] @ b[g] for a (G,R,T), b (G,T,M), out (G,R,M)."""
+    G, R, T = a.shape
+    M = b.shape[2]
+    pieces, step = _steps(G, R, T, M, b)
+    done = pieces * step
+    if pieces:
+        (bg, bt, bm), (og, orow, om) = b.strides, out.strides
+        np.matmul(
+            a[:, None],
+            as_strided(b, (G, pieces, T, step), (bg, step * bm, bt, bm)),
+            out=as_strided(out, (G, pieces, R, step), (og, step * om, orow, om)),
+        )
+    if done < M:
+        np.matmul(a, b[:, :, done:], out=out[:, :, done:])
+
+
 def product_sum(a: ndarray, b: ndarray) -> ndarray:
-    """a[g] @ b[g].T for a (G,R,M), b (G,T,M): a sum over M, and a sum of small products if R*T is
-    small."""
+    """a[g] @ b[g].T for a (G,R,M), b (G,T,M): a sum over M."""
     G, R, M = a.shape
     T = b.shape[1]
-    step = max(16, _SMALL_PRODUCT // (R * T) & -16)
-    if R * T > _SMALL_RESULT or step >= M:
-        return np.matmul(a, b.transpose(0, 2, 1))
-    pieces = M // step
+    pieces, step = _steps(G, R, T, M, b)
     done = pieces * step
+    if not pieces:
+        return np.matmul(b, a.transpose(0, 2, 1)).transpose(0, 2, 1)
     (ag, ar, am), (bg, bt, bm) = a.strides, b.strides
     total = np.matmul(
         as_strided(b, (G, pieces, T, step), (bg, step * bm, bt, bm)),
