@@ -23,7 +23,9 @@ import types
 from ..backend.cpu import algorithm
 from ..backend.cpu.algorithm import use as use_conv_algorithm
 
-__all__ = ["conv_algorithm", "use_conv_algorithm"]
+__all__ = ["use_conv_algorithm"]
+
+conv_algorithm: str
 
 
 class _Module(types.ModuleType):

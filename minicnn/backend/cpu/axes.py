@@ -245,16 +245,22 @@ def conv_backward(
     if dims == 2:
         return conv.conv_backward(grad_y, x, w, geometry, needs)
     if dims == 1:
-        rows = [None if a is None else a[:, :, None] for a in (grad_y, x, w)]
-        grad_x, grad_w, grad_b = conv.conv_backward(*rows, _flat(geometry), needs)
-        flat = [None if a is None else a[:, :, 0] for a in (grad_x, grad_w)]
-        return *flat, grad_b
-    need_x, need_w, need_b = needs
-    return (
-        _volume_grad_input(grad_y, w, geometry) if need_x else None,
-        _volume_grad_weight(x, grad_y, geometry) if need_w else None,
-        grad_y.sum(axis=(0, 2, 3, 4)) if need_b else None,
-    )
+        x, w = (None if a is None else a[:, :, None] for a in (x, w))
+        grad_x, grad_w, grad_b = conv.conv_backward(
+            grad_y[:, :, None], x, w, _flat(geometry), needs
+        )
+        grad_x, grad_w = (None if a is None else a[:, :, 0] for a in (grad_x, grad_w))
+        return grad_x, grad_w, grad_b
+    grad_x = grad_w = grad_b = None
+    if needs[0]:
+        assert w is not None
+        grad_x = _volume_grad_input(grad_y, w, geometry)
+    if needs[1]:
+        assert x is not None
+        grad_w = _volume_grad_weight(x, grad_y, geometry)
+    if needs[2]:
+        grad_b = working(grad_y).sum(axis=(0, 2, 3, 4)).astype(grad_y.dtype, copy=False)
+    return grad_x, grad_w, grad_b
 
 
 def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
@@ -262,7 +268,9 @@ def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
     dims = len(geometry.size)
     if dims == 2:
         return columns.im2col(x, geometry)
-    return columns.im2col(x[:, :, None], _flat(geometry)) if dims == 1 else _volume_im2col(x, geometry)
+    return (
+        columns.im2col(x[:, :, None], _flat(geometry)) if dims == 1 else _volume_im2col(x, geometry)
+    )
 
 
 def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:

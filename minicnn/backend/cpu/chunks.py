@@ -137,9 +137,7 @@ def operand(
     return matrix
 
 
-def write(
-    product: Callable[[ndarray], object], target: ndarray, groups: int, order: Order
-) -> None:
+def write(product: Callable[[ndarray], object], target: ndarray, groups: int, order: Order) -> None:
     """product(matrix) writes to `target` (n,F,i,j), seen as (G, F/G, positions): by a detour
     through scratch where it cannot be seen so."""
     matrix = position_matrix(target, groups, order)

@@ -82,7 +82,7 @@ def padded(
     they are where the chunks may be cut out of x itself, and where the copy would exceed the limit.
     """
     ready = not any(map(any, geometry.padding))
-    if order != CHWN or (ready and layout.order_of(x) == order and x.dtype == dtype):
+    if order != CHWN or (ready and _lies_in(x, order) and x.dtype == dtype):
         return x, geometry
     size = geometry.padded_size
     entries = prod(x.shape[:2]) * prod(size)
@@ -173,7 +173,7 @@ def _patch(
         extent.append(length)
     part = x[chunk.n, :, inside[0], inside[1]]
     whole = part.shape[2:] == tuple(extent)
-    if whole and x.dtype == dtype and (prod(geometry.kernel) == 1 or layout.order_of(x) == order):
+    if whole and x.dtype == dtype and (prod(geometry.kernel) == 1 or _lies_in(x, order)):
         return part
     patch = scratch_in_order("patch", (*part.shape[:2], *extent), order, dtype)
     if not whole:
@@ -184,6 +184,12 @@ def _patch(
         patch[:, :, rows, columns.stop :] = 0
     _copy(part, patch[:, :, place[0], place[1]])
     return patch
+
+
+def _lies_in(x: ndarray, order: Order) -> bool:
+    """Whether x lies in `order`: a single image that is in N,C,H,W order is in C,H,W,N order too."""
+    found = layout.order_of(x)
+    return found == order or (found == NCHW and order == CHWN and len(x) == 1)
 
 
 def _copy(source: ndarray, target: ndarray) -> None:

@@ -24,7 +24,7 @@ from .layout import NCHW
 
 
 def serves(x: ndarray, geometry: ConvGeometry) -> bool:
-    """Whether columns would be x itself (or grad_y, for the gradients), in matrices large enough."""
+    """Whether columns would be x itself (for grad_x: grad_y), in matrices large enough."""
     if geometry.kernel != (1, 1) or geometry.stride != (1, 1):
         return False
     # A padding of (1, -1) keeps the size, and yet moves every pixel.

@@ -44,7 +44,6 @@ class _Class(NamedTuple):
 
     pixels: slice
     taps: slice
-    count: int
     kernel: int  # 0: no tap reads them
     dilation: int
     padding: tuple[int, int]
@@ -61,7 +60,7 @@ def _classes(size: int, out: int, K: int, S: int, P: int, D: int) -> list[_Class
         reach = (kernel - 1) * (D // z)
         low = 0 if first is None else reach - (h0 + P - first * D) // S
         padding = (low, count + reach - out - low)
-        classes.append(_Class(slice(h0, None, S), taps, count, kernel, D // z, padding))
+        classes.append(_Class(slice(h0, None, S), taps, kernel, D // z, padding))
     return classes
 
 
