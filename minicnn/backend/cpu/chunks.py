@@ -86,7 +86,7 @@ def cut(geometry: ConvGeometry, order: Order, column: int, itemsize: int) -> lis
 
 
 def _parts(sizes: tuple[int, int, int], count: int) -> list[list[slice]]:
-    """Three nested axes cut into at least `count` parts (or single entries), the first one first."""
+    """Three nested axes cut into at least `count` parts, if they can be, the first one first."""
     parts = []
     for size in sizes:
         number = max(1, min(size, count))

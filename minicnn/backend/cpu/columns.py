@@ -44,7 +44,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..geometry import ConvGeometry, Ints
 from . import layout, scratch, threads
 from .chunks import Chunk, cut, operand, order_for, scratch_in_order, summed, write
-from .layout import CHWN, NCHW, NHWC, Order
+from .layout import CHWN, NCHW, Order
 from .precision import working
 from .taps import axis_taps
 
@@ -187,7 +187,7 @@ def _patch(
 
 
 def _lies_in(x: ndarray, order: Order) -> bool:
-    """Whether x lies in `order`: a single image that is in N,C,H,W order is in C,H,W,N order too."""
+    """Whether x lies in `order`. A single image lies in N,C,H,W and in C,H,W,N order at once."""
     found = layout.order_of(x)
     return found == order or (found == NCHW and order == CHWN and len(x) == 1)
 

@@ -5,8 +5,8 @@
     grad_w[f,c]     = sum over n,i,j of grad_y[n,f,i,j] * x[n,c,i,j]     grad_W = grad_Y X^T
 
 The columns of im2col would be x itself, in whatever memory order it lies: the result gets the same.
-In N,H,W,C and C,H,W,N order all positions are one axis of a matrix (see `chunks`), which is cut into
-chunks. In N,C,H,W order every image is a matrix of its own.
+In N,H,W,C and C,H,W,N order all positions are one axis of a matrix (see `chunks`), which is cut.
+In N,C,H,W order every image is a matrix of its own.
 """
 
 from __future__ import annotations
