@@ -1,6 +1,7 @@
 # make demo   trains LeNet-5 on real handwritten digits
 # make test   runs the tests
-# make parity runs them again with PyTorch installed, so that the comparisons with it run too
+# make parity runs them again with PyTorch installed, so that the comparisons with it run too, and
+#             with two threads where make test has one
 # make lint   ruff and mypy;   make clean removes the environments
 
 VENV   ?= .venv
@@ -17,12 +18,12 @@ demo: $(VENV)/.installed
 	@echo "               (for the command minicnn in this shell: . $(BIN)/activate)"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	MINICNN_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 parity:
 	$(MAKE) $(VENV)-parity/.installed-test VENV=$(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet $(TORCH)
-	$(VENV)-parity/bin/python -m pytest -q
+	MINICNN_NUM_THREADS=2 $(VENV)-parity/bin/python -m pytest -q
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

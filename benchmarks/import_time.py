@@ -12,8 +12,8 @@ import sys
 from benchmarks.common import interleaved, machine, report
 
 
-def main(rounds: int = 30) -> None:
-    """Prints the median seconds of a process that imports each, less those of an empty process."""
+def measured(rounds: int = 30) -> dict[str, list[float]]:
+    """The seconds that a process takes to import each, less those of an empty process."""
 
     # Installed packages are compiled once; so is this one, in the uncounted first round.
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
@@ -30,8 +30,13 @@ def main(rounds: int = 30) -> None:
         rounds,
     )
     start = sorted(times.pop("nothing"))[rounds // 2]
+    return {who: [t - start for t in values] for who, values in times.items()}
+
+
+def main() -> None:
+    """Prints the medians."""
     print(machine())
-    report({who: [t - start for t in values] for who, values in times.items()}, "numpy")
+    report(measured(), "numpy")
 
 
 if __name__ == "__main__":

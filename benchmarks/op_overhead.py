@@ -27,8 +27,8 @@ def chain(lib, make):
     return forward, lambda: forward().backward(one)
 
 
-def main(rounds: int = 100) -> None:
-    """Prints microseconds an op, forward and forward with backward."""
+def measured(rounds: int = 100) -> dict[str, dict[str, list[float]]]:
+    """Seconds of OPS ops, forward, and forward with backward, by library."""
     libs = {"minicnn": (minicnn, minicnn.from_numpy)}
     try:
         import torch
@@ -36,12 +36,21 @@ def main(rounds: int = 100) -> None:
         torch.set_num_threads(1)
         libs["torch"] = (torch, torch.from_numpy)
     except ImportError:
-        print("PyTorch is not installed: no comparison")
-    print(machine())
+        pass
+    passes = {}
     for k, what in enumerate(["forward", "forward and backward"]):
+        passes[what] = interleaved({name: chain(*lib)[k] for name, lib in libs.items()}, rounds)
+    return passes
+
+
+def main() -> None:
+    """Prints microseconds an op."""
+    print(machine())
+    for what, times in measured().items():
         print(what)
-        times = interleaved({name: chain(*lib)[k] for name, lib in libs.items()}, rounds)
-        report(times, list(libs)[-1], 1e6 / OPS, "us/op")
+        report(times, list(times)[-1], 1e6 / OPS, "us/op")
+        if "torch" not in times:
+            print("PyTorch is not installed: no comparison")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ from .autograd.dtypes import (
 )
 from .autograd.printing import set_printoptions
 from .backend import use_backend
+from .backend.cpu.memory import empty_cache
+from .backend.cpu.threads import get_num_threads, set_num_threads
 from .backend.random import (
     Generator,
     get_rng_state,

@@ -59,3 +59,11 @@ def data_dir() -> Path:
             "set MINICNN_DATA to a folder that holds mnist/ (the IDX files) to run this test"
         )
     return Path(folder)
+
+
+@pytest.fixture
+def unfilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks get no initial values: those of millions of weights take seconds to draw."""
+    for name in dir(minicnn.nn.init):
+        if name.endswith("_") and not name.startswith("_"):
+            monkeypatch.setattr(minicnn.nn.init, name, lambda x, *args, **kwargs: x)

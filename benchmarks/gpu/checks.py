@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..common import ROOT
 from .device import open_device
-from .machine import ROOT
 from .run import LINES, Run, Unavailable
 
 # Where the toolkit, or NVIDIA's packages for pip, put the tool.

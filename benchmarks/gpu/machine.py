@@ -9,7 +9,6 @@ import subprocess
 import time
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,11 @@ import numpy as np
 import minicnn
 from minicnn.backend.cuda import sources
 
+from ..common import commit
 from ..common import machine as host
 from .device import normal, open_device
 from .run import Run
 
-ROOT = Path(__file__).parents[2]
 _QUERY = "name,driver_version,pstate,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu"
 
 
@@ -37,7 +36,7 @@ def versions(run: Run) -> None:
     run.note("host", host())
     run.note("python", platform.python_version())
     run.note("minicnn", minicnn.__version__)
-    run.note("commit", _commit())
+    run.note("commit", commit())
     run.note("kernels", f"hash {sources.source_hash()}")
     for package in ("numpy", "cupy", "torch", "triton"):
         found = [d for d in metadata.distributions() if _is(package, d)]
@@ -60,17 +59,6 @@ def _torch() -> dict[str, Any] | str:
     if torch.cuda.is_available():
         facts["cudnn"] = torch.backends.cudnn.version()
     return facts
-
-
-def _commit() -> str:
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        return "unknown: no git checkout"
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    if head.returncode:
-        return f"unknown: {head.stderr.strip()}"
-    status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    return head.stdout.strip() + (" with changes" if status.stdout.strip() else "")
 
 
 def _nvidia_smi() -> dict[str, str] | str:

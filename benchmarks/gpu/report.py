@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from ..common import cell, table, write_report
 
 Report = dict[str, Any]
 
@@ -19,23 +19,7 @@ TRIED = (
 
 def write(report: Report, folder: Path, name: str) -> list[Path]:
     """Writes NAME.json and NAME.md into the folder; gives their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(plain(report), indent=1, allow_nan=False)
-    texts = {".json": text + "\n", ".md": markdown(report)}
-    paths = []
-    for suffix, text in texts.items():
-        paths.append(folder / (name + suffix))
-        paths[-1].write_text(text, encoding="utf-8")
-    return paths
-
-
-def plain(value: Any) -> Any:
-    """The same for JSON, which has no word for infinite numbers and for those that are none."""
-    if isinstance(value, dict):
-        return {name: plain(v) for name, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return write_report(report, markdown(report), folder, name)
 
 
 def file_name(gpu: str) -> str:
@@ -51,7 +35,7 @@ def markdown(report: Report) -> str:
     if report["device"] != "cuda":
         parts.append(TRIED + "\n")
     parts.append(f"`{report['command']}`, {report['when']}, {report['seconds']:.0f} s in all.\n")
-    parts.append(_table(("stage", "result", "seconds", "of at most"), _overview(stages)))
+    parts.append(table(("stage", "result", "seconds", "of at most"), _overview(stages)))
     for name, stage in stages.items():
         write_stage = _WRITERS.get(name.split("-")[0], _facts)
         parts.append(f"## {name}\n")
@@ -64,20 +48,6 @@ def markdown(report: Report) -> str:
 def _overview(stages: dict[str, Any]) -> Iterable[Sequence[Any]]:
     for name, stage in stages.items():
         yield name, stage["status"], f"{stage['seconds']:.1f}", f"{stage['limit']:.0f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    """Numbers to three digits, without exponents for the large ones."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    text = "" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _listed(title: str, entries: list[dict[str, str]], key: str) -> str:
@@ -102,17 +72,17 @@ def _facts(results: dict[str, Any]) -> list[str]:
     rows = []
     for name, value in results.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {_cell(v)}" for k, v in value.items())
+            value = ", ".join(f"{k} {cell(v)}" for k, v in value.items())
         elif isinstance(value, list):
             value = ", ".join(map(str, value)) or "not installed"
         rows.append((name, value))
-    return [_table(("what", "found"), rows)]
+    return [table(("what", "found"), rows)]
 
 
 def _tests(results: dict[str, Any]) -> list[str]:
     counts = ("passed", "failed", "skipped", "deselected", "warnings", "seconds")
     rows = [[results.get(name) for name in counts]]
-    parts = [_table(counts, rows)]
+    parts = [table(counts, rows)]
     for title, key in (("Skipped", "why_skipped"), ("Left out", "left_out")):
         if results.get(key):
             parts.append(f"{title}:\n")
@@ -124,7 +94,7 @@ def _training(results: dict[str, Any]) -> list[str]:
     columns = ("data", "images", "epochs", "seconds", "images_per_s", "first_loss", "last_loss")
     head = ("network", *columns, "test_accuracy")
     rows = [[name, *[run.get(c) for c in head[1:]]] for name, run in results.items()]
-    return [_table(head, rows)]
+    return [table(head, rows)]
 
 
 def _machine(results: dict[str, Any]) -> list[str]:
@@ -134,8 +104,8 @@ def _machine(results: dict[str, Any]) -> list[str]:
     warm = results.get("after_the_products", "not asked")
     warm = ", ".join(f"{k} {v}" for k, v in warm.items()) if isinstance(warm, dict) else warm
     return [
-        _table(("copies", "GB/s"), copies),
-        _table(("matmul, n x n", "precision", "TFLOP/s"), products),
+        table(("copies", "GB/s"), copies),
+        table(("matmul, n x n", "precision", "TFLOP/s"), products),
         f"nvidia-smi right after them: {warm}.\n",
     ]
 
@@ -157,7 +127,7 @@ def _kernels(results: dict[str, Any]) -> list[str]:
         sizes = [k["bytes"] / 1e6, k["flops"] / 1e9 or None]
         said = "" if k["launched"] == "graph" else k["launched"]
         rows.append([k["kernel"], k["case"], k["microseconds"], *sizes, *percent, said])
-    return [*parts, _table(head, rows), *_two_ways(results.get("two_ways", []))]
+    return [*parts, table(head, rows), *_two_ways(results.get("two_ways", []))]
 
 
 def _two_ways(entries: list[dict[str, Any]]) -> list[str]:
@@ -169,7 +139,7 @@ def _two_ways(entries: list[dict[str, Any]]) -> list[str]:
         times = e["implicit_microseconds"], e["im2col_microseconds"]
         rows.append([e["case"], e["pass"], e["flops"] / 1e9, *times, times[0] / times[1]])
     said = "Whole primitives, launched from Python, which takes some microseconds of each:\n"
-    return [said, _table(head, rows)]
+    return [said, table(head, rows)]
 
 
 def _percent(fraction: float | None) -> str:
@@ -189,7 +159,7 @@ def _steps(results: dict[str, Any]) -> list[str]:
     parts = [
         f"{results.get('precision', '')}. Medians; those who took turns stand under a line of "
         "minicnn's own, which is what the ratio is to.\n",
-        _table(head, rows),
+        table(head, rows),
     ]
     for entry in results.get("losses", []):
         apart = ", ".join(f"{a:.1e}" for a in entry["apart"])

@@ -862,13 +862,17 @@ def _number_by_number(function: Callable[[float], float], x: ndarray) -> ndarray
 
 
 def matmul(a: ndarray, b: ndarray) -> ndarray:
-    """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N)."""
+    """y[m,n] = sum over k of a[m,k] * b[k,n].  a (M,K), b (K,N); result (M,N).
+
+    Or so for every pair of matrices of two stacks (*,M,K) and (*,K,N), which broadcast.
+    """
     A, B = _wide(a, b)
-    M, K = a.shape
-    N = b.shape[1]
-    y = np.zeros((M, N), np.result_type(A, B))
-    for m, n, k in np.ndindex(M, N, K):
-        y[m, n] += A[m, k] * B[k, n]
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    A, B = [np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (A, B)]
+    M, K, N = *A.shape[-2:], B.shape[-1]
+    y = np.zeros((*stack, M, N), np.result_type(A, B))
+    for *at, m, n, k in np.ndindex(*stack, M, N, K):
+        y[*at, m, n] += A[*at, m, k] * B[*at, k, n]
     return y.astype(np.result_type(a, b))
 
 

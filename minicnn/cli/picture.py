@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.folder import readable
 from .data import DataConfig, scale
 
 _FILLED = {
@@ -52,25 +53,18 @@ def read_picture(path: str | os.PathLike[str], config: DataConfig) -> np.ndarray
 def open_picture(path: str | os.PathLike[str], channels: int) -> np.ndarray:
     """The picture as uint8, (H, W) for one channel and else (H, W, 3). Raises as read_picture."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise ImportError(f"reading pictures needs Pillow: pip install pillow ({error})") from None
-    try:
-        # Ignored: a picture that is large, or has a damaged tag, is read all the same.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
-            picture: Any = ImageOps.exif_transpose(file)
-            if picture.mode.startswith(("I", "F")):  # 16 bits and more, which convert() would clip
-                return _eight_bits(np.asarray(picture, np.float64), channels)
-            if "transparency" in picture.info or "A" in picture.getbands():
-                paper = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(paper, picture.convert("RGBA"))
-            return np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"{os.fspath(path)} is no picture that Pillow can read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and error.filename:  # the system's words, with the name
-            raise
-        raise ValueError(f"{os.fspath(path)} cannot be read: {error}") from None
+    # Ignored: a picture that is large, or has a damaged tag, is read all the same.
+    with readable(path), warnings.catch_warnings(action="ignore"), Image.open(path) as file:
+        picture: Any = ImageOps.exif_transpose(file)
+        if picture.mode.startswith(("I", "F")):  # 16 bits and more, which convert() would clip
+            return _eight_bits(np.asarray(picture, np.float64), channels)
+        if "transparency" in picture.info or "A" in picture.getbands():
+            paper = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(paper, picture.convert("RGBA"))
+        return np.asarray(picture.convert("L" if channels == 1 else "RGB"))
 
 
 def _eight_bits(values: np.ndarray, channels: int) -> np.ndarray:

@@ -43,6 +43,7 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from ..autograd.dtypes import get_default_dtype, set_default_dtype
+from ..backend.cpu import threads
 from ..backend.random import get_rng_state, manual_seed
 from . import transport
 from .dataset import IterableDataset
@@ -210,6 +211,7 @@ def _settle(forked: bool) -> None:
     """Leaves behind what belongs to the program: its garbage and its way of hearing signals."""
     if forked:
         gc.freeze()  # what a GPU's arrays would do when they are freed, only the program may do
+    threads.set_num_threads(1)  # the program has the cores; each worker is one process more
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

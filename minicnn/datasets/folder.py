@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -95,11 +96,19 @@ def pil_loader(path: str | os.PathLike) -> Any:
     Raises ValueError, which names the file, for one that Pillow cannot read, that is broken, or
     that would take too much memory; OSError if there is no such file.
     """
+    from PIL import Image
+
+    with readable(path), open(path, "rb") as file, Image.open(file) as image:
+        return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def readable(path: str | os.PathLike) -> Iterator[None]:
+    """Errors of Pillow's in the block become a ValueError that names the file."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with open(path, "rb") as file, Image.open(file) as image:
-            return image.convert("RGB")
+        yield
     except UnidentifiedImageError:
         raise ValueError(f"{os.fspath(path)} is no picture that Pillow can read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -69,7 +69,7 @@ __all__ = [
 
 
 def _product(a: Any, b: Any) -> Any:
-    """a (M,K) @ b (K,N). Of integers and bools by NumPy's or CuPy's own function."""
+    """a (*,M,K) @ b (*,K,N). Of integers and bools by NumPy's or CuPy's own function."""
     return backend.of(a).matmul(a, b) if a.dtype.kind == "f" else np.matmul(a, b)
 
 
@@ -82,7 +82,7 @@ class MatMul(Function):
         self.shapes = a.shape, b.shape
         need_a, need_b = self.needs_input_grad
         self.save(a if need_b else None, b if need_a else None)
-        return _product(a, b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
+        return _product(a, b)
 
     def backward(self, grad_y: Any) -> Any:
         a, b = self.saved

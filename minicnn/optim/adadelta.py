@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, average_square, blocks, with_decay
+from .optimizer import Optimizer, average_square, with_decay
 
 
 class Adadelta(Optimizer):
@@ -64,7 +64,8 @@ class Adadelta(Optimizer):
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         _, arrays = self._counted(p, state, self._arrays)
         rho, eps = float(group["rho"]), float(group["eps"])
-        for x, g, v, u in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, v: Any, u: Any) -> None:
             t, d, s = (self._scratch(g, slot) for slot in range(3))
             g = with_decay(x, g, d, group["maximize"], float(group["weight_decay"]))
             average_square(v, g, rho, t)
@@ -73,3 +74,5 @@ class Adadelta(Optimizer):
             np.multiply(np.divide(s, t, out=s), g, out=s)
             average_square(u, s, rho, t)
             np.subtract(x, np.multiply(s, float(group["lr"]), out=t), out=x)
+
+        self._change(change, p.array, grad, *arrays)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..backend import arrays as backend
-from .optimizer import Optimizer, blocks, scalar_type, with_decay
+from .optimizer import Optimizer, scalar_type, with_decay
 
 
 class Adagrad(Optimizer):
@@ -72,10 +72,13 @@ class Adagrad(Optimizer):
             self._fill(p, state)
         step, arrays = self._counted(p, state, self._arrays)
         rate = float(group["lr"]) / (1 + (step - 1) * float(group["lr_decay"]))
-        for x, g, s in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, s: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             g = with_decay(x, g, d, group["maximize"], float(group["weight_decay"]))
             np.add(s, np.multiply(g, g, out=t), out=s)
             np.add(np.sqrt(s, out=t), group["eps"], out=t)
             np.divide(np.multiply(g, rate, out=d), t, out=t)
             np.subtract(x, t, out=x)
+
+        self._change(change, p.array, grad, *arrays)

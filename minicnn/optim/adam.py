@@ -14,7 +14,6 @@ from .optimizer import (
     Optimizer,
     average,
     average_square,
-    blocks,
     with_decay,
 )
 
@@ -106,7 +105,8 @@ class Adam(Optimizer):
         decoupled = group["decoupled_weight_decay"]
         rate = lr / (1 - beta1**step)
         root = math.sqrt(1 - beta2**step)
-        for x, g, m, v, *v_max in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, m: Any, v: Any, *v_max: Any) -> None:
             t = self._scratch(g, 0)
             if decay and decoupled:
                 np.multiply(x, 1 - lr * decay, out=x)
@@ -118,6 +118,8 @@ class Adam(Optimizer):
             np.divide(np.sqrt(largest, out=t), root, out=t)  # sqrt(v_hat)
             np.divide(m, np.add(t, group["eps"], out=t), out=t)
             np.subtract(x, np.multiply(t, rate, out=t), out=x)
+
+        self._change(change, p.array, grad, *arrays)
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:

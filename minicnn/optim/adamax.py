@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, average, blocks, with_decay
+from .optimizer import Optimizer, average, with_decay
 
 
 class Adamax(Optimizer):
@@ -62,7 +62,8 @@ class Adamax(Optimizer):
         step, arrays = self._counted(p, state, self._arrays)
         beta1, beta2 = map(float, group["betas"])
         rate = float(group["lr"]) / (1 - beta1**step)
-        for x, g, m, u in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, m: Any, u: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             g = with_decay(x, g, d, group["maximize"], float(group["weight_decay"]))
             average(m, g, beta1, t)
@@ -70,3 +71,5 @@ class Adamax(Optimizer):
             np.maximum(np.multiply(u, beta2, out=u), t, out=u)
             np.divide(np.multiply(m, rate, out=t), u, out=t)
             np.subtract(x, t, out=x)
+
+        self._change(change, p.array, grad, *arrays)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..backend import cpu
 from .optimizer import Optimizer, average
 
 _ADJUSTMENTS = (None, "original", "match_rms_adamw")
@@ -119,10 +120,15 @@ def orthogonalized(
     norm = _bfloat16(np.sqrt(np.sum(x * x)).reshape(1, 1))
     x = _bfloat16(x / np.maximum(norm, _bfloat16(np.full_like(norm, eps))))
     for _ in range(steps):
-        gram = _bfloat16(x @ x.T)
-        polynomial = _bfloat16(b * gram + c * (gram @ gram))
-        x = _bfloat16(a * x + polynomial @ x)
+        gram = _bfloat16(_product(x, x.T))
+        polynomial = _bfloat16(b * gram + c * _product(gram, gram))
+        x = _bfloat16(a * x + _product(polynomial, x))
     return x.T if u.shape[0] > u.shape[1] else x
+
+
+def _product(a: Any, b: Any) -> Any:
+    """a @ b; in the CPU's memory with the same bits for any number of threads."""
+    return cpu.matmul(a, b) if type(a) is np.ndarray else a @ b
 
 
 def _bfloat16(a: Any) -> Any:

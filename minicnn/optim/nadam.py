@@ -12,7 +12,6 @@ from .optimizer import (
     Optimizer,
     average,
     average_square,
-    blocks,
     scalar_type,
     with_decay,
 )
@@ -80,7 +79,8 @@ class NAdam(Optimizer):
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         root = math.sqrt(1 - beta2**step)
         of_g, of_m = self._rates(state["mu_product"].array, step, lr, beta1, group)
-        for x, g, m, v in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, m: Any, v: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             if group["decoupled_weight_decay"]:
                 np.multiply(x, 1 - lr * decay, out=x)
@@ -94,6 +94,8 @@ class NAdam(Optimizer):
             np.divide(np.sqrt(v, out=t), root, out=t)  # sqrt(v_hat)
             np.divide(d, np.add(t, group["eps"], out=t), out=t)
             np.subtract(x, t, out=x)
+
+        self._change(change, p.array, grad, *arrays)
 
     def _rates(
         self, product: Any, step: float, lr: float, beta1: float, group: dict[str, Any]

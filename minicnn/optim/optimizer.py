@@ -3,10 +3,11 @@
     param_groups    [{"params": [tensors], "lr": ..., ...}, ...]: each group has its own settings
     state           {tensor: {"momentum_buffer": ..., ...}}: what is remembered of each
 
-A method is written as `_update`, which changes one parameter in place. It works on blocks that stay
-in the cache while all its array operations pass over them, and on scratch arrays that are kept: in
-the steady state no step allocates. On a GPU, where launches cost more than passes over memory,
-SGD and Adam change all parameters at once: `_update_together`.
+A method is written as `_update`, which says by `_change` how the elements of one parameter change
+in place. In the CPU's memory that is done for all of them in one pass at the end of the step, by
+several threads (passes.py), with scratch arrays that are kept: in the steady state no step
+allocates. On a GPU, where launches cost more than passes over memory, SGD and Adam change all
+parameters at once: `_update_together`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import copy
 import functools
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -23,10 +24,11 @@ import numpy as np
 
 from ..autograd import Tensor, dtypes, enable_grad
 from ..backend import arrays as backend
+from ..backend.cpu import scratch
 from .fused import Tables
+from .passes import Pass
 
-# Elements of a block. Adam passes over six arrays: 6 * 65536 * 4 bytes stay in a core's own cache.
-_BLOCK = 1 << 16
+_SLOTS = ("step 0", "step 1", "step 2")  # the names of scratch arrays
 
 
 class _Required:
@@ -65,7 +67,7 @@ class Optimizer:
         self.state: Any = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._scratch_arrays: dict[Any, Any] = {}
-        self._tables = Tables()
+        self._tables, self._pass = Tables(), Pass()
         groups = list(params)
         if not groups:
             raise ValueError(f"{type(self).__name__}: optimizer got an empty parameter list")
@@ -171,26 +173,32 @@ class Optimizer:
         for p in chain.from_iterable(params for _, params in todo):
             self._check_gradient(p)
         self._tables.begin()
-        for group, params in todo:
-            for p in self._update_together(params, group):
-                self._update_alone(p, group)
-            for p in params:
-                p._version[0] += 1
-                p._version[1] = f"{type(self).__name__}.step"
+        name = f"{type(self).__name__}.step"
+        try:
+            for group, params in todo:
+                for p in self._update_together(params, group):
+                    self._update_alone(p, group)
+                for p in params:
+                    version = p._version
+                    version[0] += 1
+                    version[1] = name
+        finally:
+            self._pass.run()
         self._stepped = True
         return loss
 
     def _check_gradient(self, p: Any) -> None:
-        x, grad, step = p.array, p.grad.array, f"{type(self).__name__}.step"
+        x, grad = p.array, p.grad.array
         if grad.shape != x.shape:
             raise RuntimeError(
-                f"{step}: a parameter of shape {x.shape} has a gradient of shape {grad.shape}"
+                f"{type(self).__name__}.step: a parameter of shape {x.shape} has a gradient of "
+                f"shape {grad.shape}"
             )
         if type(x) is type(grad) is np.ndarray or backend.place(x) == backend.place(grad):
             return
         raise RuntimeError(
-            f"{step}: a parameter of shape {x.shape} is on {p.device}, its gradient on "
-            f"{p.grad.device}"
+            f"{type(self).__name__}.step: a parameter of shape {x.shape} is on {p.device}, its "
+            f"gradient on {p.grad.device}"
         )
 
     def _update_together(self, params: list[Any], group: dict[str, Any]) -> list[Any]:
@@ -200,8 +208,11 @@ class Optimizer:
     def _update_alone(self, p: Any, group: dict[str, Any]) -> None:
         state = self.state.get(p, {})
         try:
-            with backend.on_device_of(p.array):
+            if type(p.array) is np.ndarray:
                 self._update(p, p.grad.array, state, group)
+            else:
+                with backend.on_device_of(p.array):
+                    self._update(p, p.grad.array, state, group)
         except (TypeError, ValueError):
             self._check_state(p, state)  # raises if that is what is wrong
             raise
@@ -220,8 +231,18 @@ class Optimizer:
                 )
 
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Changes p.array by the array `grad`."""
+        """Changes p.array by the array `grad`: at once, or by `_change`."""
         raise NotImplementedError(f"{type(self).__name__}: the optimizer has no _update method")
+
+    def _change(self, change: Callable[..., None], *arrays: Any) -> None:
+        """`change(*arrays)`: at the end of the step and in runs if all are in the CPU's memory.
+
+        The arrays are of one shape, and each element of the results depends on its own place alone.
+        """
+        if all(type(a) is np.ndarray for a in arrays):
+            self._pass.add(change, *arrays)
+        else:
+            change(*arrays)
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         """What the state of a parameter in this group must hold, once there is one."""
@@ -265,9 +286,14 @@ class Optimizer:
         return float(state["step"].array)
 
     def _scratch(self, like: Any, slot: int, dtype: Any = None) -> Any:
-        """Scratch number `slot`, of the shape of `like`; of its type too, if no dtype is given."""
+        """Scratch number `slot`, of the shape of `like`; of its type too, if no dtype is given.
+
+        In the CPU's memory every thread has its own.
+        """
         dtype = like.dtype if dtype is None else dtype
-        key = (slot, dtype, None if type(like) is np.ndarray else backend.place(like))
+        if type(like) is np.ndarray:
+            return scratch.take(_SLOTS[slot], like.shape, dtype)
+        key = (slot, dtype, backend.place(like))
         array = self._scratch_arrays.get(key)
         if array is None or array.size < like.size:
             array = np.empty_like(like, dtype=dtype, shape=(like.size,))
@@ -377,12 +403,12 @@ class Optimizer:
             return Tensor._wrap(backend.like(p.array, array).astype(dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        passing = ("_scratch_arrays", "_tables")
+        passing = ("_scratch_arrays", "_tables", "_pass")
         return {name: v for name, v in self.__dict__.items() if name not in passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._scratch_arrays, self._tables = {}, Tables()
+        self._scratch_arrays, self._tables, self._pass = {}, Tables(), Pass()
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -402,23 +428,6 @@ def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return noted
-
-
-def blocks(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """The arrays, all of one shape, in pieces of about _BLOCK elements. Each piece is a view.
-
-    On a GPU, which has no caches of this kind and pays for each op, they come in one piece.
-    """
-    size, shape = arrays[0].size, arrays[0].shape
-    if size <= _BLOCK or type(arrays[0]) is not np.ndarray:
-        yield arrays
-        return
-    if all(a.flags.c_contiguous for a in arrays):
-        arrays, step = tuple([a.reshape(-1) for a in arrays]), _BLOCK
-    else:
-        step = max(1, _BLOCK * shape[0] // size)
-    for start in range(0, arrays[0].shape[0], step):
-        yield tuple([a[start : start + step] for a in arrays])
 
 
 def scalar_type() -> Any:

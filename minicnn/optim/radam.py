@@ -12,7 +12,6 @@ from .optimizer import (
     Optimizer,
     average,
     average_square,
-    blocks,
     with_decay,
 )
 
@@ -76,7 +75,8 @@ class RAdam(Optimizer):
         beta1, beta2 = map(float, group["betas"])
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         rate, factor = lr / (1 - beta1**step), _rectified(step, beta2)
-        for x, g, m, v in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, m: Any, v: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             if group["decoupled_weight_decay"]:
                 np.multiply(x, 1 - lr * decay, out=x)
@@ -91,6 +91,8 @@ class RAdam(Optimizer):
                 np.add(np.sqrt(v, out=t), group["eps"], out=t)
                 np.divide(np.multiply(m, rate * factor, out=d), t, out=t)
             np.subtract(x, t, out=x)
+
+        self._change(change, p.array, grad, *arrays)
 
 
 def _rectified(step: float, beta2: float) -> float | None:

@@ -11,7 +11,6 @@ from .optimizer import (
     Optimizer,
     average,
     average_square,
-    blocks,
     with_decay,
 )
 
@@ -73,7 +72,8 @@ class RMSprop(Optimizer):
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         _, arrays = self._counted(p, state, self._state_names(group)[1:])
         alpha, momentum = float(group["alpha"]), float(group["momentum"])
-        for x, g, v, *others in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, v: Any, *others: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             g = with_decay(x, g, d, group["maximize"], float(group["weight_decay"]))
             average_square(v, g, alpha, t)
@@ -87,3 +87,5 @@ class RMSprop(Optimizer):
                 np.multiply(others[0], momentum, out=others[0])
                 b = np.add(others[0], b, out=others[0])
             np.subtract(x, np.multiply(b, float(group["lr"]), out=t), out=x)
+
+        self._change(change, p.array, grad, *arrays)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from .optimizer import Optimizer, blocks, with_decay
+from .optimizer import Optimizer, with_decay
 
 
 class Rprop(Optimizer):
@@ -70,7 +70,8 @@ class Rprop(Optimizer):
         _, arrays = self._counted(p, state, self._arrays)
         smaller, larger = map(float, group["etas"])
         lowest, highest = map(float, group["step_sizes"])
-        for x, g, prev, size in blocks(p.array, grad, *arrays):
+
+        def change(x: Any, g: Any, prev: Any, size: Any) -> None:
             t, d = self._scratch(g, 0), self._scratch(g, 1)
             mask = self._scratch(g, 2, np.dtype(bool))
             g = with_decay(x, g, d, group["maximize"], 0)
@@ -84,3 +85,5 @@ class Rprop(Optimizer):
             np.multiply(np.sign(prev, out=t), size, out=t)
             np.copyto(t, 0, where=np.isnan(prev, out=mask))  # no sign, no step
             np.subtract(x, t, out=x)
+
+        self._change(change, p.array, grad, *arrays)

@@ -9,7 +9,7 @@ import numpy as np
 from ..autograd import Tensor
 from ..backend import arrays as backend
 from .fused import gradients
-from .optimizer import Optimizer, blocks, with_decay
+from .optimizer import Optimizer, with_decay
 
 
 class SGD(Optimizer):
@@ -100,27 +100,29 @@ class SGD(Optimizer):
         return True
 
     def _update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        momentum = float(group["momentum"])
+        lr, momentum, decay = [float(group[name]) for name in ("lr", "momentum", "weight_decay")]
+        new, nesterov, maximize = (
+            1 - float(group["dampening"]),
+            group["nesterov"],
+            group["maximize"],
+        )
         first = momentum != 0 and state.get("momentum_buffer") is None
         if first:
             state["momentum_buffer"] = Tensor._wrap(np.empty_like(p.array))
-        arrays = [p.array, grad] + ([state["momentum_buffer"].array] if momentum else [])
-        for x, g, *v in blocks(*arrays):
+
+        def change(x: Any, g: Any, v: Any = None) -> None:
             t = self._scratch(g, 0)
-            g = with_decay(x, g, t, group["maximize"], float(group["weight_decay"]))
-            if momentum:
-                g = _with_momentum(g, v[0], self._scratch(g, 1), first, momentum, group)
-            np.multiply(g, float(group["lr"]), out=t)
-            np.subtract(x, t, out=x)
+            g = with_decay(x, g, t, maximize, decay)
+            if first:
+                v[...] = g
+            elif momentum:
+                np.multiply(v, momentum, out=v)
+                np.add(v, g if new == 1 else np.multiply(g, new, out=self._scratch(g, 1)), out=v)
+            if momentum and nesterov:
+                g = np.add(g, np.multiply(v, momentum, out=self._scratch(g, 1)), out=t)
+            elif momentum:
+                g = v
+            np.subtract(x, np.multiply(g, lr, out=t), out=x)
 
-
-def _with_momentum(g: Any, v: Any, t: Any, first: bool, momentum: float, group: Any) -> Any:
-    """Updates v; returns the direction of the step, which may be v itself or t."""
-    if first:
-        v[...] = g
-    else:
-        np.multiply(v, momentum, out=v)
-        np.add(v, np.multiply(g, 1 - float(group["dampening"]), out=t), out=v)
-    if group["nesterov"]:
-        return np.add(g, np.multiply(v, momentum, out=t), out=t)
-    return v
+        velocity = [state["momentum_buffer"].array] if momentum else []
+        self._change(change, p.array, grad, *velocity)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from thread_counts import on_threads
 
 from minicnn.backend import cpu, reference
 
@@ -110,6 +111,17 @@ def test_a_large_mask_at_its_far_end():
     m = mask(cpu, 0.5, 3, (count,))
     for e in (2**15 - 1, 2**15, 2**16 + 3, count - 1):
         assert m[e] == (reference.dropout_word(3, e) >= 2**31)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_mask_does_not_depend_on_the_number_of_threads(order):
+    count = 2**18 + 3
+    x = np.ones((3, count), np.float32, order=order)
+    first, *others = on_threads(lambda: cpu.dropout(x, 0.5, 3, x.shape))
+    for y in others:
+        np.testing.assert_array_equal(y, first)
+    for e in np.random.default_rng(0).integers(0, 3 * count, 99):
+        assert (first.reshape(-1)[e] != 0) == (reference.dropout_word(3, int(e)) >= 2**31)
 
 
 def test_half_precision_is_rounded_once():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from thread_counts import on_threads
 
 from minicnn import backend
-from minicnn.backend.cpu.matmul import SMALL_PRODUCT, matmul
+from minicnn.backend.cpu import threads
+from minicnn.backend.cpu.matmul import matmul
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -45,16 +47,71 @@ def test_cut_products_are_exact(M, K, N, a_turned, b_turned):
     np.testing.assert_array_equal(matmul(a, b), a.astype(np.int64) @ b.astype(np.int64))
 
 
-def test_pieces_stay_below_the_size_at_which_blas_wakes_its_threads(monkeypatch):
+LARGE = [(16, 3000, 800), (800, 16, 3000), (3000, 90, 100), (300, 400, 300), (2, 1 << 20, 9)]
+
+
+@pytest.mark.parametrize(("M", "K", "N"), [(64, 400, 120), *LARGE])
+def test_the_bits_do_not_depend_on_the_number_of_threads(M, K, N):
+    rng = np.random.default_rng(M)
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in [(M, K), (N, K)])
+    first, *others = on_threads(lambda: matmul(a, b.T))
+    for y in others:
+        np.testing.assert_array_equal(y, first)
+    size = np.abs(a.astype(np.float64)) @ np.abs(b.T.astype(np.float64))
+    error = np.abs(first - a.astype(np.float64) @ b.T.astype(np.float64))
+    assert (error <= 1e-5 * size).all()
+
+
+@pytest.mark.parametrize(("M", "K", "N"), [(64, 400, 120), *LARGE])
+def test_blas_keeps_to_one_thread_where_it_would_split(M, K, N, monkeypatch):
     seen = []
     whole = np.matmul
 
     def watched(a, b, **options):
-        seen.append(a.shape[-2] * a.shape[-1] * b.shape[-1])
+        seen.append(threads.one_blas_thread._users)
         return whole(a, b, **options)
 
     monkeypatch.setattr(np, "matmul", watched)
-    for M, K, N in [(256, 400, 120), (64, 512, 500), (120, 64, 400)]:
-        matmul(np.ones((M, K), np.float32), np.ones((K, N), np.float32))
-    assert len(seen) >= 3
-    assert max(seen) <= SMALL_PRODUCT
+    matmul(np.ones((M, K), np.float32), np.ones((K, N), np.float32))
+    assert len(seen) >= (1 if M * K * N <= 1 << 23 else 2)
+    assert min(seen) >= 1
+
+
+@given(
+    st.sampled_from([(), (3,), (1,), (0,), (2, 3), (3, 1)]),
+    st.sampled_from([(), (3,), (1,), (2, 1)]),
+    st.tuples(sizes, sizes, sizes),
+    st.booleans(),
+)
+def test_stacks_agree_with_the_reference(left, right, shape, turned):
+    M, K, N = shape
+    rng = np.random.default_rng(M + K + N)
+    a, b = rng.integers(-9, 10, (*left, M, K)) * 1.0, rng.integers(-9, 10, (*right, K, N)) * 1.0
+    if turned:
+        a = np.asfortranarray(a)
+    try:
+        expected = np.einsum("...mk,...kn->...mn", a, b)
+    except ValueError:
+        for module in (backend.reference, backend.cpu):
+            with pytest.raises(ValueError, match="broadcast"):
+                module.matmul(a, b)
+        return
+    for module in (backend.reference, backend.cpu):
+        np.testing.assert_array_equal(module.matmul(a, b), expected)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((40,), (40,)), ((40,), ()), ((), (40,)), ((2, 1), (40,)), ((40, 1), (2,))]
+)
+def test_large_stacks_have_the_same_bits_on_any_number_of_threads(left, right):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, (*stack, 80, 80)).astype(np.float32) for stack in (left, right))
+    for y in on_threads(lambda: matmul(a, b)):
+        np.testing.assert_array_equal(y, a.astype(np.int64) @ b.astype(np.int64))
+
+
+def test_half_precision_is_summed_in_single():
+    a = np.ones((1, 4096), np.float16)
+    y = matmul(a, a.T)
+    assert y.dtype == np.float16
+    assert y[0, 0] == 4096  # in half precision the sum would stay at 2048

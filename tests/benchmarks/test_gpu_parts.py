@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import minicnn
+from benchmarks.common import cell
 from benchmarks.gpu import __main__ as whole
 from benchmarks.gpu import checks, report, steps
 from benchmarks.gpu.nets import lenet5
@@ -198,7 +199,7 @@ def test_losses_that_differ_are_a_failure(run, changed):
 def test_numbers_can_be_read():
     values = [1623.4, 99.94, 0.00012345, float("nan"), float("inf"), 12345, None, "a|b\nc"]
     cells = ["1,623", "99.9", "0.000123", "nan", "inf", "12345", "", r"a\|b c"]
-    assert [report._cell(value) for value in values] == cells
+    assert [cell(value) for value in values] == cells
 
 
 def test_numbers_that_json_lacks_are_written_as_words(tmp_path):

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from command_line import app, call, typer_testing
 
 import minicnn
 from minicnn import datasets
@@ -20,18 +21,7 @@ from minicnn.cli.options import (
     restored,
 )
 
-typer_testing = pytest.importorskip("typer.testing")
-from minicnn.cli.app import app  # noqa: E402
-
 FAST = ["--epochs", "1", "--batch-size", "256", "--image-size", "16", "--shift", "0"]
-
-
-def call(*arguments, code=0):
-    """The command's stdout; the exit code must be `code`."""
-    result = typer_testing.CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

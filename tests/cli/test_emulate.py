@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
+import command_line
 import pytest
 
 from minicnn.backend import emulator, kernel_source
 from minicnn.backend.cuda.samples import SAMPLES
 from minicnn.backend.emulator import build
 
-typer_testing = pytest.importorskip("typer.testing")
-from minicnn.cli.app import app  # noqa: E402
-
 pytestmark = pytest.mark.slow  # a sweep
+
+call = partial(command_line.call, "emulate")
 
 needs_compiler = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler")
 
 KERNELS = Path(__file__).parents[1] / "backend" / "emulator" / "kernels"
 OWN = sorted(path.name for path in kernel_source.folder().glob("*.cu"))
-
-
-def call(*arguments, code=0):
-    runner = typer_testing.CliRunner()
-    result = runner.invoke(app, ["emulate", *map(str, arguments)], env={"COLUMNS": "200"})
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.output
 
 
 @pytest.fixture

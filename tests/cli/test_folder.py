@@ -7,23 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from command_line import call
 
 from minicnn import datasets, models, nn
 from minicnn.cli import folder, runs
 from minicnn.cli.data import describe, load_part, load_training
 
-typer_testing = pytest.importorskip("typer.testing")
 Image = pytest.importorskip("PIL.Image")
-from minicnn.cli.app import app  # noqa: E402
 
 COLOURS = {"blue": (20, 30, 220), "red": (220, 30, 20)}
-
-
-def call(*arguments, code=0):
-    """The command's output; the exit code must be `code`."""
-    result = typer_testing.CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.output
 
 
 def fill(place, count=10, size=(20, 14), classes=COLOURS):

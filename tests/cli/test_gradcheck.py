@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
+import command_line
 import pytest
 
 from minicnn import Tensor, catalog
 from minicnn.backend import cpu
+from minicnn.cli import gradients
 
-typer_testing = pytest.importorskip("typer.testing")
-from minicnn.cli import gradients  # noqa: E402
-from minicnn.cli.app import app  # noqa: E402
-
-
-def call(*arguments, code=0):
-    result = typer_testing.CliRunner().invoke(app, ["gradcheck", *map(str, arguments)])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.output
+call = partial(command_line.call, "gradcheck")
 
 
 def test_the_table_says_op_configurations_error_and_verdict():
@@ -103,7 +98,7 @@ def test_an_operation_that_raises_does_not_stop_the_others(monkeypatch):
 
     Dropout = sys.modules["minicnn.functional.dropout"].Dropout
     monkeypatch.setattr(Dropout, "forward", forward)
-    output = call("dropout2d", "conv2d", "-n", 2, code=1)
+    output = call("dropout2d", "conv2d", "-n", 2, code=1, traceback=True)
     assert ["dropout2d", "1", "-", "ERROR"] in [line.split() for line in output.splitlines()]
     assert ["right,", "twice"] in [line.split()[-2:] for line in output.splitlines()]
     assert "2 operations, 1 wrong" in output

@@ -7,25 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import call
 
 import minicnn
 from minicnn import models
 from minicnn.cli import look, runs
 from minicnn.explain import cam_layer
 
-typer_testing = pytest.importorskip("typer.testing")
-from minicnn.cli.app import app  # noqa: E402
-
 FAST = ["--epochs", 1, "--batch-size", 128, "--shift", 0, "--lr", 0.005]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def call(*arguments, code=0):
-    """The command's output; the exit code must be `code`."""
-    result = typer_testing.CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

@@ -151,3 +151,21 @@ def assert_close(
     difference = np.abs(ours.astype(np.float64) - theirs).max(initial=0.0)
     allowed = max(rtol * float(np.abs(theirs.astype(np.float64)).max(initial=0.0)), floor)
     assert difference <= allowed, f"{what}: differs by {difference:.3g}, allowed {allowed:.3g}"
+
+
+def seen_by_the_middle(net: Any, layers: tuple[str, ...], side: int) -> list[int]:
+    """The size of the receptive field of a unit in the middle, after `layers` in turn.
+
+    By gradients, on images of `side`, with weights and pixels that cannot cancel.
+    """
+    net = net.double().eval()
+    for value in net.parameters():  # no dead ReLU either
+        value.array[...] = np.abs(value.array)
+    x = minicnn.Tensor(np.abs(images(1, 3, side))).requires_grad_()
+    y = x
+    for name in layers:
+        y = getattr(net, name)(y)
+    middle = y.shape[-1] // 2
+    y[0, :, middle, middle].sum().backward()
+    touched = np.argwhere(x.grad.array[0, 0])
+    return (touched.max(0) - touched.min(0) + 1).tolist()

@@ -8,7 +8,7 @@ from same import compare, count, images, load_from_torch, same_keys, stir
 from torchvision_here import torchvision
 
 import minicnn
-from minicnn import models, nn
+from minicnn import models
 from minicnn.autograd import gradcheck
 from minicnn.models.attention import ChannelAttention, SpatialAttention
 
@@ -78,13 +78,6 @@ TABLE_4 = [
     ("resnet101", 49.33, 49.33),
     ("resnext50_32x4d", 27.56, 27.56),
 ]
-
-
-@pytest.fixture
-def unfilled(monkeypatch):
-    """Initial values of millions of weights take seconds; these tests look at none of them."""
-    for fill in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "constant_"):
-        monkeypatch.setattr(nn.init, fill, lambda x, *args, **kwargs: x)
 
 
 @pytest.mark.parametrize(("name", "se", "cbam"), TABLE_4)

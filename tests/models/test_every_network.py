@@ -11,18 +11,10 @@ import sys
 import pytest
 
 import minicnn
-from minicnn import models, nn
+from minicnn import models
 
 NAMES = models.list_models()
 SIZES = (28, 32, 96)
-
-
-@pytest.fixture
-def unfilled(monkeypatch):
-    """Initial values of millions of weights take seconds; these tests look at none of them."""
-    for name in dir(nn.init):
-        if name.endswith("_") and not name.startswith("_"):
-            monkeypatch.setattr(nn.init, name, lambda x, *args, **kwargs: x)
 
 
 def made(name, **options):

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from same import compare, count, images, load_from_torch, same_keys, stir
+from same import compare, count, images, load_from_torch, same_keys, seen_by_the_middle, stir
 
 import minicnn
 from minicnn import models, nn
-
-
-@pytest.fixture
-def unfilled(monkeypatch):
-    """Initial values of millions of weights take seconds; these tests look at none of them."""
-    for fill in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "constant_"):
-        monkeypatch.setattr(nn.init, fill, lambda x, *args, **kwargs: x)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +97,8 @@ def test_image_sizes(side, maps):
 
 @pytest.mark.parametrize(("layer", "side"), [("layer1", 11), ("layer2", 25), ("layer3", 53)])
 def test_receptive_fields_of_the_table(layer, side):
-    net = models.WideResNet(16, 1).double().eval()
-    for value in net.parameters():  # no cancelling, no dead ReLU
-        value.array[...] = np.abs(value.array)
-    x = minicnn.Tensor(np.abs(images(1, 3, 72))).requires_grad_()
-    y = net.conv1(x)
-    for name in ("layer1", "layer2", "layer3")[: int(layer[-1])]:
-        y = getattr(net, name)(y)
-    middle = y.shape[-1] // 2
-    y[0, :, middle, middle].sum().backward()
-    touched = np.argwhere(x.grad.array[0, 0])
-    assert (touched.max(0) - touched.min(0) + 1).tolist() == [side, side]
+    layers = ("conv1", "layer1", "layer2", "layer3")[: int(layer[-1]) + 1]
+    assert seen_by_the_middle(models.WideResNet(16, 1), layers, 72) == [side, side]
 
 
 def test_dropout_stands_between_the_convolutions():

@@ -5,23 +5,15 @@ import json
 
 import numpy as np
 import pytest
+from command_line import call
 
-typer_testing = pytest.importorskip("typer.testing")
+from minicnn import nn
+from minicnn.cli import runs
+from minicnn.cli.data import load_part
+from minicnn.cli.export import export_run
+
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-
-from minicnn import nn  # noqa: E402
-from minicnn.cli import runs  # noqa: E402
-from minicnn.cli.app import app  # noqa: E402
-from minicnn.cli.data import load_part  # noqa: E402
-from minicnn.cli.export import export_run  # noqa: E402
-
-
-def call(*arguments, code=0):
-    result = typer_testing.CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    assert "Traceback" not in result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,6 @@ NAMES = models.list_models()
 QUICK = {"lenet"}
 
 
-@pytest.fixture
-def unfilled(monkeypatch):
-    """Initial values of millions of weights take seconds; `fill` brings others."""
-    for name in dir(nn.init):
-        if name.endswith("_") and not name.startswith("_"):
-            monkeypatch.setattr(nn.init, name, lambda x, *args, **kwargs: x)
-
-
 def fill(net, side):
     """Weights that keep the size of what goes through, and the statistics of that.
 

@@ -7,7 +7,7 @@ import pytest
 
 import minicnn
 from minicnn import nn, optim
-from minicnn.optim import optimizer as optimizer_module
+from minicnn.optim import passes
 
 NAMES = ["Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "Adagrad", "Adadelta"]
 
@@ -167,7 +167,7 @@ def test_blocks_and_memory_orders_change_nothing(name, monkeypatch):
     start, grads = rng.normal(size=(5, 7, 3)), rng.normal(size=(3, 5, 7, 3))
 
     def run(block, order):
-        monkeypatch.setattr(optimizer_module, "_BLOCK", block)
+        monkeypatch.setattr(passes, "_PIECE", block)
         p = nn.Parameter(np.array(start, order=order[0]))
         extra = {"momentum": 0.9, "centered": True} if name == "RMSprop" else {}
         opt = getattr(optim, name)([p], lr=0.1, **extra)

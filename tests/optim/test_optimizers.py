@@ -7,10 +7,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from thread_counts import on_threads
 
 import minicnn
 from minicnn import nn, optim
 from minicnn.optim import optimizer as optimizer_module
+from minicnn.optim import passes
 
 
 def parameter(*values, grad=None, dtype="float64"):
@@ -144,7 +146,7 @@ def test_blocks_and_memory_orders_change_nothing(name, monkeypatch):
     start, grad = rng.normal(size=(5, 7, 3)), rng.normal(size=(5, 7, 3))
 
     def run(block, order):
-        monkeypatch.setattr(optimizer_module, "_BLOCK", block)
+        monkeypatch.setattr(passes, "_PIECE", block)
         p = nn.Parameter(np.array(start, order=order[0]))
         p.grad = minicnn.Tensor(np.array(grad, order=order[1]))
         extra = {"momentum": 0.9, "nesterov": True} if name == "SGD" else {"amsgrad": True}
@@ -158,6 +160,63 @@ def test_blocks_and_memory_orders_change_nothing(name, monkeypatch):
     for block in (4, 10, 50):
         for order in ("CC", "FC", "CF", "FF"):
             np.testing.assert_array_equal(run(block, order), whole)
+
+
+ELEMENT_WISE = ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"]
+
+
+@pytest.mark.parametrize("name", [*ELEMENT_WISE, "Rprop", "SGD"])
+def test_the_number_of_threads_changes_nothing(name, monkeypatch):
+    """Of large parameters, which are cut, and of small ones, which go together."""
+    monkeypatch.setattr(passes, "_PIECE", 1000)
+    shapes = [(70, 60), (3,), (20, 5, 6), (1,), (), (999,), (0, 4)]
+
+    def steps():
+        rng = np.random.default_rng(0)
+        params = [nn.Parameter(rng.normal(size=s)) for s in shapes]
+        opt = getattr(optim, name)(params, lr=0.1)
+        for _ in range(3):
+            for p in params:
+                p.grad = minicnn.Tensor(np.asarray(rng.normal(size=p.shape)))
+            opt.step()
+        return np.concatenate([p.array.ravel() for p in params])
+
+    first, *others = on_threads(steps)
+    for result in others:
+        np.testing.assert_array_equal(result, first)
+
+
+def test_memory_that_two_parameters_share_is_changed_by_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(passes, "_PIECE", 100)
+    memory = np.zeros(1000)
+
+    def steps():
+        memory[...] = 1
+        params = [nn.Parameter(memory[:800]), nn.Parameter(memory[200:]), nn.Parameter(memory)]
+        for p in params:
+            p.grad = minicnn.ones(p.shape, dtype=minicnn.float64)
+        optim.SGD(params, lr=0.25, weight_decay=2).step()
+        return memory.copy()
+
+    for result in on_threads(steps):
+        # x <- x / 2 - 1/4, twice at the ends and three times in the middle
+        np.testing.assert_array_equal(
+            result[[0, 199, 200, 799, 800]], [-0.125] * 2 + [-0.3125] * 2 + [-0.125]
+        )
+
+
+def test_what_was_changed_before_an_error_stays_changed():
+    class Half(optim.Optimizer):
+        def _update(self, p, grad, state, group):
+            if p.array.size > 1:
+                raise ValueError("too large")
+            self._change(lambda x, g: np.subtract(x, g, out=x), p.array, grad)
+
+    p, q = parameter(3.0, grad=[1.0]), parameter(1.0, 2.0, grad=[1.0, 1.0])
+    opt = Half([p, q], {})
+    with pytest.raises(ValueError, match="too large"):
+        opt.step()
+    assert p.item() == 2 and q.tolist() == [1, 2]
 
 
 def test_scalars_and_float16():

@@ -1,47 +1,81 @@
-"""A product of two matrices that does not wait for a busy core.
+"""Products of matrices on several threads, with the same bits on any number of them.
 
-OpenBLAS hands products of more than 2^18 multiply-adds to a second thread and then waits for it. On
-an idle machine that is up to twice as fast; where the other core has work of its own it costs a
-time slice of the scheduler, thousands of microseconds for a product of a hundred. So products of a
-middling size, the dense layers of a LeNet, are cut into pieces that stay in the calling thread:
+OpenBLAS splits a product of more than 2^18 multiply-adds over threads of its own, and how it does
+so, and with it the order of the sums, depends on how many there are. So it is kept to one thread,
+and it is shapes alone that decide how a product y (M,N) = a (M,K) @ b (K,N) is computed:
 
-    y[m,:] = a[m,:] @ b   for runs of rows m, or   y[:,n] = a @ b[:,n]   for runs of columns n
+* small, up to 2^18 multiply-adds: BLAS as it is, which stays in the calling thread by itself;
+* middling, up to 2^23, the dense layers of a LeNet: one call. To wake a thread takes some 40
+  microseconds, about what it would save of the largest of these;
+* large: in pieces that whoever is free takes, by rows or by columns:
 
-whichever of the two is longer: pieces that are long both ways are quicker. Large products are left
-to BLAS and its threads.
+      y[m,:] = a[m,:] @ b   for runs of rows m,   or   y[:,n] = a @ b[:,n]   for runs of columns n
+
+BLAS begins by copying both operands into the order in which its inner loop reads them. Cut by rows,
+a is copied once, run by run, but b once for every piece: beside the products of a piece that is one
+part in as many as the piece has rows. So rows are cut, whose runs lie together in y, where every
+piece gets many of them; where they are few, as with a dense layer of a small batch, columns.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy import ndarray
-from numpy.lib.stride_tricks import as_strided
+
+from . import threads
+from .precision import working
 
 SMALL_PRODUCT = 1 << 18  # multiply-adds; what OpenBLAS keeps in the calling thread
-_LARGE_PRODUCT = 1 << 25  # from here on a second thread gains more than a wait costs
+_LARGE_PRODUCT = 1 << 23  # from here on a second thread gains more than it costs to wake it
+_PIECE = 1 << 25  # multiply-adds that a piece of a large product should have
+_PIECES = 16  # at most
+_MANY_ROWS = 64  # of a piece: from here on copying b for it does not matter
 
 
 def matmul(a: ndarray, b: ndarray) -> ndarray:
-    """a (M,K) @ b (K,N), a new array (M,N)."""
+    """a (M,K) @ b (K,N), a new array (M,N); or stacks (*,M,K) and (*,K,N), which broadcast.
+
+    ValueError for stacks that do not.
+    """
+    if a.dtype == np.float16 or b.dtype == np.float16:
+        return matmul(working(a), working(b)).astype(np.result_type(a, b))
+    if a.ndim > 2 or b.ndim > 2:
+        return _of_stacks(a, b)
     M, K = a.shape
     N = b.shape[1]
     size = M * K * N
-    if size <= SMALL_PRODUCT or size >= _LARGE_PRODUCT:
+    if size <= SMALL_PRODUCT:
         return np.matmul(a, b)
-    if M >= N:
-        return _by_rows(a, b, SMALL_PRODUCT // (K * N))
-    return _by_rows(b.T, a.T, SMALL_PRODUCT // (K * M)).T
-
-
-def _by_rows(a: ndarray, b: ndarray, step: int) -> ndarray:
-    if step == 0:  # K * N alone is too large
-        return np.matmul(a, b)
-    M, K = a.shape
-    N = b.shape[1]
-    pieces, rest = divmod(M, step)
+    if size <= _LARGE_PRODUCT:
+        with threads.one_blas_thread:
+            return np.matmul(a, b)
     y = np.empty((M, N), np.result_type(a, b))
-    stacked = as_strided(a, (pieces, step, K), (a.strides[0] * step, *a.strides))
-    np.matmul(stacked, b, out=y[: pieces * step].reshape(pieces, step, N))
-    if rest:
-        np.matmul(a[-rest:], b, out=y[-rest:])
+    rows = _pieces(M, size)
+    if M >= N or len(rows) * _MANY_ROWS <= M:
+        threads.each(lambda m: np.matmul(a[m], b, out=y[m]), rows)
+    else:
+        threads.each(lambda n: np.matmul(a, b[:, n], out=y[:, n]), _pieces(N, size))
+    return y
+
+
+def _pieces(length: int, size: int) -> list[slice]:
+    """An axis of a product of `size` multiply-adds in 2 to _PIECES pieces."""
+    return threads.pieces(length, size, min(max(_PIECE, size // _PIECES), size // 2))
+
+
+def _of_stacks(a: ndarray, b: ndarray) -> ndarray:
+    """Of each pair of matrices by one thread; large stacks in pieces along their longest axis."""
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    M, K, N = *a.shape[-2:], b.shape[-1]
+    size = prod(stack) * M * K * N
+    if size <= _LARGE_PRODUCT:
+        with threads.one_blas_thread:
+            return np.matmul(a, b)
+    y = np.empty((*stack, M, N), np.result_type(a, b))
+    axis = stack.index(max(stack))
+    a, b = [np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b)]
+    a, b, c = [np.moveaxis(x, axis, 0) for x in (a, b, y)]
+    threads.each(lambda k: np.matmul(a[k], b[k], out=c[k]), _pieces(stack[axis], size))
     return y

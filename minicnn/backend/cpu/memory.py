@@ -7,8 +7,8 @@ the first primitive that works on large arrays tells the C library to keep what 
 holds for every array of the process, those of NumPy's own operators included, and it is only
 *free* memory that is used again: what somebody still holds cannot change.
 
-At most `LIMIT` bytes at the end of the heap are kept; `release` gives back all that is free. This
-is glibc's `mallopt`; with another C library (macOS, Windows, musl) nothing is changed.
+At most `LIMIT` bytes at the end of the heap are kept; `empty_cache` gives back all that is free.
+This is glibc's `mallopt`; with another C library (macOS, Windows, musl) nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import os
 import sys
 from functools import cache
 from typing import Any
+
+from . import scratch
 
 # Bytes of free memory that are kept: what mallopt's int can hold, and more than the steps of the
 # classic networks go through.
@@ -52,11 +54,16 @@ def keep_freed() -> bool:
     if libc is None or any(name.startswith(("MALLOC_MMAP", "MALLOC_T")) for name in os.environ):
         return False
     settings = {_M_TRIM_THRESHOLD: LIMIT, _M_TOP_PAD: _TOP_PAD, _M_MMAP_MAX: 0}
-    return all([libc.mallopt(*setting) for setting in settings.items()])
+    return all(libc.mallopt(*setting) for setting in settings.items())
 
 
-def release() -> None:
-    """Gives free memory back to the system."""
+def empty_cache() -> None:
+    """Gives memory that no array uses back to the system, with the scratch of all threads.
+
+    Nothing that the program holds changes; the next step takes its memory anew, and so a little
+    longer.
+    """
+    scratch.release()
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)

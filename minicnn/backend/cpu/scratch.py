@@ -12,6 +12,7 @@ cache from one layer to the next, and can never hand one geometry's zeros to ano
 from __future__ import annotations
 
 import threading
+import weakref
 from math import prod
 
 import numpy as np
@@ -22,38 +23,44 @@ COLUMN_LIMIT = 64 * 2**20
 _ALIGN = 64  # bytes: a cache line, and one AVX-512 register
 
 
-class _Buffers(threading.local):
+class _Buffers:
+    """One thread's buffers. They go with the thread."""
+
     def __init__(self) -> None:
         self.by_role: dict[str, np.ndarray] = {}
-        self.epoch = _epoch[0]
+        _all.add(self)
 
 
-_epoch = [0]
-_buffers = _Buffers()
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.buffers = _Buffers()
+
+
+_all: weakref.WeakSet[_Buffers] = weakref.WeakSet()
+_own = _Own()
 
 
 def take(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array of arbitrary contents in this thread's buffer for `role`, until the next take."""
-    if _buffers.epoch != _epoch[0]:
-        _buffers.__init__()  # type: ignore[misc]
+    by_role = _own.buffers.by_role
     nbytes = prod(shape) * dtype.itemsize
-    buffer = _buffers.by_role.get(role)
+    buffer = by_role.get(role)
     if buffer is None or buffer.nbytes < nbytes:
         # The old buffer goes first, so that the two never stand side by side.
-        _buffers.by_role.pop(role, None)
+        by_role.pop(role, None)
         del buffer
         raw = np.empty(nbytes + _ALIGN, np.uint8)
         offset = -raw.ctypes.data % _ALIGN
-        buffer = _buffers.by_role[role] = raw[offset : offset + nbytes]
+        buffer = by_role[role] = raw[offset : offset + nbytes]
     return buffer[:nbytes].view(dtype).reshape(shape)
 
 
 def held() -> dict[str, int]:
     """Bytes that this thread's buffers take, by role."""
-    return {role: buffer.nbytes for role, buffer in _buffers.by_role.items()}
+    return {role: buffer.nbytes for role, buffer in _own.buffers.by_role.items()}
 
 
 def release() -> None:
-    """Frees the buffers: this thread's at once, another thread's when it next takes one."""
-    _epoch[0] += 1
-    _buffers.__init__()  # type: ignore[misc]
+    """Frees the buffers of all threads; what a primitive is at work on, when it has ended."""
+    for buffers in list(_all):
+        buffers.by_role.clear()

@@ -46,8 +46,8 @@ _count: int | None = None  # as set; None: `_default`
 def get_num_threads() -> int:
     """How many threads a primitive computes on, the caller's included.
 
-    As set by `set_num_threads`; before that the environment's OMP_NUM_THREADS, as with other
-    numerical libraries, or else the number of cores that the process may use.
+    As set by `set_num_threads`; before that the environment's MINICNN_NUM_THREADS or, as with other
+    numerical libraries, OMP_NUM_THREADS, or else the number of cores that the process may use.
     """
     global _count
     if _count is None:
@@ -71,9 +71,10 @@ def set_num_threads(num: int) -> None:
 
 
 def _default() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    for name in ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        asked = os.environ.get(name, "").split(",")[0].strip()
+        if asked.isdecimal() and int(asked) > 0:
+            return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -189,6 +190,7 @@ class _Pool:
                 self._started += 1
 
     def _serve(self) -> None:
+        one_blas_thread.limit_worker()
         while True:
             context, job = self._wanted.get()
             context.run(job.run)
@@ -200,49 +202,97 @@ _pool = _Pool()
 
 # ---------------------------------------------------------------- BLAS
 
+Switch = tuple[Callable[[], int], Callable[[int], object]]  # reads and sets a number of threads
+
 
 class _Blas:
-    """The BLAS libraries of this process. Within a `with` block each keeps to the calling thread."""
+    """The BLAS libraries of this process. In a `with` block each keeps to the calling thread.
+
+    Most have one number for the whole process: it is set by the first block of all threads, and set
+    back after the last. Those on top of OpenMP have a number for each thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0  # how many blocks there are at the moment, in all threads
-        self._libraries: list[Any] | None = None
-        self._before: list[tuple[Any, int]] = []  # what to set again after the last block
+        self._before: list[tuple[Callable[[int], object], int]] = []  # what to call after the last
+        self._shared: list[Switch] | None = None
+        self._own: list[Switch] = []
+        self._here = threading.local()
 
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
-                found = [(library, library.get_num_threads()) for library in self._found()]
-                self._before = [(library, number) for library, number in found if number != 1]
-                for library, _ in self._before:
-                    library.set_num_threads(1)
+                if self._shared is None:
+                    self._shared, self._own = _switches()
+                self._before = _limited(self._shared)
             self._users += 1
+        if self._own:
+            self._here.__dict__.setdefault("before", []).append(_limited(self._own))
 
     def __exit__(self, *_: object) -> None:
+        if self._own:
+            _restore(self._here.before.pop())
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                self._restore()
+                _restore(self._before)
+
+    def limit_worker(self) -> None:
+        """For a thread that does nothing but serve primitives: its own numbers stay at one."""
+        _limited(self._own)
 
     def after_fork(self) -> None:
         """In a forked child: the threads that were within a block are not there."""
         self._lock = threading.Lock()
         if self._users:
-            self._restore()
+            _restore(self._before)
         self._users = 0
 
-    def _restore(self) -> None:
-        for library, number in self._before:
-            library.set_num_threads(number)
 
-    def _found(self) -> list[Any]:
-        if self._libraries is None:
-            from threadpoolctl import ThreadpoolController
+def _limited(switches: list[Switch]) -> list[tuple[Callable[[int], object], int]]:
+    """Sets all to one thread; what was changed, and its number before."""
+    before = []
+    for read, change in switches:
+        if (number := read()) != 1:
+            change(1)
+            before.append((change, number))
+    return before
 
-            controllers = ThreadpoolController().lib_controllers
-            self._libraries = [library for library in controllers if library.user_api == "blas"]
-        return self._libraries
+
+def _restore(before: list[tuple[Callable[[int], object], int]]) -> None:
+    for change, number in before:
+        change(number)
+
+
+def _switches() -> tuple[list[Switch], list[Switch]]:
+    """Those of libraries that have one number, and of those that have one for each thread."""
+    from threadpoolctl import ThreadpoolController
+
+    shared: list[Switch] = []
+    own: list[Switch] = []
+    for library in ThreadpoolController().lib_controllers:
+        if library.user_api != "blas":
+            continue
+        switch = library.get_num_threads, library.set_num_threads
+        if getattr(library, "threading_layer", "") == "openmp":
+            own.append(switch)
+        else:
+            shared.append(_openblas(library.dynlib) or switch)
+    return shared, own
+
+
+def _openblas(library: Any) -> Switch | None:
+    """OpenBLAS's own two functions; None if this is another library.
+
+    threadpoolctl's, since 3.7, do nothing if called by another thread than the first that did.
+    """
+    for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+        names = [f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set")]
+        if all(hasattr(library, name) for name in names):
+            read, change = [getattr(library, name) for name in names]
+            return read, change
+    return None
 
 
 one_blas_thread = _Blas()

@@ -1,0 +1,1 @@
+"""How fast minicnn trains on a CPU, beside its rivals: `python -m benchmarks.cpu`."""
