@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "transforms": {"backend", "autograd", "functional"},
     "utils": {"data"},
     "cuda": {"backend", "autograd"},
-    "backends": set(),
+    "backends": {"backend"},
     "accelerator": {"autograd", "cuda"},
     "linalg": {"functional"},
 }

@@ -130,7 +130,7 @@ class Elsewhere:
             there = [move(a, kind) if is_array(a) or isinstance(a, np.generic) else a for a in args]
             result = primitive(*there, **options)
             if isinstance(result, tuple):
-                return tuple(like(self._x, y) for y in result)
+                return tuple(None if y is None else like(self._x, y) for y in result)
             return like(self._x, result)
 
         return call

@@ -146,6 +146,35 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
     return grad_w.astype(np.result_type(x, grad_y))
 
 
+def conv_backward(
+    grad_y: ndarray,
+    x: ndarray | None,
+    w: ndarray | None,
+    geometry: ConvGeometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[ndarray | None, ndarray | None, ndarray | None]:
+    """(grad_x, grad_w, grad_b) of a convolution, each None unless `needs` says that it is needed.
+
+    grad_b[f] = sum over n,i,j of grad_y[n,f,i,j]; the other two as above. x may be None if grad_w
+    is not needed, w if grad_x is not. A fast backend may share work between the two.
+    """
+    need_x, need_w, need_b = needs
+    grad_x = grad_w = grad_b = None
+    if need_x:
+        assert w is not None
+        grad_x = conv_grad_input(grad_y, w, geometry)
+    if need_w:
+        assert x is not None
+        grad_w = conv_grad_weight(x, grad_y, geometry)
+    if need_b:
+        [g] = _wide(grad_y)
+        grad_b = np.zeros(geometry.out_channels, g.dtype)
+        for n, *ij in np.ndindex(geometry.batch, *geometry.out_size):
+            grad_b += g[n, :, *ij]
+        grad_b = grad_b.astype(grad_y.dtype)
+    return grad_x, grad_w, grad_b
+
+
 # Pooling
 #
 # The formulas are those of two dimensions, y[n,c,i,j] of x[n,c,h,k]; the loops are for any number.

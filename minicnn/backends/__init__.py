@@ -8,10 +8,11 @@ bincount with weights, which is CuPy's: its atomic additions come in any order, 
 bits of the sums vary.
 """
 
-from . import cuda, cudnn, mps
+from . import cpu, cuda, cudnn, mps
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
+    "cpu",
     "cuda",
     "cudnn",
     "mps",

@@ -149,6 +149,10 @@ class Conv(Function):
     def backward(self, grad_y: Any) -> Any:
         x, w = self.saved
         need_x, need_w, *need_b = self.needs_input_grad
+        if not self.create_graph:
+            needs = (need_x, need_w, need_b == [True])
+            backward = backend.of(grad_y).conv_backward
+            return backward(grad_y, x, w, self.geometry, needs)[: 2 + len(need_b)]
         grad_x = ConvGradInput.apply(grad_y, w, geometry=self.geometry) if need_x else None
         grad_w = ConvGradWeight.apply(x, grad_y, geometry=self.geometry) if need_w else None
         if not need_b:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minicnn.backend import cpu
-from minicnn.backend.cpu import axes, conv, scratch, threads
+from minicnn.backend.cpu import algorithm, axes, columns, scratch, threads
 from minicnn.backend.geometry import ConvGeometry, PoolGeometry
 
 LIMIT = 64 * 2**20
@@ -30,7 +30,7 @@ SHAPES = [
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_no_chunk_exceeds_the_limit_and_all_are_covered(x, w, stride, itemsize):
     g = ConvGeometry.of(x, w, None, stride, 1)
-    chunks = conv._chunks(g, conv._order(g), itemsize)
+    chunks = columns.chunks_of(g, columns.order_of(g), np.dtype(f"f{itemsize}"))
     sizes = [chunk.size for chunk in chunks]
     column = g.in_channels * g.kernel[0] * g.kernel[1] * itemsize
     assert max(n * i * j for n, i, j in sizes) * column <= LIMIT
@@ -41,7 +41,7 @@ def test_no_chunk_exceeds_the_limit_and_all_are_covered(x, w, stride, itemsize):
 
 def test_a_chunk_is_not_needlessly_small():
     g = ConvGeometry.of((256, 6, 14, 14), (16, 6, 5, 5))
-    assert len(conv._chunks(g, conv._order(g), 4)) < 16
+    assert len(columns.chunks_of(g, columns.order_of(g), np.dtype(np.float32))) < 16
 
 
 @pytest.mark.slow
@@ -62,13 +62,15 @@ def test_the_limit_holds_while_it_runs(x_shape, w_shape):
     ):
         scratch.release()
         tracemalloc.start()
-        result = function(*arrays, g)
+        with algorithm.use("im2col"):
+            result = function(*arrays, g)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert scratch.held()["columns"] <= LIMIT
         assert peak - result.nbytes < LIMIT + 32 * 2**20, function.__name__
 
 
+@algorithm.use("im2col")
 def test_scratch_is_reused_from_call_to_call():
     g = ConvGeometry.of((4, 3, 12, 12), (5, 3, 3, 3), None, 1, 1)
     x, w = np.ones(g.x_shape, np.float32), np.ones(g.w_shape, np.float32)

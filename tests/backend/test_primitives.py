@@ -202,6 +202,12 @@ def calls(p, dtype, n=2):
         yield "conv_forward" + name, lambda x, w, b, g=g: p.conv_forward(x, w, b, g), (x, w, b)
         yield "conv_grad_input" + name, lambda d, w, g=g: p.conv_grad_input(d, w, g), (grad_y, w)
         yield "conv_grad_weight" + name, lambda x, d, g=g: p.conv_grad_weight(x, d, g), (x, grad_y)
+        for k, kind in enumerate(("input", "weight", "bias")):
+            yield (
+                f"conv_grad_{kind} together" + name,
+                lambda d, x, w, g=g, k=k: p.conv_backward(d, x, w, g, (True, True, True))[k],
+                (grad_y, x, w),
+            )
     x, cols, grad_y = make((n, 2, 4, 5), (n, 18, 20), (n, 2, 2, 3))
     _, indices = p.max_pool_forward(x, pool)
     yield "im2col", lambda x: p.im2col(x, conv), (x,)
@@ -317,7 +323,7 @@ def test_empty_batches(primitives):
     for name, function, arrays in calls(primitives, np.float32, n=0):
         result = function(*arrays)
         assert result.dtype == np.float32, name
-        if name.startswith("conv_grad_weight"):
+        if name.startswith(("conv_grad_weight", "conv_grad_bias")):
             assert result.shape == filled[name]
             assert not result.any()
         else:

@@ -45,9 +45,18 @@ def test_the_reference_loops_can_be_checked():
     assert "right" in call("conv2d", "-n", 1, "--first-only", "--backend", "reference")
 
 
+def multiply_the_weight_gradient(monkeypatch, factor):
+    right = cpu.conv_backward
+
+    def wrong(*args):
+        grad_x, grad_w, grad_b = right(*args)
+        return grad_x, None if grad_w is None else factor * grad_w, grad_b
+
+    monkeypatch.setattr(cpu, "conv_backward", wrong)
+
+
 def test_a_wrong_backward_is_shown_and_fails(monkeypatch):
-    right = cpu.conv_grad_weight
-    monkeypatch.setattr(cpu, "conv_grad_weight", lambda *args: 2 * right(*args))
+    multiply_the_weight_gradient(monkeypatch, 2)
     output = call("conv2d", code=1)
     assert "WRONG" in output and "1 operation, 1 wrong" in output
     assert (
@@ -57,8 +66,7 @@ def test_a_wrong_backward_is_shown_and_fails(monkeypatch):
 
 
 def test_the_error_of_a_wrong_backward_is_shown(monkeypatch):
-    right = cpu.conv_grad_weight
-    monkeypatch.setattr(cpu, "conv_grad_weight", lambda *args: 3 * right(*args))
+    multiply_the_weight_gradient(monkeypatch, 3)
     [row] = [line for line in call("conv2d", code=1).splitlines() if "WRONG" in line]
     assert 0.1 < float(row.split()[2]) < 10
 

@@ -6,7 +6,7 @@ from .adaptive_pool import (
     adaptive_max_pool_forward,
 )
 from .avg_pool import avg_pool_backward, avg_pool_forward
-from .axes import col2im, conv_forward, conv_grad_input, conv_grad_weight, im2col
+from .axes import col2im, conv_backward, conv_forward, conv_grad_input, conv_grad_weight, im2col
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .elementwise import relu_backward, relu_forward
@@ -43,6 +43,7 @@ __all__ = [
     "batch_norm_inference",
     "channel_sums",
     "col2im",
+    "conv_backward",
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",

@@ -35,7 +35,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..geometry import ConvGeometry
-from . import conv, scratch
+from . import columns, conv, scratch
 from .precision import working, working_dtype
 from .taps import axis_taps
 
@@ -137,12 +137,14 @@ def _merged(w: ndarray, dtype: np.dtype) -> ndarray:
     return w.astype(dtype, copy=False).reshape(F, C * KD, KH, KW)
 
 
-def _volume_forward(x: ndarray, w: ndarray, b: ndarray | None, g: ConvGeometry) -> ndarray:
+def _volume_forward(
+    x: ndarray, w: ndarray, b: ndarray | None, g: ConvGeometry, relu: bool
+) -> ndarray:
     dtype = working_dtype(x.dtype, w.dtype)
     weight, y = _merged(w, dtype), np.empty(g.y_shape, np.result_type(x, w))
     for piece in _pieces(g, dtype.itemsize):
         u = piece.unrolled(x, dtype)
-        piece.put(conv.conv_forward(u, weight, b, piece.geometry), y)
+        piece.put(conv.conv_forward(u, weight, b, piece.geometry, relu), y)
     return y
 
 
@@ -166,11 +168,11 @@ def _volume_grad_weight(x: ndarray, grad_y: ndarray, g: ConvGeometry) -> ndarray
 
 
 def _volume_im2col(x: ndarray, g: ConvGeometry) -> ndarray:
-    columns = np.empty((g.batch, x.shape[1] * prod(g.kernel), *g.out_size), x.dtype)
+    cols = np.empty((g.batch, x.shape[1] * prod(g.kernel), *g.out_size), x.dtype)
     for piece in _pieces(g, x.itemsize):
-        part = conv.im2col(piece.unrolled(x, x.dtype), piece.geometry)
-        piece.put(part.reshape(*part.shape[:2], *g.out_size[1:]), columns)
-    return columns.reshape(*columns.shape[:2], prod(g.out_size))
+        part = columns.im2col(piece.unrolled(x, x.dtype), piece.geometry)
+        piece.put(part.reshape(*part.shape[:2], *g.out_size[1:]), cols)
+    return cols.reshape(*cols.shape[:2], prod(g.out_size))
 
 
 def _volume_col2im(cols: ndarray, g: ConvGeometry) -> ndarray:
@@ -179,7 +181,7 @@ def _volume_col2im(cols: ndarray, g: ConvGeometry) -> ndarray:
     for piece in _pieces(g, cols.itemsize):
         part = piece.of(cols)
         piece.add(
-            conv.col2im(part.reshape(*part.shape[:2], prod(g.out_size[1:])), piece.geometry), x
+            columns.col2im(part.reshape(*part.shape[:2], prod(g.out_size[1:])), piece.geometry), x
         )
     return x
 
@@ -196,12 +198,10 @@ def conv_forward(
     """
     dims = len(geometry.size)
     if dims == 2:
-        y = conv.conv_forward(x, w, b, geometry)
-    elif dims == 1:
-        y = conv.conv_forward(x[:, :, None], w[:, :, None], b, _flat(geometry))[:, :, 0]
-    else:
-        y = _volume_forward(x, w, b, geometry)
-    return np.maximum(y, 0, out=y) if relu else y
+        return conv.conv_forward(x, w, b, geometry, relu)
+    if dims == 1:
+        return conv.conv_forward(x[:, :, None], w[:, :, None], b, _flat(geometry), relu)[:, :, 0]
+    return _volume_forward(x, w, b, geometry, relu)
 
 
 def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndarray:
@@ -230,19 +230,54 @@ def conv_grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry) -> nda
     return _volume_grad_weight(x, grad_y, geometry)
 
 
+def conv_backward(
+    grad_y: ndarray,
+    x: ndarray | None,
+    w: ndarray | None,
+    geometry: ConvGeometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[ndarray | None, ndarray | None, ndarray | None]:
+    """(grad_x, grad_w, grad_b), None where `needs` says so (see `reference.conv_backward`).
+
+    grad_y (N,F,*out); x (N,C,*size) and w (F,C/G,*kernel), or None where nothing needs them.
+    """
+    dims = len(geometry.size)
+    if dims == 2:
+        return conv.conv_backward(grad_y, x, w, geometry, needs)
+    if dims == 1:
+        x, w = (None if a is None else a[:, :, None] for a in (x, w))
+        grad_x, grad_w, grad_b = conv.conv_backward(
+            grad_y[:, :, None], x, w, _flat(geometry), needs
+        )
+        grad_x, grad_w = (None if a is None else a[:, :, 0] for a in (grad_x, grad_w))
+        return grad_x, grad_w, grad_b
+    grad_x = grad_w = grad_b = None
+    if needs[0]:
+        assert w is not None
+        grad_x = _volume_grad_input(grad_y, w, geometry)
+    if needs[1]:
+        assert x is not None
+        grad_w = _volume_grad_weight(x, grad_y, geometry)
+    if needs[2]:
+        grad_b = working(grad_y).sum(axis=(0, 2, 3, 4)).astype(grad_y.dtype, copy=False)
+    return grad_x, grad_w, grad_b
+
+
 def im2col(x: ndarray, geometry: ConvGeometry) -> ndarray:
     """The windows of x (N,C,*size) as columns (N, C*taps, outputs) (see `reference.im2col`)."""
     dims = len(geometry.size)
     if dims == 2:
-        return conv.im2col(x, geometry)
-    return conv.im2col(x[:, :, None], _flat(geometry)) if dims == 1 else _volume_im2col(x, geometry)
+        return columns.im2col(x, geometry)
+    return (
+        columns.im2col(x[:, :, None], _flat(geometry)) if dims == 1 else _volume_im2col(x, geometry)
+    )
 
 
 def col2im(cols: ndarray, geometry: ConvGeometry) -> ndarray:
     """The adjoint of `im2col`: columns (N, C*taps, outputs) added up to (N,C,*size)."""
     dims = len(geometry.size)
     if dims == 2:
-        return conv.col2im(cols, geometry)
+        return columns.col2im(cols, geometry)
     if dims == 1:
-        return conv.col2im(cols, _flat(geometry))[:, :, 0]
+        return columns.col2im(cols, _flat(geometry))[:, :, 0]
     return _volume_col2im(cols, geometry).astype(cols.dtype, copy=False)

@@ -4,7 +4,13 @@ They work on CuPy's arrays, and on those of any other device that runs the kerne
 for CuPy's own functions, which some of them call, the arrays' GPU should be the current one.
 """
 
-from .conv import conv_algorithm, conv_forward, conv_grad_input, conv_grad_weight
+from .conv import (
+    conv_algorithm,
+    conv_backward,
+    conv_forward,
+    conv_grad_input,
+    conv_grad_weight,
+)
 from .cross_entropy import cross_entropy_backward, cross_entropy_forward
 from .dropout import dropout
 from .elementwise import relu_backward, relu_forward
@@ -53,6 +59,7 @@ __all__ = [
     "channel_sums",
     "col2im",
     "conv_algorithm",
+    "conv_backward",
     "conv_forward",
     "conv_grad_input",
     "conv_grad_weight",

@@ -198,3 +198,27 @@ def conv_grad_weight(x: Any, grad_y: Any, geometry: ConvGeometry) -> Any:
         file, kernel, grid = _FILE, "conv_grad_weight", _grid(rows, columns, tiles, G * splits)
     launch(device, file, kernel, constants, grid=grid, x=x, grad_y=grad_y, parts=parts, **sizes)
     return total(device, parts).astype(dtype, copy=False)
+
+
+def conv_backward(
+    grad_y: Any,
+    x: Any | None,
+    w: Any | None,
+    geometry: ConvGeometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Any | None, Any | None, Any | None]:
+    """(grad_x, grad_w, grad_b), each None unless `needs` says that it is needed.
+
+    grad_y (N,F,OH,OW); x (N,C,H,W) and w (F,C/G,KH,KW), or None where nothing needs them.
+    """
+    need_x, need_w, need_b = needs
+    grad_b = None
+    if need_b:
+        wide = np.float32 if grad_y.dtype == np.float16 else grad_y.dtype
+        axes = (0, *range(2, grad_y.ndim))
+        grad_b = grad_y.sum(axis=axes, dtype=wide).astype(grad_y.dtype, copy=False)
+    return (
+        conv_grad_input(grad_y, w, geometry) if need_x else None,
+        conv_grad_weight(x, grad_y, geometry) if need_w else None,
+        grad_b,
+    )

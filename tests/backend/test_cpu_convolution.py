@@ -1,0 +1,213 @@
+"""Which algorithm a convolution on the CPU takes, and that each gives the same sums."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn.backend import cpu, reference
+from minicnn.backend.cpu import algorithm, chunks, columns, conv, threads, turned
+from minicnn.backend.geometry import ConvGeometry
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given, settings = hypothesis.given, hypothesis.settings
+
+# The largest error, relative to the largest entry of the result.
+ERROR = dict.fromkeys(algorithm.NAMES, 2e-6) | {"winograd4": 3e-5, "auto": 3e-5}
+
+GEOMETRIES = {
+    "3x3": ConvGeometry.of((2, 8, 9, 7), (6, 8, 3, 3), None, 1, 1),
+    "strided": ConvGeometry.of((2, 16, 7, 6), (33, 16, 3, 3), None, 2, 1),
+    "1x1": ConvGeometry.of((3, 40, 6, 5), (33, 40, 1, 1)),
+    "1x1 strided": ConvGeometry.of((3, 40, 6, 5), (33, 40, 1, 1), None, 2),
+    "depthwise": ConvGeometry.of((2, 6, 8, 7), (6, 1, 3, 3), None, 1, 1, groups=6),
+    "first": ConvGeometry.of((1, 3, 15, 15), (33, 3, 7, 7), None, 4, 2),
+    "row": ConvGeometry.of((2, 4, 30), (8, 4, 5), None, 1, 2, function="conv1d"),
+    "volume": ConvGeometry.of((1, 4, 4, 5, 6), (5, 4, 3, 3, 3), None, 1, 1, function="conv3d"),
+}
+
+
+def arrays(g, dtype=np.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = (g.x_shape, g.w_shape, (g.out_channels,), g.y_shape)
+    return [rng.standard_normal(s).astype(dtype) for s in shapes]
+
+
+def everything(primitives, g, x, w, b, grad_y):
+    return (
+        primitives.conv_forward(x, w, b, g),
+        primitives.conv_forward(x, w, b, g, relu=True),
+        primitives.conv_grad_input(grad_y, w, g),
+        primitives.conv_grad_weight(x, grad_y, g),
+        *primitives.conv_backward(grad_y, x, w, g, (True, True, True)),
+    )
+
+
+@cache
+def looped(geometry):
+    g = GEOMETRIES[geometry]
+    return everything(reference, g, *arrays(g))
+
+
+@pytest.mark.parametrize("name", algorithm.NAMES)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_every_algorithm_gives_the_same_sums(geometry, name):
+    g = GEOMETRIES[geometry]
+    case = arrays(g)
+    wanted = looped(geometry)
+    with minicnn.backends.cpu.use_conv_algorithm(name):
+        for result, want in zip(everything(cpu, g, *case), wanted, strict=True):
+            assert result.dtype == np.float32
+            assert np.abs(result - want).max() <= ERROR[name] * np.abs(want).max()
+
+
+@st.composite
+def strided(draw):
+    """Strides, dilations and paddings of which some pixels are read by no tap, some by several."""
+    axes = []
+    for _ in range(2):
+        kernel, stride, dilation = (draw(st.integers(1, most)) for most in (5, 4, 4))
+        low, high = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        smallest = max(1, dilation * (kernel - 1) + 1 - low - high)
+        size = smallest + draw(st.integers(0, 6))
+        axes.append((size, kernel, stride, (low, high), dilation))
+    sizes, kernels, strides, paddings, dilations = zip(*axes, strict=True)
+    groups = draw(st.integers(1, 2))
+    return ConvGeometry.of(
+        (draw(st.integers(1, 2)), 2 * groups, *sizes),
+        (3 * groups, 2, *kernels),
+        None,
+        strides,
+        paddings,
+        dilations,
+        groups,
+    )
+
+
+@settings(max_examples=150)
+@given(strided(), st.integers(0, 99))
+def test_the_gradient_as_convolutions_of_the_gradient(g, seed):
+    """`turned` for strides and dilations of every kind, where the sizes would not choose it."""
+    rng = np.random.default_rng(seed)
+    w, grad_y = (rng.integers(-4, 5, s).astype(np.float32) for s in (g.w_shape, g.y_shape))
+    wanted = reference.conv_grad_input(grad_y, w, g)
+    assert np.array_equal(turned.grad_input(grad_y, w, g, np.dtype(np.float32)), wanted)
+    result = columns.grad_input(grad_y, w, g, np.dtype(np.float32))
+    assert np.array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("name", ["im2col", "auto"])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_the_same_bits_on_any_number_of_threads(geometry, name, monkeypatch):
+    monkeypatch.setattr(chunks, "_AIM", 500)
+    monkeypatch.setattr(chunks, "_LEAST", 100)
+    monkeypatch.setattr(chunks, "_POSITIONS", 1)
+    monkeypatch.setattr(columns, "_PIECE", 100)
+    g = GEOMETRIES[geometry]
+    case = arrays(g)
+    before, found = threads.get_num_threads(), []
+    try:
+        with algorithm.use(name):
+            for number in (1, 2, 3):
+                threads.set_num_threads(number)
+                found.append(everything(cpu, g, *case))
+    finally:
+        threads.set_num_threads(before)
+    for others in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("name", algorithm.NAMES)
+def test_double_precision_is_exact_whatever_is_named(name):
+    g = ConvGeometry.of((2, 64, 8, 8), (64, 64, 3, 3), None, 1, 1)
+    x, w, _, _ = arrays(g, np.float64)
+    with algorithm.use("im2col"):
+        wanted = cpu.conv_forward(x, w, None, g)
+    with algorithm.use(name):
+        assert np.array_equal(cpu.conv_forward(x, w, None, g), wanted)
+
+
+def taken(g, name, dtype=np.float32):
+    with algorithm.use(name):
+        return conv._algorithm(np.zeros(g.x_shape, dtype), g, np.dtype(dtype))
+
+
+def test_what_cannot_serve_is_replaced_by_what_is_exact():
+    assert taken(GEOMETRIES["3x3"], "winograd2") == "winograd2"
+    assert taken(GEOMETRIES["3x3"], "winograd4") == "winograd4"
+    assert taken(GEOMETRIES["3x3"], "winograd4", np.float64) == "im2col"
+    assert taken(GEOMETRIES["3x3"], "auto", np.float64) == "im2col"
+    assert taken(GEOMETRIES["3x3"], "pointwise") == "im2col"
+    assert taken(GEOMETRIES["strided"], "winograd4") == "im2col"
+    assert taken(GEOMETRIES["depthwise"], "winograd2") == "direct"
+    assert taken(GEOMETRIES["depthwise"], "im2col") == "im2col"
+    large = ConvGeometry.of((3, 40, 16, 8), (33, 40, 1, 1))
+    assert taken(large, "auto") == taken(large, "direct") == "pointwise"
+
+
+def test_the_switch_of_the_program():
+    backends = minicnn.backends.cpu
+    assert backends.conv_algorithm == "auto"
+    try:
+        backends.conv_algorithm = "im2col"
+        assert algorithm.chosen() == backends.conv_algorithm == "im2col"
+        with backends.use_conv_algorithm("winograd2"):
+            assert backends.conv_algorithm == "winograd2"
+            with backends.use_conv_algorithm("auto"):
+                assert backends.conv_algorithm == "auto"
+            assert backends.conv_algorithm == "winograd2"
+        assert backends.conv_algorithm == "im2col"
+        with pytest.raises(ValueError, match=r"expects one of 'auto', 'im2col'.*got 'fft'"):
+            backends.conv_algorithm = "fft"
+        assert backends.conv_algorithm == "im2col"
+    finally:
+        backends.conv_algorithm = "auto"
+    with (
+        pytest.raises(ValueError, match=r"use_conv_algorithm: expects one of.*got None"),
+        backends.use_conv_algorithm(None),
+    ):
+        pass
+    with pytest.raises(KeyError), backends.use_conv_algorithm("im2col"):
+        raise KeyError("in the block")
+    assert backends.conv_algorithm == "auto"
+
+
+def test_the_block_holds_in_its_thread_and_in_its_backward(monkeypatch):
+    """Two threads at once, each with its own algorithm; what is noted is who computed."""
+    seen = []
+    for name, module in (("im2col", columns), ("winograd", conv.winograd)):
+        for function in ("forward", "grad_weight", "backward"):
+            if not hasattr(module, function):
+                continue
+            original = getattr(module, function)
+
+            def noted(*args, name=name, original=original, **options):
+                seen.append((threading.get_ident(), name))
+                return original(*args, **options)
+
+            monkeypatch.setattr(module, function, noted)
+    rng = np.random.default_rng(0)
+    start = threading.Barrier(2)
+
+    def train(name):
+        x = minicnn.tensor(rng.standard_normal((2, 8, 6, 6)).astype(np.float32))
+        w = minicnn.tensor(rng.standard_normal((8, 8, 3, 3)).astype(np.float32))
+        x.requires_grad = w.requires_grad = True
+        start.wait()
+        with minicnn.backends.cpu.use_conv_algorithm(name):
+            for _ in range(5):
+                minicnn.nn.functional.conv2d(x, w, padding=1).sum().backward()
+        found[name] = {who for thread, who in seen if thread == threading.get_ident()}
+
+    found = {}
+    workers = [threading.Thread(target=train, args=(name,)) for name in ("im2col", "winograd4")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == {"im2col": {"im2col"}, "winograd4": {"winograd"}}
