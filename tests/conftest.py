@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,19 @@ def unfilled(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in dir(minicnn.nn.init):
         if name.endswith("_") and not name.startswith("_"):
             monkeypatch.setattr(minicnn.nn.init, name, lambda x, *args, **kwargs: x)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Primitives compute in the calling thread: others would begin with scratch of their own."""
+    number = minicnn.get_num_threads()
+    minicnn.set_num_threads(1)
+    yield
+    minicnn.set_num_threads(number)
+
+
+@pytest.fixture
+def exact_convolution() -> Iterator[None]:
+    """No Winograd, whose rounding a deep network in float32 magnifies."""
+    with minicnn.backends.cpu.use_conv_algorithm("im2col"):
+        yield

@@ -117,7 +117,24 @@ def test_14_is_orthogonal_to_shift_and_stretch():
 
 
 @each_shape
-def test_15_evaluation(shape):
+def test_15_before_a_relu(shape):
+    rng = np.random.default_rng(0)
+    C = shape[1]
+    x, grad_z, w, b = rng.normal(size=shape), rng.normal(size=shape), *rng.normal(size=(2, C))
+    leaves = [minicnn.tensor(a, requires_grad=True) for a in (x, w, b)]
+    z, _, _ = BatchNorm.apply(*leaves, eps=EPS, relu=True)
+    z.backward(minicnn.tensor(grad_z))
+    grad_y = grad_z * (z.detach().array > 0)
+    for c in range(C):
+        d = Derivation(x, w, grad_y, c)
+        close(channel(z.detach().array, c), np.maximum(w[c] * d.x_hat + b[c], 0))
+        close(channel(leaves[0].grad.array, c), d.compact)
+        close(leaves[1].grad.array[c], d.grad_w)
+        close(leaves[2].grad.array[c], d.grad_b)
+
+
+@each_shape
+def test_16_evaluation(shape):
     rng = np.random.default_rng(0)
     C = shape[1]
     x, grad_y = rng.normal(2, 3, shape), rng.normal(size=shape)
@@ -136,7 +153,7 @@ def test_15_evaluation(shape):
 
 @each_shape
 @pytest.mark.parametrize("momentum", [0.0, 0.1, 1.0])
-def test_16_running_statistics(shape, momentum):
+def test_17_running_statistics(shape, momentum):
     rng = np.random.default_rng(0)
     C = shape[1]
     x, mean, var = rng.normal(2, 3, shape), rng.normal(size=C), rng.random(C)

@@ -51,7 +51,7 @@ def worst(found, wanted):
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
-def test_onnxruntime_computes_the_same(name, unfilled):
+def test_onnxruntime_computes_the_same(name, unfilled, exact_convolution):
     side = models.info(name).image_sizes[0]
     net = models.create(name, num_classes=7, in_channels=3, image_size=side)
     fill(net, side)

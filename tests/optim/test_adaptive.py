@@ -184,7 +184,7 @@ def test_blocks_and_memory_orders_change_nothing(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_new_arrays_in_the_steady_state(name):
+def test_no_new_arrays_in_the_steady_state(name, one_thread):
     p = nn.Parameter(minicnn.zeros(1000, 300))
     p.grad = minicnn.ones(1000, 300)
     opt = getattr(optim, name)([p])

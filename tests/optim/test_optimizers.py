@@ -127,7 +127,7 @@ def test_a_stale_backward_is_detected(make):
 
 
 @pytest.mark.parametrize("make", [lambda p: optim.SGD(p, momentum=0.9), optim.Adam])
-def test_no_new_arrays_in_the_steady_state(make):
+def test_no_new_arrays_in_the_steady_state(make, one_thread):
     p = nn.Parameter(minicnn.zeros(1000, 300))
     p.grad = minicnn.ones(1000, 300)
     opt = make([p])
