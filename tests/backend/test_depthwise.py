@@ -192,3 +192,16 @@ def test_batch_last(laid_out, order, shape):
         assert y.dtype == dtype and y.transpose(layout.CHWN).flags.c_contiguous
         assert np.array_equal(y, x)
         assert reorder.batch_last(y, dtype) is y
+
+
+@pytest.mark.parametrize("other", ["NCHW", "NHWC", "CHWN"])
+@pytest.mark.parametrize("order", ["NCHW", "NHWC", "CHWN", "reversed", "gaps"])
+@pytest.mark.parametrize("shape", [(64, 40, 33, 2), (300, 7, 2, 9), (9, 70, 1, 1), (0, 6, 4, 5)])
+def test_as_other(laid_out, order, other, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    like = laid_out(np.zeros_like(x), other)
+    y = reorder.as_other(laid_out(x, order), like)
+    assert np.array_equal(y, x) and y.dtype == x.dtype
+    if min(shape) > 1:
+        assert y.strides == like.strides
+    assert reorder.as_other(like, like) is like

@@ -15,6 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import scratch, threads
+from .reorder import as_other
 
 # Below so many entries NumPy's own functions are as fast.
 SMALL = 1 << 18
@@ -54,13 +55,11 @@ def _rows(*arrays: ndarray) -> list[ndarray] | None:
 
 
 def positive_part(x: ndarray, out: ndarray) -> None:
-    """out = max(x, 0)."""
+    """out = max(x, 0), for arrays without gaps."""
+    x, out = x.reshape(-1), out.reshape(-1)
     zeros = _ZEROS.get(x.dtype)
-    if zeros is None or (x.ndim > 1 and x.shape[-1] > zeros.size):
+    if zeros is None:
         np.maximum(x, 0, out=out)
-        return
-    if x.ndim > 1:
-        np.maximum(x, zeros[: x.shape[-1]], out=out)
         return
     whole = x.size - x.size % zeros.size
     np.maximum(x[:whole].reshape(-1, zeros.size), zeros, out=out[:whole].reshape(-1, zeros.size))
@@ -100,7 +99,7 @@ def relu_backward(grad_y: ndarray, y: ndarray) -> ndarray:
     """grad_x = grad_y where y != 0, else 0; like grad_y, in y's memory order."""
     if y.size < SMALL:
         return grad_y * (y != 0)
-    grad_x = np.empty_like(y, grad_y.dtype)
+    grad_y, grad_x = as_other(grad_y, y), np.empty_like(y, grad_y.dtype)
     rows = _rows(grad_y, y, grad_x)
     if rows is None:
         return np.multiply(grad_y, y != 0, out=grad_x)

@@ -28,6 +28,7 @@ from . import scratch, threads
 from .channels import Block, Channels
 from .elementwise import long_loops, positive_part, where_not_zero
 from .precision import working
+from .reorder import as_other
 
 # The mean is near zero if it is at most so many deviations away.
 _NEAR = 2.0
@@ -168,7 +169,7 @@ def batch_norm_backward(
     dtype, wide = values.dtype, np.result_type(values.dtype, np.float64)
     mean, inv_std = mean.astype(wide), inv_std.astype(wide)
     u = None if _near(mean, inv_std**-2) else mean.astype(dtype)
-    around, g = _Around(channels, values, u), channels.flat(working(grad_y))
+    around, g = _Around(channels, values, u), channels.flat(as_other(working(grad_y), values))
     grad_x, target = channels.new(dtype)
     masked = None if y is None else (channels.flat(y), target)
     grad_b, products = _sums(channels, around, g, masked)

@@ -116,11 +116,11 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dt
     G = geometry.groups
     order = order_for(max(geometry.in_channels, geometry.out_channels) // G)
     grad_x = layout.empty(geometry.x_shape, order, dtype)
-    work = []
+    work, zeros = [], []
     for (h, k), (p, q), convolution in _parts(geometry):
         pixels = grad_x[:, :, h, k]
         if convolution is None:
-            pixels[...] = 0
+            zeros += [pixels[n] for n in threads.pieces(len(pixels), pixels.size)]
             continue
         weight = weight_matrix(turned_weight(w[:, :, p, q], G), None, G, order, dtype)
         source = (grad_y, convolution)
@@ -132,5 +132,6 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dt
         source, convolution, weight, pixels, chunk = item
         forward_chunk(source, weight, pixels, convolution, chunk, order, False)
 
+    threads.each(lambda pixels: pixels.fill(0), zeros)
     threads.each(run, work)
     return grad_x
