@@ -20,6 +20,7 @@ import numpy as np
 
 from ..backend import arrays as backend
 from ..backend.arrays import devices
+from ..backend.cpu.elementwise import add
 from . import dtypes
 from .anomaly import first_bad
 from .device import check_one_device, device
@@ -111,7 +112,7 @@ def _run(roots: Any, retain_graph: bool, create_graph: bool, targets: Any) -> di
                 if edge in owned and not create_graph:
                     slots[k] += g
                 else:
-                    slots[k] = slots[k] + g
+                    slots[k] = add(slots[k], g)
                     owned.add(edge)
 
     for edge, g in roots:

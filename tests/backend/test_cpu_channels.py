@@ -192,6 +192,29 @@ def test_large_arrays_keep_their_memory_order(order):
     assert np.array_equal(cpu.relu_forward(steps), np.maximum(steps, 0))
 
 
+@given(shapes, dtypes, orders, orders, st.sampled_from([1, 7, 1000]), seeds)
+def test_sums_are_numpys(shape, dtype, order, other, piece, seed):
+    a, b, *_ = random(seed, shape, dtype)
+    a.ravel()[::7], b.ravel()[1::7], a.ravel()[2::7] = np.nan, -0.0, np.inf
+    with cut(piece, 1, 1, 8, 3):
+        for threads in (1, 2, 3):
+            with on_threads(threads):
+                y = elementwise.add(laid_out(a, order), laid_out(b, other))
+            assert np.array_equal(y, a + b, equal_nan=True) and y.dtype == dtype
+        assert np.array_equal(elementwise.add(a, b[:, :1]), a + b[:, :1], equal_nan=True)
+        assert np.array_equal(elementwise.add(a, 2), a + 2, equal_nan=True)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_large_sums_lie_as_their_first_summand(order):
+    a, b = np.random.default_rng(5).standard_normal((2, 8, 16, 64, 65)).astype(np.float32)
+    ours = laid_out(a, order)
+    y = elementwise.add(ours, b)
+    assert np.array_equal(y, a + b)
+    assert order == "other" or y.strides == ours.strides
+    assert np.array_equal(elementwise.add(ours, np.broadcast_to(b[:, :1], a.shape)), a + b[:, :1])
+
+
 def test_the_callers_numpy_settings_stay():
     before = np.getbufsize(), np.geterr()
     x, grad_y, w, b = random(4, (4, 3, 5, 5), "float32")

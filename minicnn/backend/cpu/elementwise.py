@@ -1,15 +1,16 @@
-"""ReLU of large arrays, in pieces on the threads.
+"""ReLU and sums of large arrays, in pieces on the threads.
 
 An array whose entries lie in memory without gaps, in whatever order of its axes, is one long row
 there; two of them with the same strides are two rows whose entries belong together. So large arrays
 are cut without a look at their axes, into pieces of which a thread's scratch stays in its cache.
-Small arrays, and those with gaps or in different orders, are left to NumPy's own functions: the
-results are the same to the bit.
+Of images in different orders one is copied to the other's first. Small arrays, and those with gaps,
+are left to NumPy's own functions: the results are the same to the bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -105,3 +106,21 @@ def relu_backward(grad_y: ndarray, y: ndarray) -> ndarray:
         return np.multiply(grad_y, y != 0, out=grad_x)
     _in_pieces(where_not_zero, *rows)
     return grad_x
+
+
+def add(a: Any, b: Any) -> Any:
+    """a + b: on the threads if they are large arrays of one shape and type; a's memory order."""
+    if (
+        type(a) is not ndarray
+        or type(b) is not ndarray
+        or a.size < SMALL
+        or a.shape != b.shape
+        or a.dtype is not b.dtype
+    ):
+        return a + b
+    b, y = as_other(b, a), np.empty_like(a)
+    rows = _rows(a, b, y)
+    if rows is None:
+        return a + b
+    _in_pieces(np.add, *rows)
+    return y
