@@ -11,6 +11,7 @@ the same bits everywhere. Dropout takes one number of a stream as the key of ano
 
 from __future__ import annotations
 
+import os
 import threading
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,6 @@ class Generator:
 
     def seed(self) -> int:
         """Begins the stream of a seed that the operating system draws; returns that seed."""
-        import os
-
         self._restart(int.from_bytes(os.urandom(8), "little"))
         return self._seed
 
@@ -185,6 +184,32 @@ def manual_seed(seed: int) -> Generator:
     for generator in list(_of_device.values()):
         generator.manual_seed(value)
     return _default
+
+
+_held: list[Any] = []  # the locks that a fork under way has taken
+
+
+def _before_fork() -> None:
+    """Waits until no thread draws: a child would find its lock taken for ever."""
+    _MAKING.acquire()
+    for generator in _of_device.values():
+        if generator._numpy is not None:
+            lock = generator._numpy.bit_generator.lock
+            lock.acquire()
+            _held.append(lock)
+
+
+def _after_fork() -> None:
+    """In the parent and in the child."""
+    while _held:
+        _held.pop().release()
+    _MAKING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 def initial_seed() -> int:

@@ -8,8 +8,8 @@ What stands between two modules of a Sequential is seen by nobody else. So where
   writes its result over that output.
 
 Results are the same to the bit. Modules are called one by one where somebody might see the
-difference: if one of the two has hooks, is of a subclass or has a `forward` of its own, and while
-calls are traced or NaNs are hunted.
+difference: if one of the two has hooks, is of a subclass or has a `forward` that is not its class's
+as it was written, and while calls are traced or NaNs are hunted.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 def steps(modules: Iterable[Any]) -> Iterator[Callable[[Any], Any]]:
     """What to call one after another: each a module, or a function that does what two of them do.
 
-    Asked for step by step, so that a module may still change those behind it.
+    The one behind is looked at in advance only where the call before it runs no user's code: any
+    other may still change the modules behind it.
     """
-    first = None
+    first = None  # the one before, if it is such a module
     for module in modules:
-        if first is None:
-            first = module
-        elif type(module) is ReLU and (both := _pair(first, module)) is not None:
-            yield both
-            first = None
-        else:
+        if first is not None:
+            if type(module) is ReLU and _plain(module):
+                yield partial(_BEFORE_RELU[type(first)], first)
+                first = None
+                continue
             yield first
+            first = None
+        if type(module) in _BEFORE_RELU and _plain(module):
             first = module
+        else:
+            yield module
     if first is not None:
         yield first
 
 
-def _pair(first: Any, relu: Any) -> Callable[[Any], Any] | None:
-    """A function that does what the module and the ReLU behind it do; None if there is none."""
-    fused = _BEFORE_RELU.get(type(first))
-    if fused is None or mode.trace is not None or mode.anomaly:
-        return None
-    return partial(fused, first) if _plain(first) and _plain(relu) else None
-
-
 def _plain(module: Any) -> bool:
-    """Whether a call of the module is a call of its class's `forward`, and no more."""
+    """Whether a call of the module is a call of its class's own `forward`, and nobody looks on."""
+    kind = type(module)
     return not (
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in module.__dict__
+        or (kind.__call__, kind.forward) != _OWN[kind]
+        or mode.trace is not None
+        or mode.anomaly
     )
 
 
@@ -81,3 +81,6 @@ _BEFORE_RELU: dict[type, Callable[[Any, Any], Any]] = {
     **dict.fromkeys((BatchNorm1d, BatchNorm2d, BatchNorm3d), _normalised),
     **dict.fromkeys((Conv1d, Conv2d, Conv3d, Linear), _over),
 }
+
+# Their methods as they were written: others may be put into their place while a program runs.
+_OWN = {kind: (kind.__call__, kind.forward) for kind in (ReLU, *_BEFORE_RELU)}

@@ -211,3 +211,27 @@ def test_the_block_holds_in_its_thread_and_in_its_backward(monkeypatch):
     for worker in workers:
         worker.join()
     assert found == {"im2col": {"im2col"}, "winograd4": {"winograd"}}
+
+
+def test_a_gradient_keeps_no_other_memory_alive():
+    """A view of the sums of a whole layer would, as long as somebody has its bias's gradient."""
+    for g in (GEOMETRIES["first"], GEOMETRIES["strided"]):
+        x, _, _, grad_y = arrays(g)
+        _, grad_w, grad_b = conv.conv_backward(grad_y, x, None, g, (False, True, True))
+        for gradient in (grad_w, grad_b):
+            owner = gradient if gradient.base is None else gradient.base
+            assert owner.nbytes == gradient.nbytes
+
+
+def test_all_operands_decide_on_the_type_to_compute_in(monkeypatch):
+    """Where one of them is of double precision, none of the gradients is Winograd's."""
+    monkeypatch.setattr(conv.winograd, "backward", None)
+    g = GEOMETRIES["3x3"]
+    x, w, _, grad_y = arrays(g)
+    with algorithm.use("winograd4"):
+        grad_x, grad_w, _ = conv.conv_backward(
+            grad_y, x.astype(np.float64), w, g, (True, True, False)
+        )
+    wanted = reference.conv_grad_weight(x.astype(np.float64), grad_y, g)
+    np.testing.assert_allclose(grad_w, wanted, rtol=0, atol=1e-12)
+    assert grad_x.dtype == np.float32

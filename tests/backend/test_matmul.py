@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from thread_counts import on_threads
+from threadpoolctl import threadpool_limits
 
 from minicnn import backend
 from minicnn.backend.cpu import threads
@@ -26,6 +27,23 @@ def test_cpu_and_reference_agree_on_integers(M, K, N, seed):
         y = module.matmul(a, b)
         np.testing.assert_array_equal(y, expected)
         assert y.dtype == np.float64
+
+
+VECTORS = [(1, 1 << 18, 1), (64, 4000, 1), (1, 4000, 60)]
+
+
+@pytest.mark.parametrize(("M", "K", "N"), VECTORS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bits_do_not_depend_on_the_threads_of_blas(M, K, N, dtype):
+    """OpenBLAS splits products with vectors that are far smaller than matrices that it splits."""
+    rng = np.random.default_rng(M)
+    a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+    results = []
+    for number in (1, 2, 3):
+        with threadpool_limits(number, user_api="blas"):
+            results.append(matmul(a, b))
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
 
 
 @given(
@@ -62,7 +80,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(M, K, N):
     assert (error <= 1e-5 * size).all()
 
 
-@pytest.mark.parametrize(("M", "K", "N"), [(64, 400, 120), *LARGE])
+@pytest.mark.parametrize(("M", "K", "N"), [(64, 400, 120), *VECTORS, *LARGE])
 def test_blas_keeps_to_one_thread_where_it_would_split(M, K, N, monkeypatch):
     seen = []
     whole = np.matmul

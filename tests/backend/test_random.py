@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -175,3 +179,37 @@ def test_threads_that_come_first_at_once_share_one_stream(monkeypatch):
     for thread in threads:
         thread.join()
     assert len(set(numbers)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_a_fork_while_another_thread_draws():
+    """The child would wait for ever for a lock whose owner is not there. A minute is a hang."""
+    code = """
+    import os, signal, threading, time
+    from minicnn.backend import random
+    numpy = random.default_generator().numpy
+    drawing = threading.Event()
+    def draw():
+        with numpy.bit_generator.lock:
+            drawing.set()
+            time.sleep(0.2)
+    thread = threading.Thread(target=draw)
+    thread.start()
+    drawing.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        numpy.standard_normal(3)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    numpy.standard_normal(3)
+    thread.join()
+    print(code, numpy.bit_generator.lock.acquire(blocking=False))
+    """
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.split() == ["0", "True"], result.stderr

@@ -156,6 +156,69 @@ def test_an_exception_comes_through_and_the_rest_is_left_out(count):
     assert done[-1] == 2000
 
 
+def test_ctrl_c_just_as_the_last_item_is_done():
+    """It comes as an exception of `acquire` that has the lock by then: nobody frees it again."""
+    begun, waited_for = threading.Event(), threading.Event()
+
+    class Lock:
+        def __init__(self, lock):
+            self.lock, self.calls, self.release = lock, 0, lock.release
+
+        def acquire(self):
+            waited_for.set()
+            self.lock.acquire()
+            self.calls += 1
+            if self.calls == 1:
+                raise KeyboardInterrupt
+
+    def work(item):
+        begun.set()
+        waited_for.wait(20)
+
+    job = threads._Job(work, range(1))
+    job._all_done = Lock(job._all_done)
+    helper = threading.Thread(target=job.run)
+    helper.start()
+    begun.wait(20)
+    came = []
+
+    def call():
+        try:
+            job.finish()
+        except KeyboardInterrupt:
+            came.append(True)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    caller.join(10)
+    helper.join(10)
+    assert came
+
+
+def test_what_was_interrupted_between_two_items_is_not_gone_on_with(monkeypatch):
+    threads.set_num_threads(2)
+    begun, done, release = [], [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        release.wait(20)
+        done.append(item)
+
+    def interrupted(self):
+        while not begun:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads._Job, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.each(work, range(50))
+    release.set()
+    while not done:
+        time.sleep(0.001)
+    time.sleep(0.05)
+    assert len(begun) == 1
+
+
 def test_errstate_holds_in_all_threads():
     threads.set_num_threads(2)
     together = threading.Barrier(2, timeout=20)

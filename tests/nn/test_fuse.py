@@ -221,3 +221,40 @@ def test_relu_in_place_of_a_view_and_what_comes_after():
     y.mul_(3)
     with pytest.raises(RuntimeError, match=r"ReLUBackward.*changed in place by mul_"):
         y.sum().backward()
+
+
+def test_a_module_may_replace_the_one_behind_it():
+    class Replacing(nn.Module):
+        def forward(self, input):
+            nets[0][1] = nn.Identity()
+            return input
+
+    nets = [nn.Sequential(Replacing(), nn.ReLU())]
+    x = minicnn.tensor([-1.0, 1.0])
+    assert nets[0](x).tolist() == [-1.0, 1.0]
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    net[0].register_forward_hook(lambda *args: net.__setitem__(1, nn.Identity()))
+    np.testing.assert_array_equal(net(x).array, net[0].forward(x).array)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "calls"),
+    [
+        (nn.ReLU, "forward", 2),
+        (nn.BatchNorm1d, "forward", 1),
+        (nn.Linear, "forward", 1),
+        (nn.Module, "__call__", 5),
+    ],
+)
+def test_methods_that_were_replaced_are_called(kind, method, calls, monkeypatch):
+    """As profilers and mocks do."""
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.ReLU())
+    own, seen = getattr(kind, method), []
+
+    def watched(self, *args):
+        seen.append(self)
+        return own(self, *args)
+
+    monkeypatch.setattr(kind, method, watched)
+    net(minicnn.randn(4, 3))
+    assert len(seen) == calls

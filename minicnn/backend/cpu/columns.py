@@ -376,7 +376,8 @@ def grad_weight(
         return product_sum(g, cols)
 
     total = summed(term, chunks_of(without, order, dtype), prod(geometry.w_shape))
-    grad_b = total[..., -1].reshape(-1) if bias else None
+    # A copy: a view would keep all of the sums in memory as long as somebody has the gradient.
+    grad_b = total[..., -1].flatten() if bias else None
     return _from_weight_matrix(total, geometry, order), grad_b
 
 

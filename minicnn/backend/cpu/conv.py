@@ -88,7 +88,7 @@ def conv_backward(
     grad_x = grad_w = grad_b = None
     if need_x and need_w:
         assert x is not None and w is not None
-        name = _algorithm(grad_y, geometry, working_dtype(grad_y.dtype, w.dtype))
+        name = _algorithm(grad_y, geometry, working_dtype(grad_y.dtype, x.dtype, w.dtype))
         if name in _WINOGRAD and geometry.batch:
             m = _WINOGRAD[name]
             grad_x, grad_w = winograd.backward(x, w, grad_y, geometry, m, True, True)

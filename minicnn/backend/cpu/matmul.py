@@ -4,7 +4,8 @@ OpenBLAS splits a product of more than 2^18 multiply-adds over threads of its ow
 so, and with it the order of the sums, depends on how many there are. So it is kept to one thread,
 and it is shapes alone that decide how a product y (M,N) = a (M,K) @ b (K,N) is computed:
 
-* small, up to 2^18 multiply-adds: BLAS as it is, which stays in the calling thread by itself;
+* small, up to 2^18 multiply-adds: BLAS as it is, which stays in the calling thread by itself; with
+  a vector, where it does not, up to 2^13;
 * middling, up to 2^23, the dense layers of a LeNet: one call. To wake a thread takes some 40
   microseconds, about what it would save of the largest of these;
 * large: in pieces that whoever is free takes, by rows or by columns:
@@ -28,6 +29,7 @@ from . import threads
 from .precision import working
 
 SMALL_PRODUCT = 1 << 18  # multiply-adds; what OpenBLAS keeps in the calling thread
+_SMALL_VECTOR = 1 << 13  # the same where one of the operands is a vector
 _LARGE_PRODUCT = 1 << 23  # from here on a second thread gains more than it costs to wake it
 _PIECE = 1 << 25  # multiply-adds that a piece of a large product should have
 _PIECES = 16  # at most
@@ -46,7 +48,7 @@ def matmul(a: ndarray, b: ndarray) -> ndarray:
     M, K = a.shape
     N = b.shape[1]
     size = M * K * N
-    if size <= SMALL_PRODUCT:
+    if size <= (SMALL_PRODUCT if min(M, N) > 1 else _SMALL_VECTOR):
         return np.matmul(a, b)
     if size <= _LARGE_PRODUCT:
         with threads.one_blas_thread:

@@ -107,8 +107,11 @@ def each(work: Callable[[Any], object], items: Sequence[Any]) -> None:
                 work(item)
             return
         job = _Job(work, items)
-        _pool.help(job, helpers)
-        job.finish()
+        try:
+            _pool.help(job, helpers)
+            job.finish()
+        finally:
+            job.close()
 
 
 class _Within(threading.local):
@@ -128,7 +131,9 @@ class _Job:
         self._items = items
         self._numbers = itertools.count()  # `next` is a single step: no number is given out twice
         self._done = itertools.count(1)
+        self._going = True  # whether items that nobody has begun are still to be done
         self._error: BaseException | None = None
+        self._all = False  # whether all are done
         self._all_done = threading.Lock()
         self._all_done.acquire()
 
@@ -141,31 +146,39 @@ class _Job:
                 if number >= count or work is None:
                     return
                 try:
-                    if self._error is None:
+                    if self._going:
                         work(self._items[number])
                 except BaseException as error:
-                    self._error = self._error or error
+                    self._stop(error)
                 if next(self._done) == count:
+                    self._all = True
                     self._all_done.release()
         finally:
             _within.pieces = False
 
     def finish(self) -> None:
-        """Helps with the items, and waits for those that others are at."""
+        """Helps with the items, and waits for those that others are at: they write to the caller's
+        arrays, also after a Ctrl-C. That may come when the lock is taken already."""
         self.run()
-        try:
-            self._all_done.acquire()
-        except KeyboardInterrupt:  # the others still write to the caller's arrays
-            self._all_done.acquire()
-            raise
-        finally:
-            # A worker that comes too late finds nothing, and keeps none of the arrays alive.
-            self._work, self._items = None, ()
+        while not self._all:
+            try:
+                self._all_done.acquire()
+            except KeyboardInterrupt as error:
+                self._stop(error)
         if self._error is not None:
             try:
                 raise self._error
             finally:
                 self._error = None  # its traceback holds this frame: no cycle
+
+    def close(self) -> None:
+        """A worker that comes too late finds nothing, and keeps none of the arrays alive."""
+        self._going = False
+        self._work, self._items = None, ()
+
+    def _stop(self, error: BaseException) -> None:
+        self._going = False
+        self._error = self._error or error
 
 
 class _Pool:
