@@ -113,7 +113,7 @@ def _algorithms(layer: nets.Conv) -> tuple[str, ...]:
     """Those of minicnn.backends.cpu that can serve; () where there is no choice."""
     if layer.groups > 1:
         return ("im2col", "direct")
-    if (layer.kernel, layer.stride) == (3, 1):
+    if layer.kernel in (3, 5) and layer.stride == 1:
         return ("im2col", "winograd2", "winograd4")
     return ("im2col", "pointwise") if (layer.kernel, layer.stride) == (1, 1) else ()
 

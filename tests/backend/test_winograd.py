@@ -16,25 +16,30 @@ st = pytest.importorskip("hypothesis.strategies")
 given, settings = hypothesis.given, hypothesis.settings
 
 sizes_m = pytest.mark.parametrize("m", [2, 4])
+sizes_r = pytest.mark.parametrize("r", [3, 5])
 ORDERS = [layout.NCHW, layout.NHWC, layout.CHWN]
 
 
-def geometry_of(N, C, F, size, padding):
-    return ConvGeometry.of((N, C, *size), (F, C, 3, 3), (F,), 1, padding)
+def geometry_of(N, C, F, size, padding, r=3):
+    return ConvGeometry.of((N, C, *size), (F, C, r, r), (F,), 1, padding)
+
+
+def error_of(geometry, m):
+    return winograd.ERROR[m + geometry.kernel[0] - 1]
 
 
 few_channels = st.sampled_from([1, 2, 3, 5])
 
 
 @st.composite
-def geometries(draw, channels=few_channels):
-    sizes, paddings = [], []
+def geometries(draw, channels=few_channels, taps=(3, 5)):
+    sizes, paddings, r = [], [], draw(st.sampled_from(taps))
     for _ in range(2):
-        low, high = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-        sizes.append(draw(st.integers(max(1, 3 - low - high), 11)))
+        low, high = draw(st.integers(0, r)), draw(st.integers(0, r))
+        sizes.append(draw(st.integers(max(1, r - low - high), 11)))
         paddings.append((low, high))
     N = draw(st.sampled_from([0, 1, 1, 2, 3]))
-    return geometry_of(N, draw(channels), draw(channels), sizes, paddings)
+    return geometry_of(N, draw(channels), draw(channels), sizes, paddings, r)
 
 
 def arrays_of(geometry, seed, dtype, order=layout.NCHW):
@@ -101,40 +106,43 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @sizes_m
-def test_matrices_compute_the_convolution_exactly(m):
+@sizes_r
+def test_matrices_compute_the_convolution_exactly(m, r):
     """y[i] = sum over q of w[q] d[i+q]: the product of the three has 1 at (i, q, i+q), else 0."""
-    AT, BT, G = winograd_matrices.winograd_1d(m)
-    n = m + 2
+    AT, BT, G = winograd_matrices.winograd_1d(m, r)
+    n = m + r - 1
     for i in range(m):
-        for q in range(3):
+        for q in range(r):
             for j in range(n):
                 total = sum(AT[i][k] * G[k][q] * BT[k][j] for k in range(n))
                 assert total == (j == i + q)
 
 
-@sizes_m
-def test_interpolation_undoes_evaluation(m):
-    points = winograd_matrices.POINTS[m]
-    V = winograd_matrices.evaluation(points, m + 2)
+@pytest.mark.parametrize("n", winograd_matrices.POINTS)
+def test_interpolation_undoes_evaluation(n):
+    points = winograd_matrices.POINTS[n]
+    V = winograd_matrices.evaluation(points, n)
     inverse = winograd_matrices.interpolation(points)
     for i, row in enumerate(inverse):
-        for j in range(m + 2):
+        for j in range(n):
             assert sum(entry * V[k][j] for k, entry in enumerate(row)) == (i == j)
 
 
 @sizes_m
-def test_what_float32_holds_exactly(m):
-    """All but the kernel's matrix, whose entries have a 3 below the line for m = 4."""
-    exact = winograd_matrices.transforms(m, np.dtype(np.float64))
-    rounded = winograd_matrices.transforms(m, np.dtype(np.float32))
+@sizes_r
+def test_what_float32_holds_exactly(m, r):
+    """All but the kernel's matrix, whose entries have a 3 below the line for n of 6 and more."""
+    exact = winograd_matrices.transforms(m, r, np.dtype(np.float64))
+    rounded = winograd_matrices.transforms(m, r, np.dtype(np.float32))
     assert np.array_equal(exact.data, rounded.data)
     assert np.array_equal(exact.output, rounded.output)
-    assert np.array_equal(exact.weight, rounded.weight) == (m == 2)
+    assert np.array_equal(exact.weight, rounded.weight) == (m + r - 1 == 4)
 
 
 @sizes_m
-def test_one_point_reaches_every_output_once(m):
-    matrices = winograd_matrices.transforms(m, np.dtype(np.float64))
+@sizes_r
+def test_one_point_reaches_every_output_once(m, r):
+    matrices = winograd_matrices.transforms(m, r, np.dtype(np.float64))
     assert np.all(matrices.output[:, matrices.constant] == 1)
 
 
@@ -150,7 +158,7 @@ def test_float64_is_the_loops(geometry, m, cut, order, seed):
     assert_near(results, arrays, geometry, 1e-13, reference)
 
 
-@given(geometries(), cuts, seeds)
+@given(geometries(taps=(3,)), cuts, seeds)
 @settings(max_examples=40, deadline=None)
 def test_small_integers_are_exact_with_m_2(geometry, cut, seed):
     rng = np.random.default_rng(seed)
@@ -171,18 +179,19 @@ def test_float32_is_within_the_stated_error(geometry, m, few_weights, seed):
     with cut_into(None, few_weights):
         results = results_of(*arrays, geometry, m)
     assert all(result.dtype == np.float32 for result in results)
-    assert_near(results, arrays, geometry, winograd.ERROR[m])
+    assert_near(results, arrays, geometry, error_of(geometry, m))
 
 
 @pytest.mark.parametrize(("C", "F", "size"), [(70, 64, 9), (130, 150, 5), (64, 256, 2)])
 @sizes_m
-def test_many_channels_are_within_the_stated_error(C, F, size, m):
+@sizes_r
+def test_many_channels_are_within_the_stated_error(C, F, size, m, r):
     """Blocks of features that are full and not."""
-    geometry = geometry_of(3, C, F, (size, size), 1)
+    geometry = geometry_of(3, C, F, (size, size), r // 2, r)
     arrays = arrays_of(geometry, 0, np.float32)
     doubles = [a.astype(np.float64) for a in arrays]
     assert_near(results_of(*doubles, geometry, m), arrays, geometry, 1e-13)
-    assert_near(results_of(*arrays, geometry, m), arrays, geometry, winograd.ERROR[m])
+    assert_near(results_of(*arrays, geometry, m), arrays, geometry, error_of(geometry, m))
 
 
 def test_half_precision_is_computed_in_single():
@@ -214,7 +223,7 @@ def test_gradients_come_alone_or_together(geometry, m, cut, seed):
     # Tiles for grad_x alone may be cut into other pieces.
     y = winograd.forward(x, w, None, geometry, m)
     for each in (grad_x, only_x[0]):
-        assert_near([y, each, grad_w], (x, w, None, grad_y), geometry, winograd.ERROR[m])
+        assert_near([y, each, grad_w], (x, w, None, grad_y), geometry, error_of(geometry, m))
 
 
 @sizes_m
@@ -263,7 +272,7 @@ def test_nothing_depends_on_what_scratch_held(m, few_weights, monkeypatch):
     monkeypatch.setattr(scratch, "take", poisoned)
     with cut_into(None, few_weights):
         results = results_of(*arrays, geometry, m)
-    assert_near(results, arrays, geometry, winograd.ERROR[m])
+    assert_near(results, arrays, geometry, error_of(geometry, m))
 
 
 def test_arguments_stay_as_they_are():
@@ -276,9 +285,11 @@ def test_arguments_stay_as_they_are():
 
 def test_what_it_computes():
     assert winograd.supports(geometry_of(1, 2, 3, (5, 5), ((0, 2), (1, 4))))
+    assert winograd.supports(geometry_of(1, 2, 3, (5, 5), ((0, 2), (1, 4)), 5))
     shape = (1, 4, 9, 9)
     for w_shape, stride, padding, dilation, groups in [
-        ((4, 4, 5, 5), 1, 1, 1, 1),
+        ((4, 4, 4, 4), 1, 1, 1, 1),
+        ((4, 4, 5, 3), 1, 1, 1, 1),
         ((4, 4, 3, 1), 1, 1, 1, 1),
         ((4, 4, 3, 3), 2, 1, 1, 1),
         ((4, 4, 3, 3), 1, 1, 2, 1),
@@ -290,19 +301,21 @@ def test_what_it_computes():
 
 
 @pytest.mark.parametrize(
-    ("N", "C", "F", "size", "m"),
+    ("N", "C", "F", "size", "r", "m"),
     [
-        (64, 3, 64, 32, 0),  # few channels
-        (32, 64, 64, 32, 4),
-        (32, 512, 512, 4, 4),
-        (64, 512, 512, 2, 2),  # tiles of four would be three quarters empty
-        (1, 512, 512, 7, 2),  # more weights than tiles to use them on
-        (64, 512, 512, 1, 0),  # a single tap is not in the padding
-        (0, 64, 64, 8, 2),
+        (64, 3, 64, 32, 3, 0),  # few channels
+        (32, 64, 64, 32, 3, 4),
+        (32, 512, 512, 4, 3, 4),
+        (64, 512, 512, 2, 3, 2),  # tiles of four would be three quarters empty
+        (1, 512, 512, 7, 3, 2),  # more weights than tiles to use them on
+        (64, 512, 512, 1, 3, 0),  # a single tap is not in the padding
+        (0, 64, 64, 8, 3, 2),
+        (16, 64, 192, 27, 5, 4),
+        (256, 6, 16, 14, 5, 0),
     ],
 )
-def test_worthwhile_follows_what_was_measured(N, C, F, size, m):
-    assert winograd.worthwhile(geometry_of(N, C, F, (size, size), 1)) == m
+def test_worthwhile_follows_what_was_measured(N, C, F, size, r, m):
+    assert winograd.worthwhile(geometry_of(N, C, F, (size, size), r // 2, r)) == m
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_algorithms_of_a_convolution():
     algorithms = {op.title.split(",")[1]: op.algorithms for op in cases.OPS}
     assert algorithms[" 3x3 depthwise"] == ("im2col", "direct")
     assert algorithms[" 3x3 to 512"] == ("im2col", "winograd2", "winograd4")
+    assert algorithms[" 5x5 to 16"] == ("im2col", "winograd2", "winograd4")
     assert algorithms[" 1x1 to 128"] == ("im2col", "pointwise")
     assert algorithms[" 11x11 to 64"] == ()
 

@@ -3,8 +3,8 @@
     im2col       columns and one product of matrices; serves every convolution
     pointwise    1x1 at stride 1: a product without columns
     direct       depthwise: whole arrays multiplied and added, tap by tap
-    winograd2    3x3 at stride 1 by F(2x2,3x3)
-    winograd4    3x3 at stride 1 by F(4x4,3x3)
+    winograd2    3x3 and 5x5 at stride 1 by Winograd's algorithm, tiles of 2x2 outputs
+    winograd4    the same, tiles of 4x4
     auto         the fastest for the sizes; Winograd in float32 alone
 
 Where the one that was named cannot serve, by its sizes or its type, the fastest of the first three,

@@ -2,7 +2,7 @@
 
     depthwise     each channel has a kernel of its own: tap by tap
     pointwise     1x1 at stride 1: one product of matrices
-    winograd      3x3 at stride 1 with many channels, in float32: fewer products than the definition
+    winograd      3x3 and 5x5 at stride 1 with 16 channels or more, in float32: fewer products
     im2col        all others; at stride 1, and for many channels, grad_x by `turned`
 
 The first two and the last are exact up to rounding and stand in for whatever was named but cannot

@@ -1,20 +1,21 @@
-"""Winograd's convolution: a 3x3 kernel at stride 1 with a quarter of the products.
+"""Winograd's convolution: a 3x3 or 5x5 kernel at stride 1 with a quarter of the products or less.
 
-`winograd_matrices` derives, for one channel and a tile Y of m x m outputs,
+`winograd_matrices` derives, for one channel, r x r taps and a tile Y of m x m outputs,
 
     Y = A^T [ (G w G^T) * (B^T d B) ] A
 
-where d is the window of (m+2) x (m+2) inputs that the tile reads and * goes entry by entry. The
+where d is the window of n x n inputs that the tile reads, n = m+r-1, and * goes entry by entry. The
 sum over channels can be taken before A is applied. So with U = G w G^T, V = B^T d B, at each of
-the (m+2)^2 points p and for each tile t,
+the n*n points p and for each tile t,
 
     forward:  M[p,t,f] = sum over c of V[p,t,c] * U[p,c,f]       Y = A^T M A + b
 
-which is a matrix product for each point. It takes (m+2)^2 / m^2 products for an output, a channel
-and a feature, where the nine taps take 9: 4 with m = 2, and 2.25 with m = 4.
+which is a matrix product for each point. It takes n^2 / m^2 products for an output, a channel and a
+feature, where the taps take r^2. For r = 3, instead of 9, that is 4 with m = 2 and 2.25 with m = 4;
+for r = 5, instead of 25, 9 and 4.
 
 **Backward.** With stride 1, grad_x is a convolution of grad_y by the kernel turned around, w':
-grad_x[h] = sum over q of w'[q] * grad_y[h+q-(2-P)], w'[q] = w[2-q] (along each axis). So with the
+grad_x[h] = sum over q of w'[q] * grad_y[h+q-(r-1-P)], w'[q] = w[r-1-q] along each axis. So with the
 windows e of grad_y, E = B^T e B and U' = G w' G^T,
 
     grad_x:   M[p,t,c] = sum over f of E[p,t,f] * U'[p,f,c]      grad_x tile = A^T M A
@@ -37,10 +38,12 @@ weights are transformed, used and forgotten while in the cache.
 float64, on normally distributed numbers with 64 to 512 channels, the rms of the error relative to
 that of the result is
 
-               forward, grad_x      grad_w
-    m = 2      3e-7 to 8e-7         2e-7 to 4e-7
-    m = 4      1e-6 to 4e-6         9e-7 to 2e-6
-    im2col     3e-7 to 4e-7         1e-7 to 4e-7
+                   forward, grad_x      grad_w
+    m = 2, r = 3   3e-7 to 8e-7         2e-7 to 4e-7
+    m = 4, r = 3   1e-6 to 4e-6         9e-7 to 2e-6
+    m = 2, r = 5   1e-6 to 3e-6         1e-6 to 3e-6
+    m = 4, r = 5   3e-6 to 9e-6         3e-6 to 6e-6
+    im2col         3e-7 to 4e-7         1e-7 to 4e-7
 
 The tests hold it to `ERROR`. In float64 it is that of any other way, some 1e-15.
 """
@@ -57,11 +60,11 @@ from numpy.lib.stride_tricks import as_strided
 from ..geometry import ConvGeometry
 from . import layout, scratch, threads
 from .precision import working_dtype
-from .winograd_matrices import TAPS, transforms
+from .winograd_matrices import transforms
 from .winograd_tiles import Part, Tiling, from_target, to_target, windows
 
-# The largest error in float32 for each m, as above.
-ERROR = {2: 2e-6, 4: 1e-5}
+# The largest error in float32 for each n, as above.
+ERROR = {4: 2e-6, 6: 1e-5, 8: 2e-5}
 
 # Products of matrices with fewer multiply-adds than this run on OpenBLAS's path for small ones,
 # which copies nothing: 240 GFLOP/s where others reach 180.
@@ -91,9 +94,9 @@ _LINE = 16
 
 
 def supports(geometry: ConvGeometry) -> bool:
-    """Whether this is a convolution that Winograd's algorithm computes: 3x3, stride 1."""
+    """Whether this is a convolution that Winograd's algorithm computes: 3x3 or 5x5, stride 1."""
     return (
-        geometry.kernel == (TAPS, TAPS)
+        geometry.kernel in ((3, 3), (5, 5))
         and geometry.stride == (1, 1)
         and geometry.dilation == (1, 1)
         and geometry.groups == 1
@@ -102,14 +105,15 @@ def supports(geometry: ConvGeometry) -> bool:
 
 
 def worthwhile(geometry: ConvGeometry) -> int:
-    """The m whose F(m x m, 3x3) is fastest in float32, 2 or 4, or 0 where im2col is.
+    """The m whose F(m x m, r x r) is fastest in float32, 2 or 4, or 0 where im2col is.
 
     Compares how many products an input channel and an output channel take. Preparing a weight
     counts as some more: that decides on small images, whose weights are used a few times each.
     """
     if not supports(geometry) or min(geometry.in_channels, geometry.out_channels) < _CHANNELS:
         return 0
-    costs = {0: TAPS**2 * (geometry.batch * prod(geometry.out_size) + _IM2COL_WEIGHT)}
+    positions = geometry.batch * prod(geometry.out_size)
+    costs = {0: prod(geometry.kernel) * (positions + _IM2COL_WEIGHT)}
     for m in (2, 4):
         tiling = Tiling.forward(geometry, m)
         costs[m] = tiling.points * (tiling.count(tiling.whole) + _WEIGHT)
@@ -130,7 +134,7 @@ def forward(
 ) -> ndarray:
     """y = x * w + b (see `reference.conv_forward`), or max(y, 0) if `relu`.
 
-    x (N,C,H,W), w (F,C,3,3), b (F,) or None; result (N,F,OH,OW) in N,H,W,C order.
+    x (N,C,H,W), w (F,C,r,r), b (F,) or None; result (N,F,OH,OW) in N,H,W,C order.
     """
     dtype = working_dtype(x.dtype, w.dtype)
     y = layout.empty(geometry.y_shape, layout.NHWC, dtype)
@@ -141,7 +145,7 @@ def forward(
 
 
 def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, m: int) -> ndarray:
-    """The adjoint of x -> y: grad_y (N,F,OH,OW), w (F,C,3,3) to (N,C,H,W) in N,H,W,C order."""
+    """The adjoint of x -> y: grad_y (N,F,OH,OW), w (F,C,r,r) to (N,C,H,W) in N,H,W,C order."""
     dtype = working_dtype(grad_y.dtype, w.dtype)
     grad_x = layout.empty(geometry.x_shape, layout.NHWC, dtype)
     weights = _Weights(np.ascontiguousarray(w, dtype), turned=True)
@@ -150,7 +154,7 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, m: int) -> n
 
 
 def grad_weight(x: ndarray, grad_y: ndarray, geometry: ConvGeometry, m: int) -> ndarray:
-    """The adjoint of w -> y: x (N,C,H,W), grad_y (N,F,OH,OW) to (F,C,3,3), contiguous."""
+    """The adjoint of w -> y: x (N,C,H,W), grad_y (N,F,OH,OW) to (F,C,r,r), contiguous."""
     dtype = working_dtype(x.dtype, grad_y.dtype)
     grad_w = np.empty(geometry.w_shape, dtype)
     _backward(x, grad_y, grad_w, Tiling.backward(geometry, m), None, None)
@@ -188,7 +192,7 @@ def backward(
 
 @dataclass(frozen=True)
 class _Weights:
-    """A kernel w (F,C,3,3): from C inputs to F outputs, or `turned` around, from F to C."""
+    """A kernel w (F,C,r,r): from C inputs to F outputs, or `turned` around, from F to C."""
 
     w: ndarray
     turned: bool
@@ -203,18 +207,19 @@ class _Weights:
 
     def transform(self, m: int, outputs: slice, out: ndarray) -> None:
         """out (points, inputs, outputs) = G w G^T, of some outputs."""
-        taps = scratch.take("winograd_taps", (out.shape[1], TAPS**2, out.shape[2]), out.dtype)
-        F, C = self.w.shape[:2]
+        F, C, r, _ = self.w.shape
+        T = r * r
+        taps = scratch.take("winograd_taps", (out.shape[1], T, out.shape[2]), out.dtype)
         if self.turned:
-            some = self.w.reshape(F, C, TAPS**2)[:, outputs]
-            for tap in range(TAPS**2):
+            some = self.w.reshape(F, C, T)[:, outputs]
+            for tap in range(T):
                 np.copyto(taps[:, tap], some[:, :, -1 - tap])
         else:
-            columns = taps.reshape(C * TAPS**2, out.shape[2])
-            rows = self.w.reshape(F, C * TAPS**2)[outputs]
+            columns = taps.reshape(C * T, out.shape[2])
+            rows = self.w.reshape(F, C * T)[outputs]
             for f in range(0, len(rows), _LINE):  # lines of the cache are written whole
                 np.copyto(columns[:, f : f + _LINE], rows[f : f + _LINE].T)
-        np.matmul(transforms(m, out.dtype).weight, taps, out=out.transpose(1, 0, 2))
+        np.matmul(transforms(m, r, out.dtype).weight, taps, out=out.transpose(1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -269,12 +274,13 @@ def _blocks(features: int) -> list[slice]:
 
 
 def _grad(dU: ndarray, m: int, grad_w: ndarray, add: bool = False) -> None:
-    """grad_w (F,C,3,3) = G^T dU' G turned around, or += if `add`, for dU' (points, F, C)."""
-    _, F, C = dU.shape
-    taps = scratch.take("winograd_taps", (F, TAPS**2, C), dU.dtype)
-    np.matmul(transforms(m, dU.dtype).weight.T, dU.transpose(1, 0, 2), out=taps)
-    results = grad_w.reshape(F, C, TAPS**2)
-    for tap in range(TAPS**2):
+    """grad_w (F,C,r,r) = G^T dU' G turned around, or += if `add`, for dU' (points, F, C)."""
+    F, C, r, _ = grad_w.shape
+    T = r * r
+    taps = scratch.take("winograd_taps", (F, T, C), dU.dtype)
+    np.matmul(transforms(m, r, dU.dtype).weight.T, dU.transpose(1, 0, 2), out=taps)
+    results = grad_w.reshape(F, C, T)
+    for tap in range(T):
         result = results[:, :, -1 - tap]
         if add:
             result += taps[:, tap]
@@ -369,7 +375,7 @@ def _backward(
     weights: _Weights | None,
     result: _Result | None,
 ) -> None:
-    """Fills grad_w (F,C,3,3), and the result if there are (turned) weights for it."""
+    """Fills grad_w (F,C,r,r), and the result if there are (turned) weights for it."""
     if len(x) == 0:
         grad_w[...] = 0
         return

@@ -29,9 +29,9 @@ A tile written as a vector of n*n numbers is multiplied by one matrix, the Krone
 vec(B^T d B) = (B^T x B^T) vec(d). That has more arithmetic than two sums along the axes, but it is
 one matrix product over all channels, which a CPU does faster.
 
-**Points.** Any distinct ones do in exact arithmetic; rounding wants few and small numbers. For m=2
-these are 0, 1, -1; for m=4 also 1/2 and -2, which lose less than the usual 2 and -2 (Barabasz,
-Anderson, Soodhalter and Gregg, arXiv:1803.10986).
+**Points.** Any distinct ones do in exact arithmetic; rounding wants few and small numbers. For n=4
+these are 0, 1, -1; for n=6 also 1/2 and -2, which lose less than the usual 2 and -2 (Barabasz,
+Anderson, Soodhalter and Gregg, arXiv:1803.10986); for n=8 also 2 and -1/2.
 """
 
 from __future__ import annotations
@@ -45,13 +45,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-TAPS = 3  # r: a 3x3 kernel
+_POINTS = tuple(map(Fraction, ("0", "1", "-1", "1/2", "-2", "2", "-1/2")))
 
-# The points of F(m,3) but infinity. 1 is among them: see `Transforms.constant`.
-POINTS = {
-    2: (Fraction(0), Fraction(1), Fraction(-1)),
-    4: (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2)),
-}
+# The points of F(m,r) but infinity, by n. 1 is among them: see `Transforms.constant`.
+POINTS = {n: _POINTS[: n - 1] for n in (4, 6, 8)}
 
 Matrix = list[list[Fraction]]
 
@@ -94,11 +91,11 @@ def _with_roots(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 @cache
-def winograd_1d(m: int) -> tuple[Matrix, Matrix, Matrix]:
-    """(A^T, B^T, G) of F(m,3), exact: y = A^T [(G w) * (B^T d)]."""
-    points = POINTS[m]
+def winograd_1d(m: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
+    """(A^T, B^T, G) of F(m,taps), exact: y = A^T [(G w) * (B^T d)]."""
+    points = POINTS[m + taps - 1]
     A = evaluation(points, m)
-    G = evaluation(points, TAPS)
+    G = evaluation(points, taps)
     BT = [list(row) for row in zip(*interpolation(points), strict=True)]
     for i, row in enumerate(BT):
         wholes = lcm(*(entry.denominator for entry in row))
@@ -109,18 +106,19 @@ def winograd_1d(m: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 class Transforms(NamedTuple):
-    """The matrices for both axes, of n*n = (m+2)^2 points each."""
+    """The matrices for both axes, of n*n = (m+r-1)^2 points each."""
 
     data: ndarray  # (n*n, n*n): B^T x B^T, for a tile of the input
-    weight: ndarray  # (n*n, 9): G x G, for a kernel
+    weight: ndarray  # (n*n, r*r): G x G, for a kernel
     output: ndarray  # (m*m, n*n): A^T x A^T, for a tile of the output
     constant: int  # the point (1,1), whose value every output of the tile adds once
 
 
 @cache
-def transforms(m: int, dtype: np.dtype) -> Transforms:
-    """The matrices of F(m x m, 3x3)."""
-    AT, BT, G = (np.array(matrix, np.float64) for matrix in winograd_1d(m))
-    one = POINTS[m].index(Fraction(1))
+def transforms(m: int, taps: int, dtype: np.dtype) -> Transforms:
+    """The matrices of F(m x m, taps x taps)."""
+    AT, BT, G = (np.array(matrix, np.float64) for matrix in winograd_1d(m, taps))
+    n = m + taps - 1
+    one = POINTS[n].index(Fraction(1))
     data, weight, output = (np.kron(matrix, matrix).astype(dtype) for matrix in (BT, G, AT))
-    return Transforms(data, weight, output, one * (m + TAPS - 1) + one)
+    return Transforms(data, weight, output, one * n + one)

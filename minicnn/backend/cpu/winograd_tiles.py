@@ -1,10 +1,10 @@
 """Tiles for Winograd's convolution: cut out of images, transformed, and put together again.
 
 The target of a convolution (N,.,OH,OW) is cut into tiles of m x m, and each is computed from a
-window of (m+2) x (m+2) of the source, which overlaps its neighbours by two rows and two columns.
-Transformed tiles lie as (points, tiles, channels), one matrix for each of the (m+2)^2 points: what
-the products over the channels want. The transforms themselves are one small matrix product for
-each tile, with all of the tile's channels as its columns; NumPy runs them as one call.
+window of n x n of the source, n = m+r-1 for r x r taps, which overlaps its neighbours by r-1 rows
+and columns. Transformed tiles lie as (points, tiles, channels), one matrix for each of the n*n
+points: what the products over the channels want. The transforms themselves are one small matrix
+product for each tile, with all of the tile's channels as its columns; NumPy runs them as one call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..geometry import ConvGeometry
 from . import scratch, threads
-from .winograd_matrices import TAPS, transforms
+from .winograd_matrices import Transforms, transforms
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Tiling:
-    """target[i] reads source[i-P] to source[i-P+2] along each axis, where P is `padding`.
+    """target[i] reads source[i-P] to source[i-P+taps-1] along each axis, where P is `padding`.
 
     What lies outside of the source is zero. P may be negative.
     """
 
     m: int
+    taps: int
     batch: int
     source: tuple[int, ...]
     target: tuple[int, ...]
@@ -50,17 +51,26 @@ class Tiling:
     def forward(cls, geometry: ConvGeometry, m: int) -> Tiling:
         """From x to y: y[i] = sum over p of w[p] * x[i+p-P]."""
         low = tuple([low for low, _ in geometry.padding])
-        return cls(m, geometry.batch, geometry.size, geometry.out_size, low)
+        return cls(m, geometry.kernel[0], geometry.batch, geometry.size, geometry.out_size, low)
 
     @classmethod
     def backward(cls, geometry: ConvGeometry, m: int) -> Tiling:
-        """From grad_y to grad_x: grad_x[h] = sum over q of w[2-q] * grad_y[h+q-(2-P)]."""
-        low = tuple([TAPS - 1 - low for low, _ in geometry.padding])
-        return cls(m, geometry.batch, geometry.out_size, geometry.size, low)
+        """From grad_y to grad_x: grad_x[h] = sum over q of w[r-1-q] * grad_y[h+q-(r-1-P)]."""
+        taps = geometry.kernel[0]
+        low = tuple([taps - 1 - low for low, _ in geometry.padding])
+        return cls(m, taps, geometry.batch, geometry.out_size, geometry.size, low)
+
+    @property
+    def window(self) -> int:
+        """n: what a tile reads along an axis."""
+        return self.m + self.taps - 1
 
     @property
     def points(self) -> int:
-        return (self.m + TAPS - 1) ** 2
+        return self.window**2
+
+    def transforms(self, dtype: np.dtype) -> Transforms:
+        return transforms(self.m, self.taps, dtype)
 
     @property
     def columns(self) -> int:
@@ -108,7 +118,7 @@ def windows(source: ndarray, tiling: Tiling, part: Part, out: ndarray) -> None:
 
     source (N,C,H,W); out (points, tiles, C).
     """
-    m, n, C = tiling.m, tiling.m + TAPS - 1, source.shape[1]
+    m, n, C = tiling.m, tiling.window, source.shape[1]
     patch = _patch(source, tiling, part, out.dtype)
     sn, sh, sw, sc = patch.strides
     shape = (*part.shape, tiling.columns, n, n, C)
@@ -116,13 +126,14 @@ def windows(source: ndarray, tiling: Tiling, part: Part, out: ndarray) -> None:
     tiles = scratch.take("winograd_tiles", shape, out.dtype)
     np.copyto(tiles, views)
     tiles = tiles.reshape(out.shape[1], n * n, C)
-    np.matmul(transforms(m, out.dtype).data, tiles, out=out.transpose(1, 0, 2))
+    np.matmul(tiling.transforms(out.dtype).data, tiles, out=out.transpose(1, 0, 2))
 
 
 def _patch(source: ndarray, tiling: Tiling, part: Part, dtype: np.dtype) -> ndarray:
     """What the part's windows read, (images, rows, columns, C), zero outside of the source."""
     m, (images, height) = tiling.m, part.shape
-    size = (m * height + TAPS - 1, m * tiling.columns + TAPS - 1)
+    overlap = tiling.taps - 1
+    size = (m * height + overlap, m * tiling.columns + overlap)
     patch = scratch.take("winograd_patch", (images, *size, source.shape[1]), dtype)
     firsts = (m * part.rows.start - tiling.padding[0], -tiling.padding[1])
     (h, rows), (k, columns) = map(_overlap, firsts, size, tiling.source)
@@ -158,7 +169,7 @@ def to_target(
     products M (points, tiles, F), which are changed; target (N,F,OH,OW); bias b (F,).
     """
     m, (_, count, F) = tiling.m, products.shape
-    matrices = transforms(m, products.dtype)
+    matrices = tiling.transforms(products.dtype)
     if bias is not None:
         products[matrices.constant] += bias
     tiles = scratch.take("winograd_tiles", (count, m * m, F), products.dtype)
@@ -180,7 +191,7 @@ def from_target(target: ndarray, tiling: Tiling, part: Part, out: ndarray) -> No
         tiles[...] = 0
     for entries, pixels in _pairs(tiles, target, tiling, part):
         np.copyto(entries, pixels)
-    np.matmul(transforms(m, out.dtype).output.T, tiles, out=out.transpose(1, 0, 2))
+    np.matmul(tiling.transforms(out.dtype).output.T, tiles, out=out.transpose(1, 0, 2))
 
 
 def _pairs(
