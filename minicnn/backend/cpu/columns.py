@@ -57,6 +57,8 @@ _PIECE = 1 << 18
 _SMALL_PRODUCT = 10**6
 _STEP = 128  # positions that a small product has at least
 
+_LINE = 64  # bytes of a cache line
+
 
 def order_of(geometry: ConvGeometry) -> Order:
     """The memory order to compute in, for the operands and for the result."""
@@ -143,7 +145,7 @@ def _columns(
         writeable=False,
     )
     if order == CHWN:
-        cols = scratch.take("columns", (G, T + ones, i * j * n), dtype)
+        cols = by_tap((G, T + ones, i * j * n), dtype)
         entries = cols[:, :T].reshape(G, C, KH, KW, i, j, n)
         np.copyto(entries, windows.transpose(1, 2, 3, 4, 5, 6, 0))
     else:
@@ -153,6 +155,18 @@ def _columns(
         cols = by_position.transpose(0, 2, 1)
     cols[:, T:] = 1
     return cols
+
+
+def by_tap(shape: tuple[int, int, int], dtype: np.dtype, role: str = "columns") -> ndarray:
+    """Scratch (G, taps, positions), one tap's entries side by side.
+
+    From one tap to the next it is an odd number of cache lines. Batches are mostly powers of two:
+    the entries of one position would else share a few sets of the cache, and a product with thin
+    matrices would take twice as long.
+    """
+    G, taps, positions = shape
+    step = (-(-positions * dtype.itemsize // _LINE) | 1) * _LINE // dtype.itemsize
+    return scratch.take(role, (G, taps, step), dtype)[:, :, :positions]
 
 
 def _patch(
@@ -329,7 +343,7 @@ def _grad_input_chunk(
     G, rows, _ = weight.shape
     n, i, j = chunk.size
     g = operand(chunk.of(grad_y), G, CHWN, grad_x.dtype)
-    cols = scratch.take("columns", (G, rows, i * j * n), grad_x.dtype)
+    cols = by_tap((G, rows, i * j * n), grad_x.dtype)
     product(weight, g, cols)
     entries = cols.reshape(-1, *geometry.kernel, i, j, n).transpose(5, 0, 1, 2, 3, 4)
     _add_columns(entries, grad_x, geometry, chunk)
