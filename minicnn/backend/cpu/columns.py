@@ -44,6 +44,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..geometry import ConvGeometry, Ints
 from . import layout, scratch, threads
 from .chunks import Chunk, cut, operand, order_for, scratch_in_order, summed, write
+from .elementwise import positive_part
 from .layout import CHWN, NCHW, Order
 from .precision import working
 from .taps import axis_taps
@@ -287,8 +288,8 @@ def forward(
     def run(chunk: Chunk) -> None:
         forward_chunk(source, weight, y, without, chunk, order, b is not None)
         if relu:
-            part = chunk.of(y)
-            np.maximum(part, 0, out=part)
+            part = chunk.of(y).transpose(order)
+            positive_part(part, part)
 
     threads.each(run, chunks_of(without, order, dtype))
     return y

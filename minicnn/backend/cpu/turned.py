@@ -50,6 +50,7 @@ class _Class(NamedTuple):
 
 
 def classes(size: int, out: int, K: int, S: int, P: int, D: int) -> list[_Class]:
+    """The pixels along an axis by the rest of h + P divided by S: S classes, or one a pixel."""
     classes = []
     z = gcd(S, D)
     for h0 in range(min(S, size)):
