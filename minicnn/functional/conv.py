@@ -147,7 +147,7 @@ class Conv(Function):
         return backend.of(x).conv_forward(x, w, b, geometry)
 
     def backward(self, grad_y: Any) -> Any:
-        x, w = self.saved
+        x, w, *_ = self.saved
         need_x, need_w, *need_b = self.needs_input_grad
         if not self.create_graph:
             needs = (need_x, need_w, need_b == [True])
@@ -158,6 +158,26 @@ class Conv(Function):
         if not need_b:
             return grad_x, grad_w
         return grad_x, grad_w, sum(grad_y, (0, *range(2, grad_y.ndim))) if need_b[0] else None
+
+
+class ConvReLU(Conv):
+    """y = max(Conv(x, w), 0): the negative is cut off while the sums are at hand.
+
+    With g = grad_y where y > 0, else 0, the gradients are those of Conv.
+    """
+
+    def forward(self, x: Any, w: Any, b: Any = None, *, geometry: ConvGeometry) -> Any:
+        self.geometry = geometry
+        need_x, need_w = self.needs_input_grad[:2]
+        y = backend.of(x).conv_forward(x, w, b, geometry, relu=True)
+        self.save(x if need_w else None, w if need_x else None, y)
+        return y
+
+    def backward(self, grad_y: Any) -> Any:
+        y = self.saved[2]
+        if self.create_graph:
+            return super().backward(grad_y * (y != 0))
+        return super().backward(backend.of(y).relu_backward(grad_y, y))
 
 
 class ConvGradInput(Function):
@@ -288,6 +308,21 @@ def conv3d(
     return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
+def conv_relu(
+    dims: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    """relu of conv1d, conv2d or conv3d in one Function, the same to the bit. Arguments as there."""
+    options = (stride, padding, dilation, groups)
+    return _convolve(f"conv{dims}d", dims, input, weight, bias, *options, ConvReLU)
+
+
 def _convolve(
     function: str,
     dims: int,
@@ -298,6 +333,7 @@ def _convolve(
     padding: Any,
     dilation: Any,
     groups: int,
+    Result: type[Conv] = Conv,
 ) -> Any:
     check_operands(function, input, weight, bias)
     x = with_batch(function, input, dims)
@@ -305,7 +341,7 @@ def _convolve(
     geometry = ConvGeometry.of(
         x.shape, weight.shape, b_shape, stride, padding, dilation, groups, function
     )
-    y = Conv.apply(x, weight, bias, geometry=geometry)
+    y = Result.apply(x, weight, bias, geometry=geometry)
     return y if x is input else without_batch(y)
 
 

@@ -292,12 +292,15 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
 class Linear(Function):
     """y = x @ w^T + b;  grad_x = grad_y @ w,  grad_w = grad_y^T @ x,  grad_b = sum_n grad_y.
 
-    x has shape (N,C), w (F,C), b (F) or None.
+    x has shape (N,C), w (F,C), b (F) or None. grad_x gets the memory order of x: images that were
+    computed with N innermost are such columns once they are flat, and what made them goes on in
+    that order.
     """
 
     def forward(self, x: Any, w: Any, b: Any) -> Any:
         need_x, need_w, _ = self.needs_input_grad
         self.save(x if need_w else None, w if need_x else None)
+        self.columns_first = x.flags.f_contiguous and not x.flags.c_contiguous
         y = _product(x, w.T)
         if b is not None:
             y += b
@@ -306,7 +309,11 @@ class Linear(Function):
     def backward(self, grad_y: Any) -> Any:
         x, w = self.saved
         need_x, need_w, need_b = self.needs_input_grad
-        grad_x = MatMul.apply(grad_y, w) if need_x else None
+        grad_x = None
+        if need_x and self.columns_first:
+            grad_x = _mt(MatMul.apply(_mt(w), _mt(grad_y)))
+        elif need_x:
+            grad_x = MatMul.apply(grad_y, w)
         grad_w = MatMul.apply(_mt(grad_y), x) if need_w else None
         grad_b = sum_to(grad_y, grad_y.shape[1:]) if need_b else None
         return grad_x, grad_w, grad_b

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import functional as F
+from ..functional.conv import conv_relu
 from . import init
 from .lazy import LazyModule
 from .linear import uniform_bias
@@ -176,6 +177,12 @@ class _Conv(ConvNd):
         if self.padding_mode == "zeros":
             return input, self.padding
         return F.pad(input, self._pads(), mode=self.padding_mode), 0
+
+    def before_relu(self, input: Any) -> Any:
+        """relu of `forward`, the same to the bit."""
+        x, padding = self._padded(input)
+        options = (self.stride, padding, self.dilation, self.groups)
+        return conv_relu(self.dims, x, self.weight, self.bias, *options)
 
 
 class Conv1d(_Conv):

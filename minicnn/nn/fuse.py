@@ -4,8 +4,10 @@ What stands between two modules of a Sequential is seen by nobody else. So where
 
 * batch normalisation, both are one Function (functional/norm.py, "Before a relu"): in training the
   output of the first is never in memory as a whole, forward or backward;
-* a convolution or a linear layer, which need their input for backward and not their output, ReLU
-  writes its result over that output.
+* a convolution, both are one Function too: what is below 0 is cut off chunk by chunk, while the
+  sums are still in the cache;
+* a linear layer, which needs its input for backward and not its output, ReLU writes its result over
+  that output.
 
 Results are the same to the bit. Modules are called one by one where somebody might see the
 difference: if one of the two has hooks, is of a subclass or has a `forward` that is not its class's
@@ -70,6 +72,10 @@ def _normalised(norm: Any, input: Any) -> Any:
     return norm.normalise(input, batch_norm_relu)
 
 
+def _convolved(conv: Any, input: Any) -> Any:
+    return conv.before_relu(input)
+
+
 def _over(layer: Any, input: Any) -> Any:
     y = layer.forward(input)
     if not isinstance(y, Tensor) or y._view is not None:  # a view of what somebody may hold
@@ -79,7 +85,8 @@ def _over(layer: Any, input: Any) -> Any:
 
 _BEFORE_RELU: dict[type, Callable[[Any, Any], Any]] = {
     **dict.fromkeys((BatchNorm1d, BatchNorm2d, BatchNorm3d), _normalised),
-    **dict.fromkeys((Conv1d, Conv2d, Conv3d, Linear), _over),
+    **dict.fromkeys((Conv1d, Conv2d, Conv3d), _convolved),
+    Linear: _over,
 }
 
 # Their methods as they were written: others may be put into their place while a program runs.

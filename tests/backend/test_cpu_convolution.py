@@ -10,7 +10,16 @@ import pytest
 
 import minicnn
 from minicnn.backend import cpu, reference
-from minicnn.backend.cpu import algorithm, chunks, columns, conv, threads, turned
+from minicnn.backend.cpu import (
+    algorithm,
+    chunks,
+    columns,
+    conv,
+    half_turned,
+    scratch,
+    threads,
+    turned,
+)
 from minicnn.backend.geometry import ConvGeometry
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -26,6 +35,7 @@ GEOMETRIES = {
     "1x1": ConvGeometry.of((3, 40, 6, 5), (33, 40, 1, 1)),
     "1x1 strided": ConvGeometry.of((3, 40, 6, 5), (33, 40, 1, 1), None, 2),
     "depthwise": ConvGeometry.of((2, 6, 8, 7), (6, 1, 3, 3), None, 1, 1, groups=6),
+    "few channels": ConvGeometry.of((3, 2, 9, 8), (7, 2, 5, 4), None, (2, 1), 2, (1, 2)),
     "first": ConvGeometry.of((1, 3, 15, 15), (33, 3, 7, 7), None, 4, 2),
     "row": ConvGeometry.of((2, 4, 30), (8, 4, 5), None, 1, 2, function="conv1d"),
     "volume": ConvGeometry.of((1, 4, 4, 5, 6), (5, 4, 3, 3, 3), None, 1, 1, function="conv3d"),
@@ -99,6 +109,28 @@ def test_the_gradient_as_convolutions_of_the_gradient(g, seed):
     assert np.array_equal(turned.grad_input(grad_y, w, g, np.dtype(np.float32)), wanted)
     result = columns.grad_input(grad_y, w, g, np.dtype(np.float32))
     assert np.array_equal(result, wanted)
+    if g.stride[1] == 1:
+        result = half_turned.grad_input(grad_y, w, g, np.dtype(np.float32))
+        assert np.array_equal(result, wanted)
+
+
+def test_the_gradient_is_half_turned_for_a_handful_of_channels(monkeypatch):
+    """LeNet's second convolution; not the first of a large network, nor beyond the limit."""
+    f4 = np.dtype(np.float32)
+    lenet = ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5))
+    assert half_turned.suits(lenet, f4)
+    assert not half_turned.suits(ConvGeometry.of((2, 3, 32, 32), (64, 3, 3, 3), None, 1, 1), f4)
+    assert not half_turned.suits(ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5), None, 2), f4)
+    monkeypatch.setattr(scratch, "COLUMN_LIMIT", 2 * 6 * 5 * 10 * 14 * 4 - 1)
+    assert not half_turned.suits(lenet, f4)
+
+
+def test_from_one_tap_to_the_next_is_an_odd_number_of_cache_lines():
+    for positions in (1, 16, 1000, 1024, 4096):
+        for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+            matrix = columns.by_tap((2, 3, positions), dtype)
+            assert matrix.shape == (2, 3, positions)
+            assert matrix.strides[1] // 64 % 2 == 1 and matrix.strides[1] % 64 == 0
 
 
 @pytest.mark.parametrize("name", ["im2col", "auto"])
@@ -108,6 +140,7 @@ def test_the_same_bits_on_any_number_of_threads(geometry, name, monkeypatch):
     monkeypatch.setattr(chunks, "_LEAST", 100)
     monkeypatch.setattr(chunks, "_POSITIONS", 1)
     monkeypatch.setattr(columns, "_PIECE", 100)
+    monkeypatch.setattr(half_turned, "_PIECE", 100)
     g = GEOMETRIES[geometry]
     case = arrays(g)
     before, found = threads.get_num_threads(), []

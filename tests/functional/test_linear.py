@@ -91,6 +91,27 @@ def test_linear(lead, bias, parity):
     assert gradgradcheck(minicnn.linear, [leaf(a) for a in arrays])
 
 
+def test_the_gradient_of_columns_has_their_memory_order():
+    """Flat images that were computed with N innermost: no copy on the way there nor back."""
+    images = np.ascontiguousarray(numbers(3, 2, 2, 4)).transpose(3, 0, 1, 2)
+    w, b, seen = leaf(numbers(5, 12, seed=1)), leaf(numbers(5, seed=2)), []
+    x = minicnn.from_numpy(images).requires_grad_().flatten(1)
+    assert x.array.flags.f_contiguous and np.may_share_memory(x.array, images)
+    x.register_hook(lambda grad: seen.append(grad.array))
+    minicnn.linear(x, w, b).square().sum().backward()
+    assert seen[0].flags.f_contiguous
+    rows = leaf(np.ascontiguousarray(x.array))
+    minicnn.linear(rows, w, b).square().sum().backward()
+    assert rows.grad.array.flags.c_contiguous
+    np.testing.assert_allclose(seen[0], rows.grad.array, rtol=1e-12)
+    columns = [
+        leaf(np.asfortranarray(numbers(4, 3))),
+        leaf(numbers(5, 3, seed=1)),
+        leaf(numbers(5)),
+    ]
+    assert gradcheck(minicnn.linear, columns) and gradgradcheck(minicnn.linear, columns)
+
+
 def test_linear_with_a_vector(parity):
     parity(lambda lib, x, w: functional(lib).linear(x, w), numbers(4, 3), numbers(3))
 

@@ -5,7 +5,8 @@ import pytest
 
 import minicnn
 from minicnn import nn
-from minicnn.autograd import detect_anomaly
+from minicnn.autograd import detect_anomaly, gradcheck, gradgradcheck
+from minicnn.functional.conv import conv_relu
 from minicnn.functional.norm import BatchNorm
 from minicnn.nn.trace import trace
 
@@ -86,6 +87,23 @@ def test_batch_norm_and_relu_are_one_node_in_training():
     x = minicnn.randn(2, 2, 3, 3, requires_grad=True)
     assert "ReLUBackward" not in functions(fused(x))
     assert "ReLUBackward" in functions(apart(x))
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Conv1d(2, 3, 3), lambda: nn.Conv2d(2, 3, 3)])
+def test_convolution_and_relu_are_one_node(make):
+    fused, apart = networks(make, nn.ReLU)
+    x = minicnn.randn(2, 2, *(5,) * fused[0].dims, requires_grad=True)
+    assert "ConvReLUBackward" in functions(fused(x)) and "ReLUBackward" not in functions(fused(x))
+    assert "ReLUBackward" in functions(apart(x))
+    assert_same(fused, apart, x.detach(), create_graph=True)
+
+
+def test_convolution_and_relu_may_be_differentiated_twice():
+    minicnn.manual_seed(0)
+    shapes = (2, 2, 5, 5), (3, 2, 3, 3), (3,)
+    x, w, b = (minicnn.randn(*s, dtype=minicnn.float64, requires_grad=True) for s in shapes)
+    assert gradcheck(lambda x, w, b: conv_relu(2, x, w, b, 1, 1, 1, 1), (x, w, b))
+    assert gradgradcheck(lambda x, w, b: conv_relu(2, x, w, b, 1, 1, 1, 1), (x, w, b))
 
 
 def test_an_empty_batch():

@@ -44,6 +44,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..geometry import ConvGeometry, Ints
 from . import layout, scratch, threads
 from .chunks import Chunk, cut, operand, order_for, scratch_in_order, summed, write
+from .elementwise import positive_part
 from .layout import CHWN, NCHW, Order
 from .precision import working
 from .taps import axis_taps
@@ -56,6 +57,8 @@ _PIECE = 1 << 18
 # small ones, takes half as long.
 _SMALL_PRODUCT = 10**6
 _STEP = 128  # positions that a small product has at least
+
+_LINE = 64  # bytes of a cache line
 
 
 def order_of(geometry: ConvGeometry) -> Order:
@@ -143,7 +146,7 @@ def _columns(
         writeable=False,
     )
     if order == CHWN:
-        cols = scratch.take("columns", (G, T + ones, i * j * n), dtype)
+        cols = by_tap((G, T + ones, i * j * n), dtype)
         entries = cols[:, :T].reshape(G, C, KH, KW, i, j, n)
         np.copyto(entries, windows.transpose(1, 2, 3, 4, 5, 6, 0))
     else:
@@ -153,6 +156,18 @@ def _columns(
         cols = by_position.transpose(0, 2, 1)
     cols[:, T:] = 1
     return cols
+
+
+def by_tap(shape: tuple[int, int, int], dtype: np.dtype, role: str = "columns") -> ndarray:
+    """Scratch (G, taps, positions), one tap's entries side by side.
+
+    From one tap to the next it is an odd number of cache lines. Batches are mostly powers of two:
+    the entries of one position would else share a few sets of the cache, and a product with thin
+    matrices would take twice as long.
+    """
+    G, taps, positions = shape
+    step = (-(-positions * dtype.itemsize // _LINE) | 1) * _LINE // dtype.itemsize
+    return scratch.take(role, (G, taps, step), dtype)[:, :, :positions]
 
 
 def _patch(
@@ -273,8 +288,8 @@ def forward(
     def run(chunk: Chunk) -> None:
         forward_chunk(source, weight, y, without, chunk, order, b is not None)
         if relu:
-            part = chunk.of(y)
-            np.maximum(part, 0, out=part)
+            part = chunk.of(y).transpose(order)
+            positive_part(part, part)
 
     threads.each(run, chunks_of(without, order, dtype))
     return y
@@ -329,7 +344,7 @@ def _grad_input_chunk(
     G, rows, _ = weight.shape
     n, i, j = chunk.size
     g = operand(chunk.of(grad_y), G, CHWN, grad_x.dtype)
-    cols = scratch.take("columns", (G, rows, i * j * n), grad_x.dtype)
+    cols = by_tap((G, rows, i * j * n), grad_x.dtype)
     product(weight, g, cols)
     entries = cols.reshape(-1, *geometry.kernel, i, j, n).transpose(5, 0, 1, 2, 3, 4)
     _add_columns(entries, grad_x, geometry, chunk)

@@ -3,7 +3,8 @@
     depthwise     each channel has a kernel of its own: tap by tap
     pointwise     1x1 at stride 1: one product of matrices
     winograd      3x3 and 5x5 at stride 1 with 16 channels or more, in float32: fewer products
-    im2col        all others; at stride 1, and for many channels, grad_x by `turned`
+    im2col        all others; at stride 1, and for many channels, grad_x by `turned` or, for a
+                  handful of channels, by `half_turned`
 
 The first two and the last are exact up to rounding and stand in for whatever was named but cannot
 serve (see `algorithm`). A backward for x and w together may share work that either needs.
@@ -15,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..geometry import ConvGeometry
-from . import algorithm, columns, pointwise, turned, winograd
+from . import algorithm, columns, half_turned, pointwise, turned, winograd
 from .chunks import channel_totals
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import NHWC
@@ -63,6 +64,8 @@ def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndar
         grad_x = pointwise.grad_input(grad_y, w, geometry, dtype)
     elif _is_turned(geometry):
         grad_x = turned.grad_input(grad_y, w, geometry, dtype)
+    elif half_turned.suits(geometry, dtype):
+        grad_x = half_turned.grad_input(grad_y, w, geometry, dtype)
     else:
         grad_x = columns.grad_input(grad_y, w, geometry, dtype)
     return grad_x.astype(np.result_type(grad_y, w), copy=False)

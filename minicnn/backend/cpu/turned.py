@@ -49,7 +49,8 @@ class _Class(NamedTuple):
     padding: tuple[int, int]
 
 
-def _classes(size: int, out: int, K: int, S: int, P: int, D: int) -> list[_Class]:
+def classes(size: int, out: int, K: int, S: int, P: int, D: int) -> list[_Class]:
+    """The pixels along an axis by the rest of h + P divided by S: S classes, or one a pixel."""
     classes = []
     z = gcd(S, D)
     for h0 in range(min(S, size)):
@@ -76,7 +77,7 @@ class _Part(NamedTuple):
 def _parts(geometry: ConvGeometry) -> tuple[_Part, ...]:
     g = geometry
     rows, columns = (
-        _classes(H, OH, K, S, P, D)
+        classes(H, OH, K, S, P, D)
         for H, OH, K, S, (P, _), D in zip(
             g.size, g.out_size, g.kernel, g.stride, g.padding, g.dilation, strict=True
         )
