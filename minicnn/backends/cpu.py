@@ -16,10 +16,10 @@ direct takes its place. These three add up exact products; their results differ 
 sums in another order, a relative error of some 1e-7 in float32. Winograd's error is larger: up to
 5e-7 for winograd2, 4e-6 for winograd4. In float64, and so in `gradcheck`, it is never taken.
 
-Winograd's outputs come in tiles of 2x2 or 4x4 pixels that share their sums. So the error of each is
-relative to the largest numbers that its tile reads, and where one of those is infinite or NaN, or so
-large (some 1e36) that the sums overflow, all pixels of the tile are NaN. Other tiles, and other
-images, are not touched. With the other algorithms only the pixels that read such a number are.
+Winograd's outputs come in tiles of 2x2 or 4x4 pixels that share their sums. So the error of each
+is relative to the largest numbers that its tile reads, and where one of those is infinite or NaN,
+or so large (some 1e36) that the sums overflow, all pixels of the tile are NaN. Other tiles, and
+other images, are not touched. With the other algorithms only pixels that read such a number are.
 """
 
 import sys

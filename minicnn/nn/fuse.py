@@ -83,4 +83,5 @@ _BEFORE_RELU: dict[type, Callable[[Any, Any], Any]] = {
 }
 
 # Their methods as they were written: others may be put into their place while a program runs.
-_OWN = {kind: (kind.__call__, kind.forward) for kind in (ReLU, *_BEFORE_RELU)}
+_KINDS: tuple[Any, ...] = (ReLU, *_BEFORE_RELU)
+_OWN = {kind: (kind.__call__, kind.forward) for kind in _KINDS}
