@@ -17,10 +17,10 @@ sums in another order, a relative error of some 1e-7 in float32. Winograd's erro
 up to 5e-7 with winograd2 and 4e-6 with winograd4, for 5x5 up to 3e-6 and 9e-6. In float64, and so
 in `gradcheck`, it is never taken.
 
-Winograd's outputs come in tiles of 2x2 or 4x4 pixels that share their sums. So the error of each is
-relative to the largest numbers that its tile reads, and where one of those is infinite or NaN, or
-so large (some 1e36) that the sums overflow, all pixels of the tile are NaN. Other tiles, and other
-images, are not touched. With the other algorithms only the pixels that read such a number are.
+Winograd's outputs come in tiles of 2x2 or 4x4 pixels that share their sums. So the error of each
+is relative to the largest numbers that its tile reads, and where one of those is infinite or NaN,
+or so large (some 1e36) that the sums overflow, all pixels of the tile are NaN. Other tiles, and
+other images, are not touched. With the other algorithms only pixels that read such a number are.
 """
 
 import sys
