@@ -220,10 +220,13 @@ def _content(label: Reply, message: transport.Message) -> tuple[str, Any]:
 
 def _end(found: list[_Worker], grace: float = _GRACE) -> None:
     with sent_again() as came:
-        processes = [worker.process for worker in found]
-        for worker in found:
-            worker.connection.close()
+        workers = found.copy()
+        # Forgotten before they are closed: a child that another thread forks in between would take
+        # the number of a closed pipe, which by then may be its own pipe's, for one to close.
         found.clear()
+        processes = [worker.process for worker in workers]
+        for worker in workers:
+            worker.connection.close()
         _wait(processes, grace, came)
         for process in _living(processes):
             process.terminate()

@@ -554,6 +554,24 @@ def test_iterations_in_threads():
     assert results == [values(DataLoader(Made(lambda i: i), 6))] * 4
 
 
+def test_pipes_are_forgotten_before_they_are_closed():
+    """What is forked in another thread meanwhile closes what the list holds, by its number."""
+    iterator = iter(DataLoader(Made(lambda i: i), num_workers=2))
+    workers, seen = iterator._pool._workers, []
+
+    def watched(close):
+        def closing():
+            seen.append(len(workers))
+            close()
+
+        return closing
+
+    for worker in workers:
+        worker.connection.close = watched(worker.connection.close)
+    iterator._pool.close()
+    assert seen == [0, 0]
+
+
 def test_a_forked_child_of_the_program_has_no_part_in_the_workers():
     loader = DataLoader(Made(lambda i: i), num_workers=2, persistent_workers=True)
     iterator = iter(loader)
