@@ -19,6 +19,7 @@ from minicnn.backend.cpu import (
     scratch,
     threads,
     turned,
+    winograd,
 )
 from minicnn.backend.geometry import ConvGeometry
 
@@ -213,7 +214,7 @@ def test_the_switch_of_the_program():
 def test_the_block_holds_in_its_thread_and_in_its_backward(monkeypatch):
     """Two threads at once, each with its own algorithm; what is noted is who computed."""
     seen = []
-    for name, module in (("im2col", columns), ("winograd", conv.winograd)):
+    for name, module in (("im2col", columns), ("winograd", winograd)):
         for function in ("forward", "grad_weight", "backward"):
             if not hasattr(module, function):
                 continue
@@ -258,7 +259,7 @@ def test_a_gradient_keeps_no_other_memory_alive():
 
 def test_all_operands_decide_on_the_type_to_compute_in(monkeypatch):
     """Where one of them is of double precision, none of the gradients is Winograd's."""
-    monkeypatch.setattr(conv.winograd, "backward", None)
+    monkeypatch.setattr(winograd, "backward", None)
     g = GEOMETRIES["3x3"]
     x, w, _, grad_y = arrays(g)
     with algorithm.use("winograd4"):

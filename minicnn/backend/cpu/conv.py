@@ -12,17 +12,26 @@ serve (see `algorithm`). A backward for x and w together may share work that eit
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy import ndarray
 
 from ..geometry import ConvGeometry
-from . import algorithm, columns, half_turned, pointwise, turned, winograd
+from . import algorithm, columns, half_turned, pointwise, turned
 from .chunks import channel_totals
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import NHWC
 from .precision import working_dtype
 
 _WINOGRAD = {"winograd2": 2, "winograd4": 4}
+
+
+def _winograd() -> Any:
+    """The module, loaded when it is first asked: its exact fractions take `import` some 5 ms."""
+    from . import winograd
+
+    return winograd
 
 
 def conv_forward(
@@ -37,7 +46,7 @@ def conv_forward(
     if geometry.batch == 0:
         y = np.zeros(geometry.y_shape, dtype)
     elif name in _WINOGRAD:
-        y = winograd.forward(x, w, b, geometry, _WINOGRAD[name], relu=relu)
+        y = _winograd().forward(x, w, b, geometry, _WINOGRAD[name], relu=relu)
     elif name == "direct":
         y = depthwise_forward(x, w, b, geometry, dtype)
         y = np.maximum(y, 0, out=y) if relu else y
@@ -57,7 +66,7 @@ def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndar
     if geometry.batch == 0:
         grad_x = np.zeros(geometry.x_shape, dtype)
     elif name in _WINOGRAD:
-        grad_x = winograd.grad_input(grad_y, w, geometry, _WINOGRAD[name])
+        grad_x = _winograd().grad_input(grad_y, w, geometry, _WINOGRAD[name])
     elif name == "direct":
         grad_x = depthwise_grad_input(grad_y, w, geometry, dtype)
     elif name == "pointwise":
@@ -94,7 +103,7 @@ def conv_backward(
         name = _algorithm(grad_y, geometry, working_dtype(grad_y.dtype, x.dtype, w.dtype))
         if name in _WINOGRAD and geometry.batch:
             m = _WINOGRAD[name]
-            grad_x, grad_w = winograd.backward(x, w, grad_y, geometry, m, True, True)
+            grad_x, grad_w = _winograd().backward(x, w, grad_y, geometry, m, True, True)
     if need_x and grad_x is None:
         assert w is not None
         grad_x = conv_grad_input(grad_y, w, geometry)
@@ -117,7 +126,7 @@ def _grad_weight(
     if geometry.batch == 0:
         grad_w = np.zeros(geometry.w_shape, dtype)
     elif name in _WINOGRAD:
-        grad_w = winograd.grad_weight(x, grad_y, geometry, _WINOGRAD[name])
+        grad_w = _winograd().grad_weight(x, grad_y, geometry, _WINOGRAD[name])
     elif name == "direct":
         grad_w = depthwise_grad_weight(x, grad_y, geometry, dtype)
     elif name == "pointwise":
@@ -134,10 +143,10 @@ def _algorithm(x: ndarray, geometry: ConvGeometry, dtype: np.dtype) -> str:
     name = algorithm.chosen()
     if name == "im2col":
         return name
-    if name in ("auto", *_WINOGRAD) and dtype == np.float32 and winograd.supports(geometry):
+    if name in ("auto", *_WINOGRAD) and dtype == np.float32 and _winograd().supports(geometry):
         if name in _WINOGRAD:
             return name
-        if m := winograd.worthwhile(geometry):
+        if m := _winograd().worthwhile(geometry):
             return f"winograd{m}"
     if geometry.groups == geometry.in_channels > 1:
         return "direct"
