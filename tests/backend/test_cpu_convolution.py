@@ -15,6 +15,7 @@ from minicnn.backend.cpu import (
     chunks,
     columns,
     conv,
+    elementwise,
     half_turned,
     scratch,
     threads,
@@ -269,3 +270,42 @@ def test_all_operands_decide_on_the_type_to_compute_in(monkeypatch):
     wanted = reference.conv_grad_weight(x.astype(np.float64), grad_y, g)
     np.testing.assert_allclose(grad_w, wanted, rtol=0, atol=1e-12)
     assert grad_x.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "padding"),
+    [
+        ((8, 1, 28, 28), (6, 1, 5, 5), 2),  # LeNet's two, in several chunks: parts with gaps
+        ((64, 6, 14, 14), (16, 6, 5, 5), 0),
+        ((40, 3, 64, 64), (40, 3, 3, 3), 1),  # rows that are longer than what is kept of zeros
+        ((16, 64, 24, 24), (48, 64, 3, 3), 1),
+        ((16, 64, 24, 24), (48, 64, 1, 1), 0),
+        ((16, 64, 24, 24), (64, 1, 3, 3), 1),
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+def test_what_a_relu_behind_makes_of_it(x_shape, w_shape, padding, algorithm):
+    rng = np.random.default_rng(0)
+    geometry = ConvGeometry.of(
+        x_shape, w_shape, w_shape[:1], 1, padding, 1, x_shape[1] // w_shape[1]
+    )
+    x, w = (rng.standard_normal(s, np.float32) for s in (x_shape, w_shape))
+    b = rng.standard_normal(w_shape[0], np.float32)
+    for order in ((0, 1, 2, 3), (0, 2, 3, 1), (1, 2, 3, 0)):
+        ordered = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+        with minicnn.backends.cpu.use_conv_algorithm(algorithm):
+            y = cpu.conv_forward(ordered, w, b, geometry)
+            z = cpu.conv_forward(ordered, w, b, geometry, relu=True)
+        np.testing.assert_array_equal(z, np.maximum(y, 0))
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (4, 9000), (2, 3, 4, 5)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_positive_part_of_arrays_with_gaps(shape, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal([2 * n for n in shape]).astype(dtype)
+    before, part = x.copy(), tuple(slice(1, None, 2) for _ in shape)
+    elementwise.positive_part(x[part], x[part])
+    np.testing.assert_array_equal(x[part], np.maximum(before[part], 0))
+    x[part] = before[part]
+    np.testing.assert_array_equal(x, before)  # nothing in between was written
