@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, name: str, threads: int) -> None:
         file, function, options = LIBRARIES[name]
         module = importlib.import_module(f"{__package__}.libraries.{file}")
-        self.library = getattr(module, function)(threads, **options)
+        self.lib = getattr(module, function)(threads, **options)
         self.before: int | None = None
         self.work: Any = None
         # What a library loads or starts at its first step is no part of a net's memory.
@@ -58,7 +58,7 @@ class Worker:
 
     def hello(self) -> dict[str, Any]:
         """What the library is."""
-        return {"version": self.library.version, "python": sys.version.split()[0]}
+        return {"version": self.lib.version, "python": sys.version.split()[0]}
 
     def prepare(self, net: Any = None, op: str = "", **options: Any) -> dict[str, Any]:
         """Builds a net, and gives its first losses; or an op, and the names of its parts."""
@@ -66,13 +66,13 @@ class Worker:
         gc.collect()
         self.before = memory("VmRSS")
         if op:
-            self.work = self.library.op(op, **options)
+            self.work = self.lib.op(op, **options)
             self.work.step()
             return {"parts": list(self.work.parts)}
         name, arguments = net
         built = getattr(nets, name)(**arguments)
         x, target = nets.batch(tuple(options["shape"]), options["classes"])
-        self.work = self.library.trainer(built, x, target)
+        self.work = self.lib.trainer(built, x, target)
         del x, target
         forget_peak()
         losses = [self.work.loss() for _ in range(LOSSES)]

@@ -5,7 +5,7 @@
     direct       depthwise: whole arrays multiplied and added, tap by tap
     winograd2    3x3 and 5x5 at stride 1 by Winograd's algorithm, tiles of 2x2 outputs
     winograd4    the same, tiles of 4x4
-    auto         the fastest for the sizes; Winograd in float32 alone
+    auto         the fastest for the sizes; Winograd in float32 and float16 alone
 
 Where the one that was named cannot serve, by its sizes or its type, the fastest of the first three,
 which are exact up to rounding, takes its place.

@@ -86,7 +86,8 @@ def _default() -> int:
 def pieces(length: int, size: int, aim: int = PIECE) -> list[slice]:
     """Cuts an axis of `length`, of an array of `size` entries, into pieces of about `aim` entries.
 
-    An even number of pieces, if there are several, as most machines have an even number of cores.
+    One piece below `aim` entries, and an even number from there on (two of half as many at first),
+    as most machines have an even number of cores; never more pieces than `length`.
     """
     count = size // max(1, aim)
     count = max(1, min(length, count + count % 2))
