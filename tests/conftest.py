@@ -25,6 +25,10 @@ if os.environ.get("MINICNN_TESTS_CUPY") == "stand-in":
     cupy_stand_in.install()
 
 import minicnn
+from minicnn.backend.cpu import threads
+
+# The arrays here are small, and the threads shall share the work on them too.
+threads.ALONE = 0
 
 # Emulated kernels run on small arrays here: compiling them takes more time than they do.
 os.environ.setdefault("MINICNN_EMULATOR_OPTIMIZE", "-O1")

@@ -142,7 +142,10 @@ class _Frozen:
         return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(self._values())
+        known: int | None = self.__dict__.get("_hash")
+        if known is None:
+            known = self.__dict__["_hash"] = hash(self._values())
+        return known
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")

@@ -16,7 +16,7 @@ from minicnn.backend.cpu import (
     columns,
     conv,
     elementwise,
-    half_turned,
+    rows,
     scratch,
     threads,
     turned,
@@ -26,7 +26,7 @@ from minicnn.backend.geometry import ConvGeometry
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
-given, settings = hypothesis.given, hypothesis.settings
+assume, given, settings = hypothesis.assume, hypothesis.given, hypothesis.settings
 
 # The largest error, relative to the largest entry of the result.
 ERROR = dict.fromkeys(algorithm.NAMES, 2e-6) | {"winograd4": 3e-5, "auto": 3e-5}
@@ -111,20 +111,66 @@ def test_the_gradient_as_convolutions_of_the_gradient(g, seed):
     assert np.array_equal(turned.grad_input(grad_y, w, g, np.dtype(np.float32)), wanted)
     result = columns.grad_input(grad_y, w, g, np.dtype(np.float32))
     assert np.array_equal(result, wanted)
-    if g.stride[1] == 1:
-        result = half_turned.grad_input(grad_y, w, g, np.dtype(np.float32))
-        assert np.array_equal(result, wanted)
 
 
-def test_the_gradient_is_half_turned_for_a_handful_of_channels(monkeypatch):
-    """LeNet's second convolution; not the first of a large network, nor beyond the limit."""
+@settings(max_examples=150)
+@given(strided(), st.booleans(), st.integers(0, 99), st.sampled_from([1, 60, 1 << 19]))
+def test_columns_along_the_rows_alone(g, with_bias, seed, aim):
+    """`rows` for all that it serves, in chunks of one output row and of many."""
+    f4 = np.dtype(np.float32)
+    assume(rows.serves(g, f4))
+    rng = np.random.default_rng(seed)
+    x, w, b, grad_y = (
+        rng.integers(-4, 5, s).astype(f4) for s in (g.x_shape, g.w_shape, g.out_channels, g.y_shape)
+    )
+    b = b if with_bias else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_AIM", aim)
+        y = rows.forward(x, w, b, g, f4)
+        assert np.array_equal(y, reference.conv_forward(x, w, b, g))
+        assert np.array_equal(rows.forward(x, w, b, g, f4, relu=True), np.maximum(y, 0))
+        grad_w, grad_b = rows.grad_weight(x, grad_y, g, f4, with_bias)
+        assert np.array_equal(grad_w, reference.conv_grad_weight(x, grad_y, g))
+        assert grad_w.flags.c_contiguous and grad_w.base is None
+        assert (grad_b is not None) == with_bias
+        if with_bias:
+            assert np.array_equal(grad_b, grad_y.sum(axis=(0, 2, 3)))
+        if rows.gives_gradient(g, f4):
+            grad_x = rows.grad_input(grad_y, w, g, f4)
+            assert np.array_equal(grad_x, reference.conv_grad_input(grad_y, w, g))
+
+
+def test_small_products_over_long_rows():
+    """LeNet's second convolution on a large batch, whose products are cut, with a rest."""
+    g = ConvGeometry.of((150, 6, 14, 14), (16, 6, 5, 5))
+    pieces, step = columns.small_products(16, 155, 10 * 150)
+    assert pieces > 1 and pieces * step < 10 * 150
+    rng = np.random.default_rng(0)
+    x, w, grad_y = (
+        rng.integers(-2, 3, s).astype(np.float32) for s in (g.x_shape, g.w_shape, g.y_shape)
+    )
+    f4 = np.dtype(np.float32)
+    y = rows.forward(x, w, None, g, f4)
+    assert np.array_equal(y, columns.forward(x, w, None, g, f4))
+    wanted = columns.grad_weight(x, grad_y, g, f4)[0]
+    assert np.array_equal(rows.grad_weight(x, grad_y, g, f4)[0], wanted)
+    wanted = columns.grad_input(grad_y, w, g, f4)
+    assert np.array_equal(rows.grad_input(grad_y, w, g, f4), wanted)
+
+
+def test_a_handful_of_channels_has_columns_along_the_rows_alone(monkeypatch):
+    """LeNet's convolutions; not dilated down the columns, of many channels, or too large."""
     f4 = np.dtype(np.float32)
     lenet = ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5))
-    assert half_turned.suits(lenet, f4)
-    assert not half_turned.suits(ConvGeometry.of((2, 3, 32, 32), (64, 3, 3, 3), None, 1, 1), f4)
-    assert not half_turned.suits(ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5), None, 2), f4)
-    monkeypatch.setattr(scratch, "COLUMN_LIMIT", 2 * 6 * 5 * 10 * 14 * 4 - 1)
-    assert not half_turned.suits(lenet, f4)
+    assert rows.serves(lenet, f4) and rows.gives_gradient(lenet, f4)
+    assert not rows.serves(ConvGeometry.of((2, 3, 32, 32), (64, 3, 3, 3), None, 1, 1), f4)
+    assert not rows.serves(ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5), None, 1, 0, (2, 1)), f4)
+    strided = ConvGeometry.of((2, 6, 14, 14), (16, 6, 5, 5), None, (2, 1))
+    assert rows.serves(strided, f4) and not rows.gives_gradient(strided, f4)
+    monkeypatch.setattr(scratch, "COLUMN_LIMIT", 5 * (6 * 5 + 1) * 10 * 2 * 4)
+    assert rows.serves(lenet, f4)
+    monkeypatch.setattr(scratch, "COLUMN_LIMIT", scratch.COLUMN_LIMIT - 1)
+    assert not rows.serves(lenet, f4)
 
 
 def test_from_one_tap_to_the_next_is_an_odd_number_of_cache_lines():
@@ -142,7 +188,7 @@ def test_the_same_bits_on_any_number_of_threads(geometry, name, monkeypatch):
     monkeypatch.setattr(chunks, "_LEAST", 100)
     monkeypatch.setattr(chunks, "_POSITIONS", 1)
     monkeypatch.setattr(columns, "_PIECE", 100)
-    monkeypatch.setattr(half_turned, "_PIECE", 100)
+    monkeypatch.setattr(rows, "_AIM", 100)
     g = GEOMETRIES[geometry]
     case = arrays(g)
     before, found = threads.get_num_threads(), []
@@ -215,7 +261,7 @@ def test_the_switch_of_the_program():
 def test_the_block_holds_in_its_thread_and_in_its_backward(monkeypatch):
     """Two threads at once, each with its own algorithm; what is noted is who computed."""
     seen = []
-    for name, module in (("im2col", columns), ("winograd", winograd)):
+    for name, module in (("im2col", rows), ("winograd", winograd)):
         for function in ("forward", "grad_weight", "backward"):
             if not hasattr(module, function):
                 continue

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from minicnn import backend
 from minicnn.backend.cpu import threads
-from minicnn.backend.cpu.matmul import matmul
+from minicnn.backend.cpu.matmul import LARGE_PRODUCT, matmul
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -65,7 +65,7 @@ def test_cut_products_are_exact(M, K, N, a_turned, b_turned):
     np.testing.assert_array_equal(matmul(a, b), a.astype(np.int64) @ b.astype(np.int64))
 
 
-LARGE = [(16, 3000, 800), (800, 16, 3000), (3000, 90, 100), (300, 400, 300), (2, 1 << 20, 9)]
+LARGE = [(16, 3000, 800), (800, 16, 3000), (3000, 90, 200), (300, 400, 300), (2, 1 << 22, 9)]
 
 
 @pytest.mark.parametrize(("M", "K", "N"), [(64, 400, 120), *LARGE])
@@ -91,7 +91,7 @@ def test_blas_keeps_to_one_thread_where_it_would_split(M, K, N, monkeypatch):
 
     monkeypatch.setattr(np, "matmul", watched)
     matmul(np.ones((M, K), np.float32), np.ones((K, N), np.float32))
-    assert len(seen) >= (1 if M * K * N <= 1 << 23 else 2)
+    assert len(seen) >= (1 if M * K * N <= LARGE_PRODUCT else 2)
     assert min(seen) >= 1
 
 

@@ -115,6 +115,23 @@ def test_several_threads_take_part_and_the_caller_is_one():
     assert len(names) == 3
 
 
+def test_little_work_is_the_callers(monkeypatch):
+    """On a million numbers or fewer; what is not said to be little is shared."""
+    monkeypatch.setattr(threads, "ALONE", 1000)
+    threads.set_num_threads(2)
+    for size, number in ((999, 1), (1000, 2), (None, 2)):
+        started = threading.Barrier(number)
+        seen = set()
+
+        def note(_, started=started, seen=seen):
+            seen.add(threading.get_ident())
+            started.wait(10)
+
+        options = () if size is None else (size,)
+        threads.each(note, range(number), *options)
+        assert len(seen) == number
+
+
 def test_one_thread_is_the_callers():
     threads.set_num_threads(1)
     names = []

@@ -68,7 +68,7 @@ def avg_pool_forward(
             values = sums
         total /= divisors
 
-    threads.each(slab, slabs(y.shape, order))
+    threads.each(slab, slabs(y.shape, order), y.size)
     return y.astype(x.dtype, copy=False)
 
 
@@ -120,7 +120,7 @@ def avg_pool_backward(
             _spread(target, taps, tiles(geometry, axis))
             values = target
 
-    threads.each(slab, slabs(grad_y.shape, order))
+    threads.each(slab, slabs(grad_y.shape, order), grad_y.size)
     return grad_x.astype(grad_y.dtype, copy=False)
 
 

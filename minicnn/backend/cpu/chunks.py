@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
-from numpy.lib.stride_tricks import as_strided
 
 from ..geometry import ConvGeometry
 from . import layout, scratch, threads
@@ -66,6 +66,16 @@ def order_for(channels: int) -> Order:
     return NHWC if channels >= 32 else CHWN
 
 
+def load(geometry: ConvGeometry) -> float:
+    """What a convolution takes, in passes over as many entries (see `threads.each`).
+
+    Each entry of the columns is copied, and 16 multiply-adds take about as long as a copy.
+    """
+    outputs = geometry.out_channels // geometry.groups
+    taps = geometry.in_channels * prod(geometry.kernel)
+    return geometry.batch * prod(geometry.out_size) * taps * (1 + outputs / 16) / 2
+
+
 def cut(geometry: ConvGeometry, order: Order, column: int, itemsize: int) -> list[Chunk]:
     """The outputs in chunks, the outermost axis of `order` cut first.
 
@@ -103,25 +113,27 @@ def scratch_in_order(role: str, shape: tuple[int, ...], order: Order, dtype: np.
 
 def position_matrix(y: ndarray, groups: int, order: Order) -> ndarray | None:
     """y (n,F,i,j) as a view (G, F/G, positions) that BLAS takes, or None where there is none."""
-    F = y.shape[1]
-    axes = order[1:] if order == CHWN else order[:3]
+    F, shape, strides = y.shape[1], y.shape, y.strides
     step = None  # from one position to the next
     count = 1
-    for axis in reversed(axes):
-        if y.shape[axis] == 1:
+    for axis in (0, 3, 2) if order == CHWN else (3, 2, 0):
+        if shape[axis] == 1:
             continue
         if step is None:
-            step = y.strides[axis]
-        elif y.strides[axis] != step * count:
+            step = strides[axis]
+        elif strides[axis] != step * count:
             return None
-        count *= y.shape[axis]
+        count *= shape[axis]
     step = y.itemsize if step is None else step
     channel = y.strides[1] if F > 1 else count * y.itemsize
     by_channel = step == y.itemsize and channel >= count * step
     by_position = channel == y.itemsize and step >= F * channel
     if not by_channel and not by_position:
         return None
-    return as_strided(y, (groups, F // groups, count), (F // groups * channel, channel, step))
+    # Views, as the axes that become one lie behind each other.
+    if order == CHWN:
+        return y.transpose(order).reshape(groups, F // groups, count)
+    return y.transpose(NHWC).reshape(count, groups, F // groups).transpose(1, 2, 0)
 
 
 def operand(
@@ -151,8 +163,13 @@ def write(product: Callable[[ndarray], object], target: ndarray, groups: int, or
     np.copyto(target, detour)
 
 
-def summed(term: Callable[[Chunk], ndarray], chunks: Sequence[Chunk], entries: int) -> ndarray:
-    """The sum over all chunks of term(chunk), an array of so many entries.
+def summed(
+    term: Callable[[Any], ndarray],
+    chunks: Sequence[Any],
+    entries: int,
+    passes: float = threads.ALONE,
+) -> ndarray:
+    """The sum over all chunks of term(chunk), an array of so many entries. passes: see `load`.
 
     Runs of chunks are added up on whichever thread takes them, and then their sums in their order:
     how many runs there are depends on the sizes alone.
@@ -166,7 +183,7 @@ def summed(term: Callable[[Chunk], ndarray], chunks: Sequence[Chunk], entries: i
         for chunk in rest:
             total += term(chunk)
 
-    threads.each(add_up, range(len(runs)))
+    threads.each(add_up, range(len(runs)), passes)
     return reduce(np.add, sums)
 
 

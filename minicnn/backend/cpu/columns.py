@@ -43,7 +43,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..geometry import ConvGeometry, Ints
 from . import layout, scratch, threads
-from .chunks import Chunk, cut, operand, order_for, scratch_in_order, summed, write
+from .chunks import Chunk, cut, load, operand, order_for, scratch_in_order, summed, write
 from .elementwise import positive_part
 from .layout import CHWN, NCHW, Order
 from .precision import working
@@ -105,7 +105,7 @@ def padded(
         rows_of_x = slice(inside.start - top, inside.stop - top)
         _copy(x[:, :, rows_of_x], copy[:, :, inside, left : left + W])
 
-    threads.each(fill, threads.pieces(size[0], entries, _PIECE))
+    threads.each(fill, threads.pieces(size[0], entries, _PIECE), entries)
     return copy, _without_padding(geometry)
 
 
@@ -245,7 +245,7 @@ def weight_matrix(
     def fill(part: slice) -> None:
         taps[part] = source[part]
 
-    threads.each(fill, threads.pieces(F, w.size, _PIECE))
+    threads.each(fill, threads.pieces(F, w.size, _PIECE), w.size)
     if b is not None:
         matrix[:, T] = b
     return matrix.reshape(groups, F // groups, -1)
@@ -264,7 +264,7 @@ def _from_weight_matrix(matrix: ndarray, geometry: ConvGeometry, order: Order) -
     def fill(part: slice) -> None:
         w[part] = source[part]
 
-    threads.each(fill, threads.pieces(F, w.size, _PIECE))
+    threads.each(fill, threads.pieces(F, w.size, _PIECE), w.size)
     return w
 
 
@@ -291,7 +291,7 @@ def forward(
             part = chunk.of(y).transpose(order)
             positive_part(part, part)
 
-    threads.each(run, chunks_of(without, order, dtype))
+    threads.each(run, chunks_of(without, order, dtype), load(geometry))
     return y
 
 
@@ -390,7 +390,8 @@ def grad_weight(
         g = operand(chunk.of(grad_y), geometry.groups, order, dtype)
         return product_sum(g, cols)
 
-    total = summed(term, chunks_of(without, order, dtype), prod(geometry.w_shape))
+    chunks = chunks_of(without, order, dtype)
+    total = summed(term, chunks, prod(geometry.w_shape), load(geometry))
     # A copy: a view would keep all of the sums in memory as long as somebody has the gradient.
     grad_b = total[..., -1].flatten() if bias else None
     return _from_weight_matrix(total, geometry, order), grad_b
@@ -399,27 +400,26 @@ def grad_weight(
 # Products
 
 
-def _steps(G: int, R: int, T: int, M: int, b: ndarray) -> tuple[int, int]:
+def small_products(R: int, T: int, M: int) -> tuple[int, int]:
     """How many small products over how many positions each; (0, 0): one large one."""
     step = _SMALL_PRODUCT // (R * T) & -16
-    if step < _STEP or step >= M or b.strides[2] != b.itemsize:
-        return 0, 0
-    return M // step, step
+    return (0, 0) if step < _STEP or step >= M else (M // step, step)
+
+
+def _steps(R: int, T: int, M: int, b: ndarray) -> tuple[int, int]:
+    return small_products(R, T, M) if b.strides[2] == b.itemsize else (0, 0)
 
 
 def product(a: ndarray, b: ndarray, out: ndarray) -> None:
     """out[g] = a[g] @ b[g] for a (G,R,T), b (G,T,M), out (G,R,M)."""
     G, R, T = a.shape
     M = b.shape[2]
-    pieces, step = _steps(G, R, T, M, b)
+    pieces, step = _steps(R, T, M, b)
     done = pieces * step
-    if pieces:
-        (bg, bt, bm), (og, orow, om) = b.strides, out.strides
-        np.matmul(
-            a[:, None],
-            as_strided(b, (G, pieces, T, step), (bg, step * bm, bt, bm)),
-            out=as_strided(out, (G, pieces, R, step), (og, step * om, orow, om)),
-        )
+    if pieces:  # to cut an axis in two never copies
+        columns = b[:, :, :done].reshape(G, T, pieces, step).swapaxes(1, 2)
+        results = out[:, :, :done].reshape(G, R, pieces, step).swapaxes(1, 2)
+        np.matmul(a[:, None], columns, out=results)
     if done < M:
         np.matmul(a, b[:, :, done:], out=out[:, :, done:])
 
@@ -428,14 +428,13 @@ def product_sum(a: ndarray, b: ndarray) -> ndarray:
     """a[g] @ b[g].T for a (G,R,M), b (G,T,M): a sum over M."""
     G, R, M = a.shape
     T = b.shape[1]
-    pieces, step = _steps(G, R, T, M, b)
+    pieces, step = _steps(R, T, M, b)
     done = pieces * step
     if not pieces:
         return np.matmul(b, a.transpose(0, 2, 1)).transpose(0, 2, 1)
-    (ag, ar, am), (bg, bt, bm) = a.strides, b.strides
     total = np.matmul(
-        as_strided(b, (G, pieces, T, step), (bg, step * bm, bt, bm)),
-        as_strided(a, (G, pieces, step, R), (ag, step * am, am, ar)),
+        b[:, :, :done].reshape(G, T, pieces, step).swapaxes(1, 2),
+        a[:, :, :done].reshape(G, R, pieces, step).transpose(0, 2, 3, 1),
     ).sum(axis=1)
     if done < M:
         total += np.matmul(b[:, :, done:], a[:, :, done:].transpose(0, 2, 1))

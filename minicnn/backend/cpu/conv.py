@@ -3,8 +3,8 @@
     depthwise     each channel has a kernel of its own: tap by tap
     pointwise     1x1 at stride 1: one product of matrices
     winograd      3x3 and 5x5 at stride 1 with 16 channels or more, in float32: fewer products
-    im2col        all others; at stride 1, and for many channels, grad_x by `turned` or, for a
-                  handful of channels, by `half_turned`
+    im2col        all others: by `columns`, for a handful of channels by `rows`; at stride 1, and
+                  for many channels, grad_x by `turned`
 
 The first two and the last are exact up to rounding and stand in for whatever was named but cannot
 serve (see `algorithm`). A backward for x and w together may share work that either needs.
@@ -12,13 +12,14 @@ serve (see `algorithm`). A backward for x and w together may share work that eit
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from ..geometry import ConvGeometry
-from . import algorithm, columns, half_turned, pointwise, turned
+from . import algorithm, columns, pointwise, rows, turned
 from .chunks import channel_totals
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import NHWC
@@ -27,6 +28,7 @@ from .precision import working_dtype
 _WINOGRAD = {"winograd2": 2, "winograd4": 4}
 
 
+@cache
 def _winograd() -> Any:
     """The module, loaded when it is first asked: its exact fractions take `import` some 5 ms."""
     from . import winograd
@@ -51,7 +53,7 @@ def conv_forward(
         y = depthwise_forward(x, w, b, geometry, dtype)
         y = np.maximum(y, 0, out=y) if relu else y
     else:
-        module = pointwise if name == "pointwise" else columns
+        module = pointwise if name == "pointwise" else _im2col(geometry, dtype)
         y = module.forward(x, w, b, geometry, dtype, relu)
     return y.astype(np.result_type(x, w), copy=False)
 
@@ -71,10 +73,10 @@ def conv_grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry) -> ndar
         grad_x = depthwise_grad_input(grad_y, w, geometry, dtype)
     elif name == "pointwise":
         grad_x = pointwise.grad_input(grad_y, w, geometry, dtype)
+    elif rows.gives_gradient(geometry, dtype):
+        grad_x = rows.grad_input(grad_y, w, geometry, dtype)
     elif _is_turned(geometry):
         grad_x = turned.grad_input(grad_y, w, geometry, dtype)
-    elif half_turned.suits(geometry, dtype):
-        grad_x = half_turned.grad_input(grad_y, w, geometry, dtype)
     else:
         grad_x = columns.grad_input(grad_y, w, geometry, dtype)
     return grad_x.astype(np.result_type(grad_y, w), copy=False)
@@ -132,7 +134,8 @@ def _grad_weight(
     elif name == "pointwise":
         grad_w = pointwise.grad_weight(x, grad_y, geometry, dtype)
     else:
-        grad_w, grad_b = columns.grad_weight(x, grad_y, geometry, dtype, bias)
+        module = _im2col(geometry, dtype)
+        grad_w, grad_b = module.grad_weight(x, grad_y, geometry, dtype, bias)
     if grad_b is not None:
         grad_b = grad_b.astype(result_type, copy=False)
     return grad_w.astype(result_type, copy=False), grad_b
@@ -140,17 +143,28 @@ def _grad_weight(
 
 def _algorithm(x: ndarray, geometry: ConvGeometry, dtype: np.dtype) -> str:
     """The name of what serves; x: that array of the product which columns would be made of."""
-    name = algorithm.chosen()
-    if name == "im2col":
-        return name
-    if name in ("auto", *_WINOGRAD) and dtype == np.float32 and _winograd().supports(geometry):
-        if name in _WINOGRAD:
-            return name
+    name = _by_geometry(geometry, algorithm.chosen(), dtype == np.float32)
+    return "im2col" if name == "pointwise" and not pointwise.serves(x, geometry) else name
+
+
+@lru_cache(maxsize=4096)
+def _by_geometry(geometry: ConvGeometry, chosen: str, single: bool) -> str:
+    """The same whatever the memory order; single: in float32."""
+    if chosen == "im2col":
+        return chosen
+    if chosen in ("auto", *_WINOGRAD) and single and _winograd().supports(geometry):
+        if chosen in _WINOGRAD:
+            return chosen
         if m := _winograd().worthwhile(geometry):
             return f"winograd{m}"
     if geometry.groups == geometry.in_channels > 1:
         return "direct"
-    return "pointwise" if pointwise.serves(x, geometry) else "im2col"
+    return "pointwise"
+
+
+def _im2col(geometry: ConvGeometry, dtype: np.dtype) -> Any:
+    """The module that serves."""
+    return rows if rows.serves(geometry, dtype) else columns
 
 
 def _is_turned(geometry: ConvGeometry) -> bool:

@@ -85,7 +85,7 @@ def _in_pieces(work: Callable[..., object], *rows: ndarray) -> None:
     pieces = threads.pieces(len(rows[0]), len(rows[0]), PIECE)
     with np.errstate():
         long_loops()
-        threads.each(lambda piece: work(*[row[piece] for row in rows]), pieces)
+        threads.each(lambda piece: work(*[row[piece] for row in rows]), pieces, rows[0].size)
 
 
 def relu_forward(x: ndarray, over: bool = False) -> ndarray:

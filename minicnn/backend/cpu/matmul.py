@@ -34,7 +34,7 @@ from .precision import working
 
 SMALL_PRODUCT = 1 << 18  # multiply-adds; what OpenBLAS keeps in the calling thread
 _SMALL_VECTOR = 1 << 13  # the same where one of the operands is a vector
-_LARGE_PRODUCT = 1 << 23  # from here on a second thread gains more than it costs to wake it
+LARGE_PRODUCT = 1 << 25  # from here on a second thread gains more than it costs to wake it
 _PIECE = 1 << 25  # multiply-adds that a piece of a large product should have
 _PIECES = 16  # at most
 _MANY_ROWS = 64  # of a piece: from here on copying b for it does not matter
@@ -56,7 +56,7 @@ def matmul(a: ndarray, b: ndarray) -> ndarray:
     size = M * K * N
     if size <= (SMALL_PRODUCT if min(M, N) > 1 else _SMALL_VECTOR):
         return np.matmul(a, b)
-    if size <= _LARGE_PRODUCT:
+    if size <= LARGE_PRODUCT:
         with threads.one_blas_thread:
             return np.matmul(a, b)
     if len(a) <= _FEW_ROWS and M <= N and b.T.flags.c_contiguous:
@@ -89,7 +89,7 @@ def _of_stacks(a: ndarray, b: ndarray) -> ndarray:
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     M, K, N = *a.shape[-2:], b.shape[-1]
     size = prod(stack) * M * K * N
-    if size <= _LARGE_PRODUCT:
+    if size <= LARGE_PRODUCT:
         with threads.one_blas_thread:
             return np.matmul(a, b)
     y = np.empty((*stack, M, N), np.result_type(a, b))

@@ -75,7 +75,7 @@ def max_pool_forward(
             _maxima(x[cut], y[cut], taps, order, geometry)
             _positions(taps, order, geometry, part)
 
-    threads.each(slab, slabs(shape, order))
+    threads.each(slab, slabs(shape, order), y.size)
     return y, indices
 
 
@@ -190,7 +190,7 @@ def max_pool_backward(
         else:  # += would keep one of the gradients of windows that a pixel won
             np.add.at(target, places.ravel(), g.transpose(order).ravel())
 
-    threads.each(slab, slabs(indices.shape, order))
+    threads.each(slab, slabs(indices.shape, order), indices.size)
     return grad_x.astype(grad_y.dtype, copy=False)
 
 

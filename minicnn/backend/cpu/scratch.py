@@ -52,7 +52,7 @@ def take(role: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         raw = np.empty(nbytes + _ALIGN, np.uint8)
         offset = -raw.ctypes.data % _ALIGN
         buffer = by_role[role] = raw[offset : offset + nbytes]
-    return buffer[:nbytes].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, buffer)
 
 
 def held() -> dict[str, int]:

@@ -16,8 +16,11 @@ and whoever is free takes the next one:
 * **The same bits for any number of threads.** How work is cut depends on the shapes alone, never on
   the number of threads; each piece writes a place of its own, and sums over pieces are taken at the
   end, in their order.
-* **Long pieces.** To wake a thread and to hand the GIL over takes some 20 microseconds. Below 64K
-  numbers a call two threads are slower than one; `pieces` aims at 256K.
+* **Long pieces.** To wake a thread, or to get the GIL back from one that has it, takes 20 to 90
+  microseconds. Below 64K numbers a call two threads are slower than one; `pieces` aims at 256K.
+* **Alone with little work.** In the time that it takes to wake a second thread and to hear of its
+  end, the first goes over half a million numbers. `each`, told how many there are, leaves the
+  others asleep below a million.
 
 The thread that calls works too. Pieces that call `each` run theirs one after the other. Two callers
 in two threads share the workers; neither waits for a worker that is busy for the other, since each
@@ -39,6 +42,9 @@ from . import memory
 
 # Entries of an array that a piece should have: see above.
 PIECE = 1 << 18
+
+# Entries that one pass goes over before a second thread would have been of use: see above.
+ALONE = 1 << 20
 
 _count: int | None = None  # as set; None: `_default`
 
@@ -94,8 +100,11 @@ def pieces(length: int, size: int, aim: int = PIECE) -> list[slice]:
     return [slice(k * length // count, (k + 1) * length // count) for k in range(count)]
 
 
-def each(work: Callable[[Any], object], items: Sequence[Any]) -> None:
+def each(work: Callable[[Any], object], items: Sequence[Any], entries: float = ALONE) -> None:
     """work(item) for every item, on all threads, with BLAS on one thread each.
+
+    entries: how many numbers all items go over, once; below ALONE the caller does them all. What
+    takes longer than a pass counts for more.
 
     Returns when all are done. If one raises, those not begun are left out, and the first exception
     is raised here. NumPy's errstate holds in all threads as it does here.
@@ -103,7 +112,7 @@ def each(work: Callable[[Any], object], items: Sequence[Any]) -> None:
     helpers = min(get_num_threads(), len(items)) - 1
     memory.keep_freed()
     with one_blas_thread:
-        if helpers < 1 or _within.pieces:
+        if helpers < 1 or _within.pieces or entries < ALONE:
             for item in items:
                 work(item)
             return
