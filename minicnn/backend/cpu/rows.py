@@ -261,13 +261,11 @@ def _product_sum(b: ndarray, a: ndarray) -> ndarray:
     (G, rows, T, M), R = b.shape, a.shape[2]
     pieces, step = small_products(R, T, M)
     done = pieces * step
-    total: ndarray | float = 0.0
-    if pieces:
-        products = np.matmul(
-            b[..., :done].reshape(G, rows, T, pieces, step).swapaxes(2, 3),
-            a[..., :done].reshape(G, rows, R, pieces, step).transpose(0, 1, 3, 4, 2),
-        )
-        total = products.sum(axis=(1, 2))
-    if done < M:
-        total = total + np.matmul(b[..., done:], a[..., done:].swapaxes(2, 3)).sum(axis=1)
-    return total
+    rest = np.matmul(b[..., done:], a[..., done:].swapaxes(2, 3)).sum(axis=1)
+    if not pieces:
+        return rest
+    products = np.matmul(
+        b[..., :done].reshape(G, rows, T, pieces, step).swapaxes(2, 3),
+        a[..., :done].reshape(G, rows, R, pieces, step).transpose(0, 1, 3, 4, 2),
+    )
+    return products.sum(axis=(1, 2)) + rest
