@@ -285,10 +285,12 @@ def _attributed(
         classes=subject.classes,
         **options,
     )
-    row, column = np.unravel_index(found.values.argmax(), found.values.shape)
     H, W = found.values.shape
+    row, column = np.unravel_index(found.values.argmax(), (H, W))
     which = f" (the first of {subject.heads} outputs)" if subject.heads > 1 else ""
     most = f"most at row {row}, column {column} of {H}x{W}"
+    if not found.values[row, column] > 0:
+        most = "no pixel speaks for it"
     return f"{seen.stem}-{label}.png", found, f"{found.method}, for {found.name}{which}: {most}"
 
 

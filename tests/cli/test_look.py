@@ -108,6 +108,15 @@ def test_of_several_outputs_the_one_that_is_explained_is_named():
     assert "(the first of 5 outputs): most at row" in text
 
 
+def test_where_nothing_speaks_for_the_class_no_place_is_named():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 3))
+    net[2].weight.array[...] = 0
+    x = minicnn.rand(1, 1, 8, 8)
+    subject = look.Subject("flat", net, None, Path(), None, (1, 8, 8), "0")
+    ((_, picture, text),) = look._cam(subject, look.Seen(x, x.array[0], "x"), look.Wishes())
+    assert picture.values.max() == 0 and text.endswith(": no pixel speaks for it")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
