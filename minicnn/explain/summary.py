@@ -191,11 +191,10 @@ def summary(
 
     Raises ValueError without an input or with sizes below 1, and what the model raises.
     """
+    several = input_data if isinstance(input_data, (tuple, list)) else (input_data,)
     if input_data is None:
-        inputs = (_zeros(model, input_size, batch_size),)
-    else:
-        several = input_data if isinstance(input_data, (tuple, list)) else (input_data,)
-        inputs = tuple(x if isinstance(x, Tensor) else Tensor(x) for x in several)
+        several = (_zeros(model, input_size, batch_size),)
+    inputs = tuple(x if isinstance(x, Tensor) else Tensor(x) for x in several)
     layers = [
         LayerSummary(name, "", name.count(".") + 1 if name else 0)
         for name, _ in model.named_modules()

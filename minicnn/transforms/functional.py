@@ -193,7 +193,8 @@ def convert_image_dtype(image: Tensor, dtype: Any = None) -> Tensor:
     """A Tensor in another dtype, its values scaled to that dtype's range.
 
     Integers are taken as fractions of their largest value, floats as lying in [0, 1]: uint8 255
-    becomes float32 1.0 and back, a bool counts as an integer up to 1. Between integer types values are shifted, 8 bits to 16 by 256.
+    becomes float32 1.0 and back, a bool counts as an integer up to 1. Between integer types values
+    are shifted, 8 bits to 16 by 256.
     Raises RuntimeError for a float that cannot count the integers of the target (float32 to int32).
     """
     if not isinstance(image, Tensor):
@@ -227,7 +228,7 @@ def _rescaled(x: np.ndarray, target: np.dtype) -> np.ndarray:
 
 
 def _largest(dtype: np.dtype) -> int:
-    return 1 if dtype == bool else int(np.iinfo(dtype).max)
+    return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
 
 
 def to_grayscale(image: Any, num_output_channels: int = 1) -> Any:

@@ -103,7 +103,8 @@ def test_grad_cam_of_small_images_looks_where_maps_have_places(side, layer):
 
 def test_of_several_outputs_the_one_that_is_explained_is_named():
     x = minicnn.rand(1, 3, 32, 32)
-    subject = look.Subject("digits", models.svhn_digits(), None, Path(), None, (3, 32, 32), "features", heads=5)
+    net, size = models.svhn_digits(), (3, 32, 32)
+    subject = look.Subject("digits", net, None, Path(), None, size, "features", heads=5)
     ((_, _, text),) = look._saliency(subject, look.Seen(x, x.array[0], "x"), look.Wishes())
     assert "(the first of 5 outputs): most at row" in text
 

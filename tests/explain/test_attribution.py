@@ -192,7 +192,7 @@ def test_errors():
         occlusion(net, image, patch=29)
     with pytest.raises(ValueError, match=r"stride 1 to patch, got 4, 5"):
         occlusion(net, image, patch=4, stride=5)
-    with pytest.raises(ValueError, match="patch expects an integer of at least 1, got 2.5"):
+    with pytest.raises(ValueError, match=r"patch expects an integer of at least 1, got 2\.5"):
         occlusion(net, image, patch=2.5)
     with pytest.raises(ValueError, match="stride expects an integer of at least 1, got 0"):
         occlusion(net, image, stride=0)
