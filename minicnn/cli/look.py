@@ -58,7 +58,8 @@ def _size(text: str) -> tuple[int, int, int]:
 class Subject:
     """A network that is looked at: what it is, how images come to it, its classes.
 
-    `read(text)` gives an image's Seen; `folder` is where pictures go unless told otherwise.
+    `read(text)` gives an image's Seen; `folder` is where pictures go unless told otherwise; `cam`
+    is the layer for Grad-CAM; `heads` counts the classes that it gives an image.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Subject:
     read: Callable[[str], Seen]
     input_size: tuple[int, int, int]
     cam: str
+    heads: int = 1
 
 
 @dataclass
@@ -129,7 +131,7 @@ def _of_run(path: Path, checkpoint: str, data_dir: str | None) -> Subject:
         return Seen(x[None], pixels, stem, truth)
 
     cam = models.info(run.name).cam
-    return Subject(title, run.model, run.data.classes, path, read, size, cam)
+    return Subject(title, run.model, run.data.classes, path, read, size, cam, run.data.heads)
 
 
 def _test_number(text: str, count: int) -> int:
@@ -172,7 +174,7 @@ def look(subject: Subject, image: str | None, wishes: Wishes) -> Iterator[str]:
     Raises ValueError for layers and classes that do not exist, before anything is written, and for
     a missing image.
     """
-    kinds = wishes.kinds or (("maps",) if wishes.layers else ("cam",))
+    kinds = _kinds(wishes)
     needing = [kind for kind in kinds if kind not in ("filters", "field")]
     if needing and image is None:
         raise ValueError("which image? a picture file, or test:17 for a run's test image 17")
@@ -180,7 +182,7 @@ def look(subject: Subject, image: str | None, wishes: Wishes) -> Iterator[str]:
     seen = None if image is None else subject.read(image)
     drawn = []
     for kind in kinds:
-        for layer in wishes.layers if kind in ("maps", "cam", "filters", "field") else ():
+        for layer in wishes.layers if kind in _AT_LAYERS else ():
             resolved("look", subject.model, layer)
         drawn += list(_DRAW[kind](subject, seen, wishes))
     yield subject.title
@@ -191,6 +193,13 @@ def look(subject: Subject, image: str | None, wishes: Wishes) -> Iterator[str]:
         path = folder / name
         picture.save(path)
         yield f"{path}  {text}"
+
+
+def _kinds(wishes: Wishes) -> tuple[str, ...]:
+    """What is drawn. A layer that none of the wishes is about is named for its maps."""
+    if wishes.layers and not set(wishes.kinds) & _AT_LAYERS:
+        return ("maps", *wishes.kinds)
+    return wishes.kinds or ("cam",)
 
 
 def _guesses(subject: Subject, seen: Seen, most: int = 3) -> str:
@@ -241,8 +250,20 @@ def _maps(subject: Subject, seen: Seen, wishes: Wishes) -> Iterator[Drawing]:
 
 
 def _cam(subject: Subject, seen: Seen, wishes: Wishes) -> Iterator[Drawing]:
-    for layer in wishes.layers or (subject.cam,):
+    for layer in wishes.layers:
+        yield _attributed(f"cam-{layer}", subject, seen, wishes, explain.grad_cam, layer=layer)
+    if not wishes.layers:
+        layer = _cam_layer(subject, seen)
         yield _attributed("cam", subject, seen, wishes, explain.grad_cam, layer=layer)
+
+
+def _cam_layer(subject: Subject, seen: Seen) -> str:
+    """The network's own layer for Grad-CAM. Of images so small that its maps have shrunk to one
+    place, as VGG's have of 32x32, the last layer whose maps have not."""
+    maps = explain.feature_maps(subject.model, seen.x, subject.cam)
+    if max(maps.shape[2:]) > 1:
+        return subject.cam
+    return explain.cam_layer(subject.model, seen.x)
 
 
 def _saliency(subject: Subject, seen: Seen, wishes: Wishes) -> Iterator[Drawing]:
@@ -254,7 +275,7 @@ def _occlusion(subject: Subject, seen: Seen, wishes: Wishes) -> Iterator[Drawing
 
 
 def _attributed(
-    kind: str, subject: Subject, seen: Seen, wishes: Wishes, method: Any, **options: Any
+    label: str, subject: Subject, seen: Seen, wishes: Wishes, method: Any, **options: Any
 ) -> Drawing:
     found = method(
         subject.model,
@@ -264,10 +285,13 @@ def _attributed(
         classes=subject.classes,
         **options,
     )
-    row, column = np.unravel_index(found.values.argmax(), found.values.shape)
     H, W = found.values.shape
-    text = f"{found.method}, for {found.name}: most at row {row}, column {column} of {H}x{W}"
-    return f"{seen.stem}-{kind}.png", found, text
+    row, column = np.unravel_index(found.values.argmax(), (H, W))
+    which = f" (the first of {subject.heads} outputs)" if subject.heads > 1 else ""
+    most = f"most at row {row}, column {column} of {H}x{W}"
+    if not found.values[row, column] > 0:
+        most = "no pixel speaks for it"
+    return f"{seen.stem}-{label}.png", found, f"{found.method}, for {found.name}{which}: {most}"
 
 
 def _filters(subject: Subject, seen: Seen | None, wishes: Wishes) -> Iterator[Drawing]:
@@ -295,3 +319,4 @@ _DRAW: dict[str, Callable[[Subject, Any, Wishes], Iterator[Drawing]]] = {
     "filters": _filters,
     "field": _field,
 }
+_AT_LAYERS = {"maps", "cam", "filters", "field"}

@@ -18,6 +18,7 @@ are given in order; so the batches are the same whatever num_workers is.
 from __future__ import annotations
 
 import itertools
+import numbers
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
@@ -73,9 +74,10 @@ class DataLoader(Generic[T_co]):
     that it had, with the worker's traceback in its notes; `next()` then goes on with the batch
     after it. A worker that dies (killed, crashed) is a RuntimeError that names it and the cause.
 
-    Raises ValueError for options that contradict each other or are out of range. `iter(loader)`
-    raises TypeError, which names the culprit, if spawned workers would need something that cannot
-    be pickled. `len(loader)` of an IterableDataset without `__len__` is a TypeError.
+    Raises ValueError for options that contradict each other or are out of range, TypeError for
+    num_workers, prefetch_factor or timeout that are no numbers. `iter(loader)` raises TypeError,
+    which names the culprit, if spawned workers would need something that cannot be pickled.
+    `len(loader)` of an IterableDataset without `__len__` is a TypeError.
     """
 
     _fixed = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset")
@@ -178,7 +180,11 @@ class _Endless(Sampler[None]):
 
 
 def _check_workers(num_workers: int, given: dict[str, Any]) -> None:
-    """Raises ValueError for options of workers (None: not given) that cannot be."""
+    """Raises ValueError for options of workers (None: not given) that cannot be, TypeError for
+    those that are no numbers."""
+    _check_number("num_workers", num_workers, numbers.Integral)
+    _check_number("prefetch_factor", given["prefetch_factor"], numbers.Integral)
+    _check_number("timeout", given["timeout"], numbers.Real)
     if num_workers < 0:
         raise ValueError(
             f"num_workers option should be non-negative, got {num_workers}; "
@@ -199,6 +205,12 @@ def _check_workers(num_workers: int, given: dict[str, Any]) -> None:
             from .pool import context_of
 
         context_of(given["multiprocessing_context"])
+
+
+def _check_number(name: str, value: Any, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        what = "an integer" if kind is numbers.Integral else "a number"
+        raise TypeError(f"{name} option should be {what}, got {value!r}")
 
 
 def _check_order(

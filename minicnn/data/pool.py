@@ -190,8 +190,8 @@ class Pool:
             end, hint = f"was killed by signal {-code} ({name})", _HINTS.get(name, "")
         else:
             end, hint = f"ended by itself with exit code {code}", _EXITED
-            if not self._forked and not worker.heard and code == 1:
-                end, hint = "ended with exit code 1 while it was starting", _UNGUARDED
+            if not self._forked and not worker.heard and code in _UNGUARDED:
+                end, hint = f"ended with exit code {code} while it was starting", _UNGUARDED[code]
         return f"{_title(worker)} {end}.{hint} The other workers were ended."
 
     # -------------------------------------------------------- the end
@@ -350,7 +350,9 @@ _HINTS = {
     "SIGILL": _CRASHED,
 }
 _EXITED = " The dataset, collate_fn or a library must have called os._exit."
-_UNGUARDED = (
-    " What it said stands above. It imports the main program, which must not begin to load data "
-    "when imported: put what it runs under `if __name__ == '__main__':`"
-)
+_GUARD = "when imported: put what it runs under `if __name__ == '__main__':`."
+_UNGUARDED = {
+    0: f" It imports the main program, which must not end, as by sys.exit, {_GUARD}",
+    1: " What it said stands above. It imports the main program, which must not begin to load data "
+    + _GUARD,
+}

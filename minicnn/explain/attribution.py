@@ -136,7 +136,11 @@ class Attribution(Picture):
 
 
 def draw_over(axes: Any, image: np.ndarray, values: np.ndarray) -> Any:
-    """A map (H, W) laid over the grey copy of an image in [0, 1]; what imshow returns for it."""
+    """A map (H, W) laid over the grey copy of an image in [0, 1]; what imshow returns for it.
+
+    An image of another size is what the map is stretched over.
+    """
+    height, width = image.shape[:2]
     grey = image if image.ndim == 2 else image @ [0.299, 0.587, 0.114]
     show_image(axes, grey, cmap="gray", vmin=0, vmax=1)
     scale = scale_of(values)
@@ -145,7 +149,8 @@ def draw_over(axes: Any, image: np.ndarray, values: np.ndarray) -> Any:
     # The more a pixel says, the less of the image shows through it.
     sizes = np.nan_to_num(np.abs(values), posinf=0)  # a network that diverged gives NaN
     strength = sizes / max(float(sizes.max()), 1e-12)
-    return show_image(axes, values, alpha=0.2 + 0.6 * strength, **scale)
+    frame = (-0.5, width - 0.5, height - 0.5, -0.5)
+    return show_image(axes, values, alpha=0.2 + 0.6 * strength, extent=frame, **scale)
 
 
 # ---------------------------------------------------------------------- Grad-CAM
@@ -167,7 +172,8 @@ def grad_cam(
         layer: the path of a module, or the module; `cam_layer(model, image)` unless given.
         target: the class; the one with the largest score unless given; or a function of the
             network's output that gives the score, where that is no (1, classes).
-        picture: what to show as the image, (H, W) or (C, H, W): uint8, or floats in [0, 1].
+        picture: what to show as the image, (H, W), (C, H, W) or (H, W, 3), of any size: uint8, or
+            floats in [0, 1].
         classes: their names.
 
     Raises ValueError for a layer that the network does not have, with the names of those it has,
@@ -212,7 +218,10 @@ def cam_layer(model: Any, image: Any) -> str:
         if max(value.shape[2:]) > 1 and not pooled and value.number > best:
             best, found = value.number, call.path
     if found is None:
-        raise ValueError("grad_cam: no layer of this network gives maps (N, F, OH, OW)")
+        raise ValueError(
+            "grad_cam: no layer of this network gives maps (N, F, OH, OW) of more than one place "
+            f"for an image of {x.shape[2]}x{x.shape[3]}"
+        )
     return found
 
 
@@ -358,12 +367,7 @@ def occlusion(
     x = one_image("occlusion", model, image)
     at_least_one("occlusion", "batch_size", batch_size)
     H, W = x.shape[2:]
-    side = max(1, min(H, W) // 4) if patch is None else patch
-    step = max(1, side // 4) if stride is None else stride
-    if not 1 <= side <= min(H, W) or not 1 <= step <= side:
-        raise ValueError(
-            f"occlusion: patch expects 1 to {min(H, W)} and stride 1 to patch, got {side}, {step}"
-        )
+    side, step = _patch(min(H, W), patch, stride)
     if callable(target):
         raise TypeError("occlusion: target expects a class, got a function")
     with evaluating(model):
@@ -381,6 +385,19 @@ def occlusion(
     shown = visible(x if picture is None else picture)
     method = f"occlusion by {side}x{side}: fall of the chance"
     return Attribution(falls / counts, method, shown, chosen, chance, classes)
+
+
+def _patch(most: int, patch: int | None, stride: int | None) -> tuple[int, int]:
+    """A patch's side, at most `most`, and the pixels from one to the next."""
+    side = max(1, most // 4) if patch is None else patch
+    at_least_one("occlusion", "patch", side)
+    step = max(1, side // 4) if stride is None else stride
+    at_least_one("occlusion", "stride", step)
+    if not step <= side <= most:
+        raise ValueError(
+            f"occlusion: patch expects 1 to {most} and stride 1 to patch, got {side}, {step}"
+        )
+    return side, step
 
 
 def _starts(size: int, side: int, step: int) -> list[int]:

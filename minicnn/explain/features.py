@@ -96,8 +96,8 @@ def show_feature_maps(
     Args:
         image: (C, H, W) or (1, C, H, W), as the network takes it.
         layer: as in feature_maps.
-        picture: what to show as the input, (H, W) or (C, H, W): uint8, or floats in [0, 1]; the
-            image itself, stretched to [0, 1], unless given.
+        picture: what to show as the input, (H, W), (C, H, W) or (H, W, 3): uint8, or floats in
+            [0, 1]; the image itself, stretched to [0, 1], unless given.
         most: how many maps the figure has at most.
 
     Raises ValueError as feature_maps, and for a layer whose output has no height and width.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..train import plots
-from .picture import Picture, on_cpu
+from .picture import Picture, at_least_one, on_cpu
 
 __all__ = ["Confusion", "Mistakes", "confusion", "worst_mistakes"]
 
@@ -77,8 +77,10 @@ def worst_mistakes(
     Args: images (N, C, H, W) with one or three channels, uint8 or floats in [0, 1]; targets (N,);
     logits (N, classes); classes, their names; count, how many at most.
 
-    Raises ValueError for lengths that differ, a class without name, or images of another kind.
+    Raises ValueError for lengths that differ, a class without name, a count below 1, or images of
+    another kind.
     """
+    at_least_one("worst_mistakes", "count", count)
     truth, _ = _checked("worst_mistakes", targets, logits, classes)
     shown, scores = on_cpu(images), on_cpu(logits)
     if scores.ndim != 2 or shown.ndim != 4 or shown.shape[1] not in (1, 3):

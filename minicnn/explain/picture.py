@@ -80,10 +80,13 @@ def title_of(layer: str) -> str:
 def visible(image: Any) -> np.ndarray:
     """An image of any range as (H, W, 3) or (H, W) in [0, 1], for imshow.
 
+    It may be (H, W), (C, H, W), a batch of one, or (H, W, 3) as Pillow and Matplotlib have it.
     uint8 is divided by 255; floats in [0, 1] stay as they are; others are stretched to it. Of
     channels that are neither one nor three, the mean is shown.
     """
     planes = on_cpu(image)
+    if planes.ndim == 3 and planes.shape[2] == 3 and len(planes) not in (1, 3):
+        planes = np.moveaxis(planes, 2, 0)
     planes = planes[0] if planes.ndim == 4 else planes
     planes = planes[None] if planes.ndim == 2 else planes
     shown = planes.astype(np.float64)

@@ -184,16 +184,17 @@ def summary(
         input_size: the shape of one sample, (C, H, W) for an image network. Four numbers are taken
             as a batch, (N, C, H, W).
         batch_size: samples in the batch; output shapes and multiply-adds are those of the batch.
-        input_data: a Tensor, or a tuple of them, to send through instead.
+        input_data: a Tensor or an array to send through instead, or a tuple or list of them.
 
     The model is run in evaluation mode, and is left as it was: modes, gradients, running
     statistics, hooks and random generators; lazy layers have got their sizes.
 
     Raises ValueError without an input or with sizes below 1, and what the model raises.
     """
-    inputs = input_data if isinstance(input_data, tuple) else (input_data,)
+    several = input_data if isinstance(input_data, (tuple, list)) else (input_data,)
     if input_data is None:
-        inputs = (_zeros(model, input_size, batch_size),)
+        several = (_zeros(model, input_size, batch_size),)
+    inputs = tuple(x if isinstance(x, Tensor) else Tensor(x) for x in several)
     layers = [
         LayerSummary(name, "", name.count(".") + 1 if name else 0)
         for name, _ in model.named_modules()
@@ -278,7 +279,10 @@ def _zeros(model: Any, input_size: Sequence[int] | None, batch_size: int) -> Ten
         raise ValueError("summary: needs input_size, such as (1, 28, 28), or input_data")
     shape = tuple(input_size) if len(input_size) == 4 else (batch_size, *input_size)
     if any(type(n) is not int or n < 1 for n in shape):
-        raise ValueError(f"summary: input_size expects positive integers, got {tuple(input_size)}")
+        raise ValueError(
+            f"summary: input_size and batch_size expect positive integers, got {tuple(input_size)} "
+            f"and {batch_size}"
+        )
     first = next(iter(model.parameters()), None)
     if first is None:
         return zeros(shape)

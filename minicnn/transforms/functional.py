@@ -193,7 +193,8 @@ def convert_image_dtype(image: Tensor, dtype: Any = None) -> Tensor:
     """A Tensor in another dtype, its values scaled to that dtype's range.
 
     Integers are taken as fractions of their largest value, floats as lying in [0, 1]: uint8 255
-    becomes float32 1.0 and back. Between integer types values are shifted, 8 bits to 16 by 256.
+    becomes float32 1.0 and back, a bool counts as an integer up to 1. Between integer types values
+    are shifted, 8 bits to 16 by 256.
     Raises RuntimeError for a float that cannot count the integers of the target (float32 to int32).
     """
     if not isinstance(image, Tensor):
@@ -216,14 +217,18 @@ def _rescaled(x: np.ndarray, target: np.dtype) -> np.ndarray:
         if (x.dtype == np.float32 and bits >= 32) or (x.dtype == np.float64 and bits >= 64):
             raise RuntimeError(f"convert_image_dtype: {x.dtype} to {target} cannot be exact")
         # Just below max + 1, so that each integer gets an equal share of [0, 1].
-        return (x * (float(np.iinfo(target).max) + 1.0 - 1e-3)).astype(target)
-    limit = np.iinfo(x.dtype).max
+        return (x * (float(_largest(target)) + 1.0 - 1e-3)).astype(target)
+    limit = _largest(x.dtype)
     if to_float:
         return x.astype(target) / target.type(limit)
-    new_limit = np.iinfo(target).max
+    new_limit = _largest(target)
     if limit > new_limit:
         return (x // ((limit + 1) // (new_limit + 1))).astype(target)
     return x.astype(target) * target.type((new_limit + 1) // (limit + 1))
+
+
+def _largest(dtype: np.dtype) -> int:
+    return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
 
 
 def to_grayscale(image: Any, num_output_channels: int = 1) -> Any:

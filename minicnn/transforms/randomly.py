@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
-from ..backend.random import default_generator
+from ..backend.random import Generator, default_generator
 from . import functional as F
 from .functional import InterpolationMode
 from .kinds import get_image_size, is_pil, to_planes
@@ -31,6 +31,10 @@ class _Random:
     _count = 1  # numbers for each image
 
     def __init__(self, generator: Any = None):
+        if generator is not None and not isinstance(generator, Generator):
+            raise TypeError(
+                f"{type(self).__name__}: generator expects a minicnn.Generator, got {generator!r}"
+            )
         self.generator = generator
 
     def __call__(self, img: Any) -> Any:
@@ -202,7 +206,7 @@ class RandomResizedCrop(_Random):
         values = F.sizes(size, "RandomResizedCrop")
         self.size = (values[0], values[-1])
         for name, pair in (("scale", scale), ("ratio", ratio)):
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            if np.shape(pair) != (2,) or not 0 < pair[0] <= pair[1]:
                 raise ValueError(
                     f"RandomResizedCrop: {name} expects two numbers above 0, the smaller first, "
                     f"got {pair!r}"
@@ -377,9 +381,9 @@ class RandomErasing(_Random):
             )
         if isinstance(value, str) and value != "random":
             raise ValueError(f"RandomErasing: value as a text should be 'random', got {value!r}")
-        if len(scale) != 2 or not 0 <= scale[0] <= scale[1] <= 1:
+        if np.shape(scale) != (2,) or not 0 <= scale[0] <= scale[1] <= 1:
             raise ValueError(f"RandomErasing: scale expects two shares, got {scale!r}")
-        if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1]:
+        if np.shape(ratio) != (2,) or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f"RandomErasing: ratio expects two numbers above 0, got {ratio!r}")
         self.p = p
         self.scale = scale
@@ -559,6 +563,8 @@ class RandomChoice(_OfOthers):
         generator: Any = None,
     ):
         super().__init__(transforms, generator)
+        if not transforms:
+            raise ValueError("RandomChoice: transforms should hold one at least")
         if p is not None and (len(p) != len(transforms) or min(p) < 0 or not sum(p) > 0):
             raise ValueError(
                 f"RandomChoice: p expects {len(transforms)} weights, not below 0, got {p!r}"

@@ -10,7 +10,7 @@ import pytest
 from command_line import call
 
 import minicnn
-from minicnn import models
+from minicnn import models, nn
 from minicnn.cli import look, runs
 from minicnn.explain import cam_layer
 
@@ -59,11 +59,63 @@ def test_every_kind_of_picture(trained, tmp_path):
     kinds = ["--cam", "--saliency", "--occlusion", "--filters", "--field"]
     output = call("look", trained, "test:3", *kinds, "--class", "7", "--layer", "features.3",
                   "--out", tmp_path)  # fmt: skip
-    assert pngs(tmp_path) == ["field-features.3.png", "filters-features.3.png", "test-3-cam.png",
-                              "test-3-occlusion.png", "test-3-saliency.png"]  # fmt: skip
+    assert pngs(tmp_path) == ["field-features.3.png", "filters-features.3.png",
+                              "test-3-cam-features.3.png", "test-3-occlusion.png",
+                              "test-3-saliency.png"]  # fmt: skip
     assert output.count("for 7, ") == 3 and "by theory 14x14" in output
     only = call("look", trained, "--filters", "--out", tmp_path)
     assert "weights 6x1x5x5 of features.0" in only
+
+
+def test_every_layer_has_a_picture_of_its_own(trained, tmp_path):
+    layers = ["--layer", "features.0", "--layer", "features.3"]
+    output = call("look", trained, "test:3", "--cam", *layers, "--out", tmp_path)
+    assert pngs(tmp_path) == ["test-3-cam-features.0.png", "test-3-cam-features.3.png"]
+    assert "at features.0 (28x28)" in output and "at features.3 (10x10)" in output
+
+
+def test_a_layer_beside_what_has_none_shows_its_maps(trained, tmp_path):
+    call("look", trained, "test:3", "--saliency", "--layer", "features.3", "--out", tmp_path)
+    assert pngs(tmp_path) == ["test-3-features.3.png", "test-3-saliency.png"]
+
+
+class Shrinking(nn.Module):
+    """As VGG, which halves images of 32x32 until one place is left."""
+
+    def __init__(self):
+        super().__init__()
+        steps = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*steps, nn.Conv2d(4, 4, 3, padding=1), nn.MaxPool2d(2))
+
+    def forward(self, x):
+        return self.features(x).mean((2, 3))
+
+
+@pytest.mark.parametrize(("side", "layer"), [(4, "features.3"), (8, "features")])
+def test_grad_cam_of_small_images_looks_where_maps_have_places(side, layer):
+    """A picture of maps that have one place alone would say nothing."""
+    x = minicnn.rand(1, 3, side, side)
+    size = (3, side, side)
+    subject = look.Subject("small", Shrinking(), None, Path(), None, size, "features")
+    ((name, _, text),) = look._cam(subject, look.Seen(x, x.array[0], "x"), look.Wishes())
+    assert name == "x-cam.png" and f"Grad-CAM at {layer} (2x2)" in text
+
+
+def test_of_several_outputs_the_one_that_is_explained_is_named():
+    x = minicnn.rand(1, 3, 32, 32)
+    net, size = models.svhn_digits(), (3, 32, 32)
+    subject = look.Subject("digits", net, None, Path(), None, size, "features", heads=5)
+    ((_, _, text),) = look._saliency(subject, look.Seen(x, x.array[0], "x"), look.Wishes())
+    assert "(the first of 5 outputs): most at row" in text
+
+
+def test_where_nothing_speaks_for_the_class_no_place_is_named():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 3))
+    net[2].weight.array[...] = 0
+    x = minicnn.rand(1, 1, 8, 8)
+    subject = look.Subject("flat", net, None, Path(), None, (1, 8, 8), "0")
+    ((_, picture, text),) = look._cam(subject, look.Seen(x, x.array[0], "x"), look.Wishes())
+    assert picture.values.max() == 0 and text.endswith(": no pixel speaks for it")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +128,7 @@ def test_every_kind_of_picture(trained, tmp_path):
         (["RUN", "test:1", "--class", "²"], "--class: none of the 10 classes is '²'"),
         (["RUN", "nowhere.png"], "nowhere.png: No such file"),
         (["RUN", "test:1", "--layer", "conv1"], "no layer 'conv1', there are features, features.0"),
+        (["RUN", "test:1", "--saliency", "--layer", "conv1"], "no layer 'conv1', there are"),
         (["RUN", "test:1", "--class", "ten"], "--class: none of the 10 classes is 'ten'"),
         (["RUN", "test:1", "--checkpoint", "first"], "--checkpoint expects best or last"),
         (["RUN", "--filters", "--layer", "features.1"], "'features.1' has no filters; these have"),

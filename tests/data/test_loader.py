@@ -280,6 +280,20 @@ def test_options_that_cannot_be(options, text):
         DataLoader(Squares(3), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"num_workers": 1.5}, "num_workers option should be an integer, got 1.5"),
+        ({"num_workers": "2"}, "num_workers option should be an integer, got '2'"),
+        ({"num_workers": 1, "prefetch_factor": 1.5}, "prefetch_factor option should be an integer"),
+        ({"num_workers": 1, "timeout": "1"}, "timeout option should be a number, got '1'"),
+    ],
+)
+def test_options_that_are_no_numbers(options, text):
+    with pytest.raises(TypeError, match=text):
+        DataLoader(Squares(3), **options)
+
+
 @pytest.mark.parametrize("name", ["shuffle", "sampler", "batch_sampler"])
 def test_options_that_cannot_be_with_an_iterable_dataset(name):
     value = True if name == "shuffle" else [[0]]

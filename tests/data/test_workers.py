@@ -727,6 +727,18 @@ def test_a_program_without_a_guard_is_told_so(program):
 
 
 @pytest.mark.slow
+def test_a_program_that_ends_when_it_is_imported_is_told_so(program):
+    process = program("""
+    if __name__ != "__main__":
+        sys.exit()
+    list(DataLoader(Numbers(), 100, num_workers=1, multiprocessing_context="spawn"))
+    """)
+    code, _, err = finished(process)
+    assert code == 1 and "must not end, as by sys.exit, when imported" in err
+    assert "os._exit" not in err
+
+
+@pytest.mark.slow
 def test_a_dataset_that_cannot_be_unpickled_in_the_worker(program):
     process = program("""
     def explode(): raise ArithmeticError("no such camera")

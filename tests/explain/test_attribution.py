@@ -167,8 +167,17 @@ def test_pictures(tmp_path):
     assert found.name.startswith("digit 7, ") and found.figure().axes[0].get_title() == found.name
     found.save(tmp_path / "cam.png")
     assert (tmp_path / "cam.png").read_bytes() == found.png()
-    shown = np.zeros((3, 50, 40), np.uint8)
-    assert integrated_gradients(net, image, 1, picture=shown).png().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 40), (50, 40, 3), (50, 40)])
+def test_a_map_lies_over_the_whole_of_a_picture_of_another_size(shape):
+    shown = np.zeros(shape, np.uint8)
+    found = saliency(models.lenet(), minicnn.rand(1, 28, 28), 1, picture=shown)
+    left, right = found.figure().axes[:2]
+    grey, laid = right.images
+    assert left.images[0].get_array().shape[:2] == grey.get_array().shape == (50, 40)
+    assert grey.get_extent() == laid.get_extent() == [-0.5, 39.5, 49.5, -0.5]
+    assert found.png().startswith(b"\x89PNG")
 
 
 def test_errors():
@@ -183,6 +192,10 @@ def test_errors():
         occlusion(net, image, patch=29)
     with pytest.raises(ValueError, match=r"stride 1 to patch, got 4, 5"):
         occlusion(net, image, patch=4, stride=5)
+    with pytest.raises(ValueError, match=r"patch expects an integer of at least 1, got 2\.5"):
+        occlusion(net, image, patch=2.5)
+    with pytest.raises(ValueError, match="stride expects an integer of at least 1, got 0"):
+        occlusion(net, image, stride=0)
     with pytest.raises(TypeError, match=r"saliency: target expects the number .* got 1.5"):
         saliency(net, image, 1.5)
     with pytest.raises(ValueError, match="smooth_grad: samples expects an integer of at least 1"):

@@ -45,5 +45,7 @@ def test_errors():
         worst_mistakes(np.zeros((6, 2, 8, 8)), TRUTH, LOGITS, CLASSES)
     with pytest.raises(ValueError, match=r"and logits .N, classes., got .* and \(6,\)"):
         worst_mistakes(images, TRUTH, LOGITS.argmax(1), CLASSES)
+    with pytest.raises(ValueError, match="count expects an integer of at least 1, got -1"):
+        worst_mistakes(images, TRUTH, LOGITS, CLASSES, count=-1)
     with pytest.raises(ValueError, match="5 images, 6 targets"):
         worst_mistakes(images[:5], TRUTH, LOGITS, CLASSES)

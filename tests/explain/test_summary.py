@@ -140,12 +140,21 @@ def test_no_trace_is_left():
     assert net.training and not any(m._forward_hooks for m in net.modules())
 
 
+def test_inputs_may_be_arrays_and_lists():
+    net, x = models.lenet(), np.zeros((2, 1, 28, 28), np.float32)
+    for given in (x, [x], (minicnn.Tensor(x),)):
+        found = summary(net, input_data=given)
+        assert found.output_shape == (2, 10) and found.input_bytes == x.nbytes
+
+
 @pytest.mark.parametrize("size", [None, (1, 0, 8), (1, 8.0, 8), (-1,)])
 def test_wrong_sizes(size):
     with pytest.raises(
-        ValueError, match=r"summary: (needs input_size|input_size expects positive)"
+        ValueError, match=r"summary: (needs input_size|input_size and batch_size expect positive)"
     ):
         summary(models.lenet(), size)
+    with pytest.raises(ValueError, match=r"expect positive integers, got \(1, 28, 28\) and 0"):
+        summary(models.lenet(), (1, 28, 28), batch_size=0)
     with pytest.raises(KeyError, match="no layer 'x'"):
         summary(models.lenet(), (1, 28, 28))["x"]
 

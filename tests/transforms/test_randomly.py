@@ -124,6 +124,22 @@ def test_a_gradient_is_not_lost_silently():
             transform(x)
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: T.RandomCrop(4, generator=3), TypeError, "expects a minicnn.Generator, got 3"),
+        (lambda: T.RandomResizedCrop(4, 0.5), ValueError, "scale expects two numbers.*got 0.5"),
+        (lambda: T.RandomResizedCrop(4, ratio=(1, 1, 1)), ValueError, "ratio expects two numbers"),
+        (lambda: T.RandomErasing(scale=0.1), ValueError, "scale expects two shares, got 0.1"),
+        (lambda: T.RandomErasing(ratio=3), ValueError, "ratio expects two numbers above 0, got 3"),
+        (lambda: T.RandomChoice([]), ValueError, "transforms should hold one at least"),
+    ],
+)
+def test_arguments_that_cannot_be(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
 # ---------------------------------------------------------------- whole batches
 
 BATCHES = [

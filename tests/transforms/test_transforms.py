@@ -176,6 +176,10 @@ def test_normalize_rejects(x, mean, std, error, text):
         ([0, 255, 32767], "int16", "uint8", [0, 1, 255]),
         ([0.25], "float64", "float32", [0.25]),
         ([7], "uint8", "uint8", [7]),
+        ([0, 1], "bool", "float32", [0, 1]),  # torchvision's values, of all with bool
+        ([0, 1], "bool", "uint8", [0, 128]),
+        ([0, 0.4, 1], "float32", "bool", [0, 1, 1]),
+        ([0, 127, 128], "uint8", "bool", [0, 0, 1]),
     ],
 )
 def test_convert_image_dtype(values, start, end, expected):
