@@ -45,14 +45,13 @@ class Value:
     that it was computed from.
     """
 
-    __slots__ = ("array", "call", "number", "sources", "stale")
+    __slots__ = ("array", "call", "number", "sources")
 
     def __init__(self, array: Any, call: Call | None, number: int):
         self.array = array
         self.call = call
         self.number = number
         self.sources: tuple[Value, ...] = ()
-        self.stale = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,6 +103,8 @@ class Trace:
         self.outputs: tuple[Value, ...] = ()
         self.module = ""  # the path of the module that runs
         self._values: dict[Any, Value] = {}  # by memory
+        self._places: dict[Any, Any] = {}  # the arrays over that memory, which a change may replace
+        self._stale: set[Any] = set()  # memory that was changed through another view
         self._kept: list[Any] = []  # arrays, so that no address is used twice
 
     def value(self, tensor: Any) -> Value:
@@ -112,18 +113,17 @@ class Trace:
         A strict trace raises StaleView for a view of memory that was changed in place since.
         """
         array = getattr(tensor, "array", tensor)
-        found = self._values.get(_key(array))
-        if found is None:
-            found = self._new(array, None)
-        if found.stale and not self.strict:
-            self.lost, found = True, self._new(array, None)
-        if found.stale:
-            raise StaleView(
-                f"trace: a tensor of shape {tuple(found.shape)} is a view of another one that was "
-                "changed in place since, which a trace does not follow; use the form that is not "
-                "in place"
-            )
-        return found
+        key = _key(array)
+        if key in self._stale:
+            if self.strict:
+                raise StaleView(
+                    f"trace: a tensor of shape {tuple(array.shape)} is a view of another one that "
+                    "was changed in place since, which a trace does not follow; use the form that "
+                    "is not in place"
+                )
+            self.lost = True
+            return self._new(array, None)
+        return self._values[key] if key in self._values else self._new(array, None)
 
     def finish(self, *results: Any) -> None:
         """Names the results: tensors, or tuples, lists and dicts of them."""
@@ -147,16 +147,21 @@ class Trace:
         """The memory of `tensor` was overwritten by the value of `new`."""
         value, array = self.value(new), tensor.array
         here = _key(array)
-        for key, other in self._values.items():
-            if key != here and _overlap(other.array, array):
-                other.stale = True
-        self._values[here] = value
-        self._kept.append(array)
+        self._stale |= {
+            key for key, other in self._places.items() if key != here and _overlap(other, array)
+        }
+        self._put(here, array, value)
 
     def _new(self, array: Any, call: Call | None) -> Value:
-        self._kept.append(array)
-        value = self._values[_key(array)] = Value(array, call, len(self._kept))
+        value = Value(array, call, len(self._kept) + 1)
+        self._put(_key(array), array, value)
         return value
+
+    def _put(self, key: Any, array: Any, value: Value) -> None:
+        """The memory of `array` holds `value` from now on."""
+        self._values[key], self._places[key] = value, array
+        self._stale.discard(key)
+        self._kept.append(array)
 
 
 def tensors_in(results: Any) -> Iterator[Tensor]:

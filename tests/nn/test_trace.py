@@ -172,6 +172,20 @@ def test_a_trace_that_is_not_strict_says_that_it_lost_the_way():
     assert record.calls[-1].inputs[0].call is None
 
 
+def test_a_view_of_what_was_changed_in_place_twice():
+    """The second change goes into memory whose value came from elsewhere by the first."""
+
+    def twice(x):
+        y = x.clone()
+        y.add_(1)
+        y[:, 0].mul_(3)
+        return y * 2
+
+    x = minicnn.randn(4, 3)
+    with recording(x), pytest.raises(RuntimeError, match=r"\(4, 3\) is a view"):
+        twice(x)
+
+
 def test_tracing_changes_no_result():
     net = models.vgg11_bn(image_size=32, num_classes=5).eval()
     x = minicnn.randn(2, 3, 32, 32)
