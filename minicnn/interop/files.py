@@ -22,9 +22,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     what `path` held before. A link is followed: the file it leads to is replaced. A device or a
     pipe, such as /dev/null or /dev/stdout, is written to.
 
-    Raises OSError as the system words it.
+    Raises OSError as the system words it, with `path` as the file's name.
     """
-    target = os.path.realpath(path)
+    target = os.fsdecode(os.path.realpath(path))
     if os.path.exists(target) and not os.path.isfile(target):
         with open(path, "wb") as file:  # there is nothing to lose, and no name to take
             yield file
@@ -38,9 +38,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename == temporary:  # which nobody asked for
+            error.filename, error.filename2 = os.fspath(path), None
         raise
     _sync_folder(folder)
 

@@ -378,6 +378,23 @@ def test_two_threads_may_save_the_same_file(tmp_path):
     assert path.read_bytes() == b"first, whole" and os.listdir(tmp_path) == ["x"]
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    """Not the temporary one beside it."""
+    path = tmp_path / "nowhere" / "x.safetensors"
+    with pytest.raises(FileNotFoundError) as error:
+        minicnn.save([1], path)
+    assert error.value.filename == str(path) and error.value.filename2 is None
+    with pytest.raises(FileNotFoundError) as error:
+        minicnn.load(path)
+    assert error.value.filename == str(path)
+
+
+def test_a_path_of_bytes(tmp_path):
+    path = os.fsencode(tmp_path / "ключи.safetensors")
+    minicnn.save([1], path)
+    assert minicnn.load(path) == [1]
+
+
 def test_a_name_as_long_as_can_be(tmp_path):
     path = tmp_path / ("ä" * 120 + ".safetensors")
     minicnn.save([1], path)
