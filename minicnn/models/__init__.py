@@ -63,6 +63,7 @@ from .registry import (
     ModelInfo,
     available,
     create,
+    get_model,
     info,
     list_models,
 )
@@ -111,8 +112,6 @@ from .wide_resnet import (
     wrn_16_4,
     wrn_28_10,
 )
-
-get_model = create  # torchvision's name for it
 
 __all__ = [
     "CBAM",
@@ -220,6 +219,12 @@ __all__ = [
     "wrn_16_4",
     "wrn_28_10",
 ]
+
+
+def __dir__() -> list[str]:
+    from . import published
+
+    return sorted([*globals(), *(kind.__name__ for kind in published.PUBLISHED.values())])
 
 
 def __getattr__(name: str) -> _Any:

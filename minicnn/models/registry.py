@@ -112,3 +112,8 @@ def create(name: str, **options: Any) -> Any:
     Raises ValueError for a name that is not known, TypeError for an option the network has not.
     """
     return info(name).make(**options)
+
+
+def get_model(name: str, **options: Any) -> Any:
+    """torchvision's name for `create`, which takes names in letters of any size: "ResNet18"."""
+    return create(str(name).lower(), **options)

@@ -24,7 +24,8 @@ from typing import Any
 
 _PER_MIB = 1 << 20
 _NESTED = ("state_dict", "model_state_dict", "model", "net")  # where checkpoints keep the weights
-_PARALLEL = "module."  # what torch.nn.DataParallel puts before every name
+# What torch.compile, DataParallel, and compile within that put before every name.
+_WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,10 @@ class WeightsEnum(Enum):
 
         return load(download(self.value, progress))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by its name: its value, read again, would be another one."""
+        return getattr, (type(self), self.name)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
 
@@ -117,13 +122,16 @@ def download(weights: Weights, progress: bool = True) -> Path:
 
 
 def get_model_weights(name: Any) -> type[WeightsEnum]:
-    """The weights published for a network, given its name or its maker. ValueError for none."""
+    """The weights published for a network, given its name, in letters of any size, or its maker.
+
+    ValueError for none.
+    """
     from .published import PUBLISHED
 
-    name = getattr(name, "__name__", name)
-    if name not in PUBLISHED:
+    name = str(getattr(name, "__name__", name))
+    if name.lower() not in PUBLISHED:
         raise ValueError(f"models: no weights are published for {name!r}")
-    return PUBLISHED[name]
+    return PUBLISHED[name.lower()]
 
 
 def get_weight(name: str) -> WeightsEnum:
@@ -249,8 +257,13 @@ def _named(name: str, text: str) -> WeightsEnum | Path:
         return known[text.removeprefix(f"{known.__name__}.")]
     if text.partition(".")[0] in {kind.__name__ for kind in PUBLISHED.values()}:
         return _source(name, get_weight(text))  # which says what is wrong
+    if "://" in text:
+        raise ValueError(
+            f"{name}: weights expects a name or the path of a file, got an address, {text!r}; "
+            "download the file first"
+        )
     path = Path(text).expanduser()
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if text and (path.exists() or path.suffix or len(path.parts) > 1):
         return path
     names = ", ".join(known.__members__) if known is not None else "none"
     raise ValueError(
@@ -261,13 +274,14 @@ def _named(name: str, text: str) -> WeightsEnum | Path:
 def state_dict_in(obj: Any, source: str) -> dict[str, Any]:
     """The tensors by name in what a file held: a state_dict, or a checkpoint with one in it.
 
-    A prefix "module." that every name has is dropped (torch.nn.DataParallel puts it there).
-    ValueError if there is no state_dict.
+    A prefix "module." or "_orig_mod." that every name has is dropped (DataParallel and compile of
+    PyTorch put it there). ValueError if there is no state_dict.
     """
     nested = (obj[key] for key in _NESTED if isinstance(obj, dict) and key in obj)
     found = next((part for part in nested if isinstance(part, dict)), obj)
     if not isinstance(found, dict) or not found or not all(isinstance(k, str) for k in found):
         raise ValueError(f"{source}: holds no state_dict, nor a checkpoint with one")
-    if all(name.startswith(_PARALLEL) for name in found):
-        found = {name.removeprefix(_PARALLEL): value for name, value in found.items()}
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
     return found

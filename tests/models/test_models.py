@@ -213,7 +213,8 @@ def test_registry():
     assert {"lenet", *[f"vgg{d}{b}" for d in (11, 13, 16, 19) for b in ("", "_bn")]} <= set(infos)
     assert models.list_models() == sorted(infos)
     assert all(info.name == name and info.description for name, info in infos.items())
-    assert isinstance(models.get_model("lenet", num_classes=4), models.LeNet5)
+    for name in ("lenet", "LeNet"):
+        assert isinstance(models.get_model(name, num_classes=4), models.LeNet5)
     infos.clear()
     assert models.available()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import http.server
 import inspect
+import pickle
 import threading
 from pathlib import Path
 
@@ -59,7 +61,9 @@ def test_weights_by_their_names():
     assert models.get_weight("ResNet50_Weights.IMAGENET1K_V1") is V1
     assert models.get_weight("ResNet50_Weights.DEFAULT") is models.ResNet50_Weights.IMAGENET1K_V2
     assert models.get_model_weights("resnet50") is models.ResNet50_Weights
+    assert models.get_model_weights("ResNet50") is models.ResNet50_Weights
     assert models.get_model_weights(models.vgg11) is models.VGG11_Weights
+    assert {"ResNet50_Weights", "resnet50"} <= set(dir(models))
     with pytest.raises(ValueError, match=r"ResNet50_Weights has IMAGENET1K_V1, .* not 'V9'"):
         models.get_weight("ResNet50_Weights.V9")
     with pytest.raises(ValueError, match="get_weight: no weights 'Nothing'"):
@@ -95,6 +99,14 @@ def test_the_transforms_are_torchvisions(kind, size):
     np.testing.assert_allclose(y.numpy(), expected.numpy(), atol=atol)
 
 
+def test_members_and_their_transforms_travel_to_other_processes():
+    weights = models.ResNet50_Weights.DEFAULT
+    assert pickle.loads(pickle.dumps(weights)) is weights and copy.deepcopy(weights) is weights
+    image = minicnn.full((3, 300, 400), 128, dtype=minicnn.uint8)
+    there = pickle.loads(pickle.dumps(weights.transforms()))
+    assert np.array_equal(there(image).numpy(), weights.transforms()(image).numpy())
+
+
 def test_the_transforms_without_torchvision():
     preprocess = models.ResNet18_Weights.DEFAULT.transforms()
     image = minicnn.full((3, 300, 400), 128, dtype=minicnn.uint8)
@@ -115,7 +127,9 @@ def small(**options):
 
 
 @pytest.mark.parametrize("nested", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."]
+)
 def test_weights_of_a_file(tmp_path, nested, prefix):
     source = small()
     state = {prefix + k: v for k, v in source.state_dict().items()}
@@ -170,6 +184,10 @@ def test_what_weights_may_be():
             models.vgg11(weights=other)
     with pytest.raises(ValueError, match="VGG11_Weights has IMAGENET1K_V1, DEFAULT, not 'V9'"):
         models.vgg11(weights="VGG11_Weights.V9")
+    with pytest.raises(ValueError, match="vgg11: no weights ''; published"):
+        models.vgg11(weights="")
+    with pytest.raises(ValueError, match=r"vgg11: weights expects .* got an address, 'https://"):
+        models.vgg11(weights="https://example.org/vgg11.pth")
     with pytest.raises(TypeError, match=r"vgg11: weights expects a name, .* got int"):
         models.vgg11(weights=3)
     for option in ({"num_classes": 10}, {"in_channels": 1}, {"image_size": 32}):
