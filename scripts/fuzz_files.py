@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "interop"))
 import torch_writer as writer
 
 LIMIT_SECONDS = 2.0
-LIMIT_BYTES = 32 << 20  # and 250 times the file: what a pickle of '}' may make
+LIMIT_BYTES = 32 << 20  # and 150 times the file: what a pickle of small containers may make
 TRACED = 8  # one in so many files is loaded with every allocation counted
 BANNED = (
     "exec", "compile", "import", "open", "os.", "subprocess.", "socket.", "ctypes.", "pickle.",
@@ -331,7 +331,7 @@ class Guard:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             self.on = False
-        limit = LIMIT_BYTES + 250 * len(data)
+        limit = LIMIT_BYTES + 150 * len(data)
         peak = tracemalloc.get_traced_memory()[1] if traced else 0
         tracemalloc.stop()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10

@@ -51,14 +51,14 @@ def _walk(obj: Any, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int,
 
 
 def _children(obj: Any) -> Iterator[Any] | None:
-    """What a container holds (keys are plain already); None for a value."""
+    """What a container holds (keys are plain already); None for a value or an empty container."""
     if obj is None or isinstance(obj, _LEAVES):
         return None
     if isinstance(obj, dict):
         more = [obj._metadata] if hasattr(obj, "_metadata") else []
-        return iter([*obj.values(), *more])
+        return iter([*obj.values(), *more]) if obj or more else None
     if isinstance(obj, (list, tuple, set, frozenset)):
-        return iter(obj)
+        return iter(obj) if obj else None
     if isinstance(obj, Name):
         raise FormatError(f"its data hold {obj.path} itself, not an object of it")
     raise FormatError("its data hold a bare storage; save a tensor that shows it")

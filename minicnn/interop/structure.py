@@ -97,7 +97,7 @@ class Encoder:
 
 
 def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
-    """What `Encoder.encode` was given. FormatError for a tree that it would not have made."""
+    """What `Encoder.encode` was given. FormatError for a tree that means nothing."""
 
     def array(name: Any) -> np.ndarray:
         if not isinstance(name, str) or name not in arrays:
@@ -115,10 +115,16 @@ def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
                 return makers[tag](value)
         raise FormatError(f"{source}: its structure holds {str(node)[:60]!r}, which means nothing")
 
+    def entries(node: Any) -> list[Any]:
+        if not isinstance(node, list):
+            raise TypeError(f"{str(node)[:20]!r} is no list")
+        return node
+
     def table(pairs: Any) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         hashes: Counter[int] = Counter()
-        for k, v in pairs:
+        for pair in entries(pairs):
+            k, v = entries(pair)
             key = build(k)
             hashes[hash(key)] += 1
             if hashes[hash(key)] > _MAX_EQUAL_HASHES:  # each is compared with all of them
@@ -137,7 +143,7 @@ def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
         "scalar": lambda name: array(name)[()],
         "dict": table,
         "ordered": lambda pairs: OrderedDict(table(pairs)),
-        "tuple": lambda items: tuple(build(v) for v in items),
+        "tuple": lambda items: tuple(build(v) for v in entries(items)),
         "float": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
         "dtype": dtype,
         "device": device,

@@ -91,6 +91,8 @@ BAD = {
     "absent array": (raw(structure({"tensor": "a"})), "that it does not hold"),
     "name no string": (raw(structure({"tensor": [1]})), "that it does not hold"),
     "pairs no pairs": (raw(structure({"dict": [[1, 2, 3]]})), "structure is damaged"),
+    "pairs a text": (raw(structure({"dict": ["ab"]})), "'ab' is no list"),
+    "tuple of a text": (raw(structure({"tuple": "ab"})), "'ab' is no list"),
     "key unhashable": (raw(structure({"dict": [[[1], 2]]})), "structure is damaged"),
     "no float": (raw(structure({"float": "1"})), "structure is damaged"),
     "no dtype": (raw(structure({"dtype": "nonsense"})), "structure is damaged"),

@@ -323,6 +323,17 @@ def test_costly_pickles_are_refused_in_time_and_in_little_memory(name):
     assert len(text) < 1000
 
 
+@pytest.mark.parametrize("code", [b"}", b"N\x85"])
+def test_small_containers_take_a_hundred_times_their_bytes(code):
+    """As pickle_machine.py says; looking them over takes no more than building them."""
+    content = archive(b"\x80\x02(" + code * 100_000 + b"t.", {})
+    tracemalloc.start()
+    assert len(minicnn.load(io.BytesIO(content))) == 100_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120 * len(content)
+
+
 def test_windows_are_told_apart_in_time():
     """The stride of an axis of length one is free: here all have one hash."""
     make = Global("torch._utils", "_rebuild_tensor_v2")
