@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,62 +99,75 @@ class Encoder:
 
 def decode(text: str, arrays: dict[str, np.ndarray], source: str) -> Any:
     """What `Encoder.encode` was given. FormatError for a tree that means nothing."""
-
-    def array(name: Any) -> np.ndarray:
-        if not isinstance(name, str) or name not in arrays:
-            raise FormatError(f"{source}: refers to an array {name!r} that it does not hold")
-        return arrays[name]
-
-    def build(node: Any) -> Any:
-        if isinstance(node, list):
-            return [build(v) for v in node]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1:
-            ((tag, value),) = node.items()
-            if tag in makers:
-                return makers[tag](value)
-        raise FormatError(f"{source}: its structure holds {str(node)[:60]!r}, which means nothing")
-
-    def entries(node: Any) -> list[Any]:
-        if not isinstance(node, list):
-            raise TypeError(f"{str(node)[:20]!r} is no list")
-        return node
-
-    def table(pairs: Any) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
-        hashes: Counter[int] = Counter()
-        for pair in entries(pairs):
-            k, v = entries(pair)
-            key = build(k)
-            hashes[hash(key)] += 1
-            if hashes[hash(key)] > _MAX_EQUAL_HASHES:  # each is compared with all of them
-                raise FormatError(f"{source}: its structure has keys that were made to cost time")
-            found[key] = build(v)
-        return found
-
-    def dtype(name: Any) -> np.dtype[Any]:
-        if name not in _DTYPES:
-            raise ValueError(f"no type {str(name)[:20]!r}")
-        return np.dtype(name)
-
-    makers: dict[str, Any] = {
-        "tensor": lambda name: Tensor(array(name)),
-        "array": array,
-        "scalar": lambda name: array(name)[()],
-        "dict": table,
-        "ordered": lambda pairs: OrderedDict(table(pairs)),
-        "tuple": lambda items: tuple(build(v) for v in entries(items)),
-        "float": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
-        "dtype": dtype,
-        "device": device,
-    }
     try:
-        return build(json.loads(text))
+        return _Decoder(arrays, source).build(json.loads(text))
     except FormatError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError, RuntimeError) as error:
         raise FormatError(f"{source}: its structure is damaged ({error})") from None
+
+
+class _Decoder:
+    """`build(node)` gives what a node of the tree stands for."""
+
+    def __init__(self, arrays: dict[str, np.ndarray], source: str) -> None:
+        self.arrays = arrays
+        self.source = source
+        self.makers: dict[str, Callable[[Any], Any]] = {
+            "tensor": lambda name: Tensor(self.array(name)),
+            "array": self.array,
+            "scalar": lambda name: self.array(name)[()],
+            "dict": self.table,
+            "ordered": lambda pairs: OrderedDict(self.table(pairs)),
+            "tuple": lambda items: tuple(self.build(v) for v in _list(items)),
+            "float": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
+            "dtype": _dtype,
+            "device": device,
+        }
+
+    def build(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self.build(v) for v in node]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((tag, value),) = node.items()
+            if tag in self.makers:
+                return self.makers[tag](value)
+        raise FormatError(
+            f"{self.source}: its structure holds {str(node)[:60]!r}, which means nothing"
+        )
+
+    def array(self, name: Any) -> np.ndarray:
+        if not isinstance(name, str) or name not in self.arrays:
+            raise FormatError(f"{self.source}: refers to an array {name!r} that it does not hold")
+        return self.arrays[name]
+
+    def table(self, pairs: Any) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        hashes: Counter[int] = Counter()
+        for pair in _list(pairs):
+            k, v = _list(pair)
+            key = self.build(k)
+            hashes[hash(key)] += 1
+            if hashes[hash(key)] > _MAX_EQUAL_HASHES:  # each is compared with all of them
+                raise FormatError(
+                    f"{self.source}: its structure has keys that were made to cost time"
+                )
+            found[key] = self.build(v)
+        return found
+
+
+def _list(node: Any) -> list[Any]:
+    if not isinstance(node, list):
+        raise TypeError(f"{str(node)[:20]!r} is no list")
+    return node
+
+
+def _dtype(name: Any) -> np.dtype[Any]:
+    if name not in _DTYPES:
+        raise ValueError(f"no type {str(name)[:20]!r}")
+    return np.dtype(name)
 
 
 def _join(path: str, key: Any) -> str:
