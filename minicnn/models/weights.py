@@ -108,9 +108,10 @@ def download(weights: Weights, progress: bool = True) -> Path:
     try:
         fetch_file(weights.url, path, prefix, most, progress)
     except DownloadError as error:
+        there = ". The file of that name there has another SHA-256" if path.is_file() else ""
         raise DownloadError(
-            f"{error}. Without a network: fetch it elsewhere and put it into {path.parent}, or "
-            "name the file by weights=PATH"
+            f"{error}{there}. Without a network: fetch it elsewhere and put it into {path.parent}, "
+            "or name the file by weights=PATH"
         ) from None
     except OSError as error:
         other = "the environment variable MINICNN_WEIGHTS may name another folder"

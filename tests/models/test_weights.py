@@ -308,6 +308,10 @@ def test_without_a_network_the_error_says_what_to_do(served, monkeypatch, tmp_pa
     with pytest.raises(DownloadError, match=r"could not download http://127\.0\.0\.1:9/.*fetch it"):
         weights.download(row)
     assert files_in(tmp_path / "cache") == []
+    row.file.write_bytes(b"half of it")
+    with pytest.raises(DownloadError, match=r"there has another SHA-256\. Without"):
+        weights.download(row)
+    assert row.file.read_bytes() == b"half of it"
 
 
 def test_a_folder_that_cannot_be_written(served, monkeypatch, tmp_path):
