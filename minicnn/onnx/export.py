@@ -14,6 +14,7 @@ from ..autograd.trace import StaleView, tensors_in
 from ..backend import arrays as backend
 from ..interop.files import write_bytes
 from ..nn import Module
+from ..nn.parameter import is_lazy
 from ..nn.trace import ModuleTrace, trace
 from ..version import __version__
 from . import ops  # noqa: F401  (fills the table of mappings)
@@ -144,14 +145,28 @@ def _inputs(samples: list[Any], symbols: Symbols, which: int) -> list[Tensor]:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; afterwards each module is in the mode that it was in."""
+    """The model in evaluation mode; afterwards modes and buffers are as they were.
+
+    What a lazy layer has not made yet stays as its first run makes it.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module._buffers, name, buffer, backend.copy(buffer.array))
+        for module, _ in modes
+        for name, buffer in module._buffers.items()
+        if buffer is not None and not is_lazy(buffer)
+    ]
     model.eval()
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
+        for place, name, buffer, values in buffers:
+            place[name] = buffer
+            if backend.is_writeable(buffer.array):  # others cannot have changed
+                with backend.on_device_of(buffer.array):
+                    buffer.array[...] = values
 
 
 Results = list[tuple[list[np.ndarray], list[np.ndarray]]]  # of each trace: inputs, outputs

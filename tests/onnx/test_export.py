@@ -188,6 +188,28 @@ def test_the_model_stays_as_it_was():
     assert np.array_equal(x.numpy(), sample)
 
 
+def test_buffers_that_change_in_every_run_stay_as_they_were():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("runs", minicnn.zeros(1))
+            self.register_buffer("last", minicnn.zeros(1))
+            self.dense = nn.Linear(3, 2)
+
+        def forward(self, x):
+            self.runs += 1  # in its place
+            self.last = self.runs * 2  # by another tensor
+            return self.dense(x)
+
+    net = Counting()
+    runs, last = net.runs, net.last
+    written(net, minicnn.randn(1, 3))
+    assert net.runs is runs and net.last is last and float(runs) == float(last) == 0
+    with pytest.raises(ValueError, match="does not run"):
+        written(net, minicnn.randn(1, 4))
+    assert net.runs is runs and net.last is last and float(runs) == float(last) == 0
+
+
 # ---------------------------------------------------------------------- sizes that change
 
 
