@@ -30,8 +30,8 @@ def save(obj: Any, f: Any, *, metadata: dict[str, str] | None = None) -> None:
             after `load`; other views are stored as copies. Gradients and graphs are not stored.
         f: a path, or an open binary file. A path is written atomically: a full disk or a kill
             leaves what was there before.
-        metadata: strings by name that travel along, {"arch": "resnet18"}; `read_metadata` and
-            every reader of safetensors files find them.
+        metadata: strings by name that travel along, {"arch": "resnet18"};
+            `minicnn.interop.read_metadata` and every reader of safetensors files find them.
 
     The tensors of a state_dict stand in the file under its keys, those of a nested dict under
     dotted paths ("model.conv.weight"), for any reader of safetensors files.
@@ -65,7 +65,10 @@ def _checked(metadata: Any) -> dict[str, str]:
 def read_metadata(f: Any) -> dict[str, str]:
     """The metadata of a safetensors file, whoever wrote it; its tensors are not read.
 
-    Args: f, a path or an open binary file that can seek. Raises FormatError for another file.
+    Args:
+        f: a path, or an open binary file that can seek.
+
+    Raises FormatError for another file.
     """
     with _opened("read_metadata", f) as file:
         source = _source("read_metadata", f)
