@@ -339,6 +339,32 @@ def test_a_blas_that_has_a_number_for_each_thread():
     assert switch[0]() == 1
 
 
+@pytest.mark.parametrize("kind", ["_shared", "_own"])
+@pytest.mark.parametrize("call", range(4))
+def test_ctrl_c_while_blas_is_limited_or_set_back_loses_no_number(kind, call):
+    """It may come as soon as a library's function returns: there are two of them."""
+    numbers, calls, interrupt = {"a": 4, "b": 3}, itertools.count(), True
+
+    def change(name, number):
+        numbers[name] = number
+        if interrupt and next(calls) == call:
+            raise KeyboardInterrupt
+
+    blas = threads._Blas()
+    blas._shared, blas._own = [], []
+    switches = [(lambda n=name: numbers[n], lambda v, n=name: change(n, v)) for name in numbers]
+    setattr(blas, kind, switches)
+    with pytest.raises(KeyboardInterrupt), blas:
+        assert call >= 2, "entered"
+    interrupt = False
+    if call < 2:
+        assert numbers == {"a": 4, "b": 3}  # the block was not entered
+    with blas:
+        assert numbers == {"a": 1, "b": 1}
+    assert numbers == {"a": 4, "b": 3}
+    assert blas._users == 0
+
+
 def test_two_callers_at_once_leave_blas_as_it_was():
     threads.set_num_threads(2)
     with threadpool_limits(2, user_api="blas"):

@@ -226,6 +226,7 @@ _pool = _Pool()
 # ---------------------------------------------------------------- BLAS
 
 Switch = tuple[Callable[[], int], Callable[[int], object]]  # reads and sets a number of threads
+Before = list[tuple[Callable[[int], object], int]]  # what sets one, and what it was
 
 
 class _Blas:
@@ -238,24 +239,40 @@ class _Blas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0  # how many blocks there are at the moment, in all threads
-        self._before: list[tuple[Callable[[int], object], int]] = []  # what to call after the last
+        self._before: Before = []  # what to call after the last
         self._shared: list[Switch] | None = None
         self._own: list[Switch] = []
         self._here = threading.local()
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
+        counted = False
+        own: Before = []
+        try:
+            with self._lock:
                 if self._shared is None:
                     self._shared, self._own = _switches()
-                self._before = _limited(self._shared)
-            self._users += 1
-        if self._own:
-            self._here.__dict__.setdefault("before", []).append(_limited(self._own))
+                self._users += 1
+                counted = True
+                if self._users == 1:
+                    _limit(self._shared, self._before)
+            if self._own:
+                _limit(self._own, own)
+                self._here.__dict__.setdefault("before", []).append(own)
+        except BaseException:  # a Ctrl-C: what is not entered nobody leaves
+            _restore(own)
+            if counted:
+                self._leave()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        if self._own:
-            _restore(self._here.before.pop())
+        own = self._here.before.pop() if self._own else []
+        try:
+            _restore(own)
+        finally:
+            _restore(own)  # what a Ctrl-C left
+            self._leave()
+
+    def _leave(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
@@ -263,7 +280,7 @@ class _Blas:
 
     def limit_worker(self) -> None:
         """For a thread that does nothing but serve primitives: its own numbers stay at one."""
-        _limited(self._own)
+        _limit(self._own, [])
 
     def after_fork(self) -> None:
         """In a forked child: the threads that were within a block are not there."""
@@ -273,19 +290,20 @@ class _Blas:
         self._users = 0
 
 
-def _limited(switches: list[Switch]) -> list[tuple[Callable[[int], object], int]]:
-    """Sets all to one thread; what was changed, and its number before."""
-    before = []
+def _limit(switches: list[Switch], before: Before) -> None:
+    """Sets all to one thread. Adds what is changed to `before`, with its number."""
     for read, change in switches:
         if (number := read()) != 1:
-            change(1)
             before.append((change, number))
-    return before
+            change(1)
 
 
-def _restore(before: list[tuple[Callable[[int], object], int]]) -> None:
-    for change, number in before:
+def _restore(before: Before) -> None:
+    """Sets back what `before` says, and empties it; a Ctrl-C leaves what is still to be done."""
+    while before:
+        change, number = before[-1]
         change(number)
+        before.pop()
 
 
 def _switches() -> tuple[list[Switch], list[Switch]]:
