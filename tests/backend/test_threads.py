@@ -156,6 +156,20 @@ def test_pieces_of_pieces_run_where_they_are():
     assert sorted(done) == [(i, j) for i in range(4) for j in range(3)]
 
 
+def test_without_more_threads_the_caller_does_it_all(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    pool = threads._Pool()
+    monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    threads.set_num_threads(3)
+    done: list[int] = []
+    threads.each(done.append, range(5))
+    assert done == list(range(5))
+    assert pool._wanted.empty()  # nobody would ever take it
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_exception_comes_through_and_the_rest_is_left_out(count):
     threads.set_num_threads(count)

@@ -202,14 +202,19 @@ class _Pool:
     def help(self, job: _Job, helpers: int) -> None:
         if self._started < helpers:
             self._start(helpers)
-        for _ in range(helpers):
+        for _ in range(min(helpers, self._started)):
             self._wanted.put((contextvars.copy_context(), job))
 
     def _start(self, count: int) -> None:
+        """As many workers, or fewer: the system may give no more, least of all to a program that is
+        about to end. The caller does what nobody helps with."""
         with self._starting:
             while self._started < count:
                 name = f"minicnn-{self._started}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, name=name, daemon=True).start()
+                except RuntimeError:
+                    return
                 self._started += 1
 
     def _serve(self) -> None:
