@@ -178,11 +178,12 @@ def test_an_exception_comes_through_and_the_rest_is_left_out(count):
     def work(item):
         if item == 3:
             raise KeyError("three")
+        time.sleep(1e-3)
         done.append(item)
 
     with pytest.raises(KeyError, match="three"):
         threads.each(work, range(1000))
-    assert len(done) < 1000
+    assert len(done) < 500
     threads.each(done.append, [2000])  # the pool is as it was
     assert done[-1] == 2000
 
