@@ -231,7 +231,7 @@ def batch_norm(
 
 
 def batch_norm_relu(*args: Any) -> Any:
-    """relu(batch_norm(*args)), the same to the bit, in one Function. All arguments, in its order."""
+    """relu(batch_norm(*args)), the same to the bit, in one Function. It wants all arguments."""
     return _batch_norm(*args, relu=True)
 
 
