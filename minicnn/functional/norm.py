@@ -244,6 +244,7 @@ def _batch_norm(
     training: bool,
     momentum: float,
     eps: float,
+    *,
     relu: bool = False,
 ) -> Any:
     _check("batch_norm", input, training, running_mean, running_var, weight, bias)

@@ -227,6 +227,29 @@ def test_ctrl_c_just_as_the_last_item_is_done():
     assert came
 
 
+def test_ctrl_c_between_two_items_waits_for_those_that_others_are_at(monkeypatch):
+    threads.set_num_threads(2)
+    here, run = threading.current_thread(), threads._Job.run
+    at_work, ended, interrupted = threading.Event(), [], []
+
+    def work(item):
+        at_work.set()
+        time.sleep(0.1)
+        ended.append(item)
+
+    def runs(job):
+        if threading.current_thread() is here and not interrupted:
+            at_work.wait(20)
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        run(job)
+
+    monkeypatch.setattr(threads._Job, "run", runs)
+    with pytest.raises(KeyboardInterrupt):
+        threads.each(work, range(50))
+    assert ended == [0]
+
+
 def test_what_was_interrupted_between_two_items_is_not_gone_on_with(monkeypatch):
     threads.set_num_threads(2)
     begun, done, release = [], [], threading.Event()
@@ -441,8 +464,12 @@ def test_two_trainings_at_once_give_what_each_gives_alone():
 def test_a_forked_child_has_workers_of_its_own_even_while_the_parents_are_busy():
     code = """
     import os, threading, time
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController, threadpool_limits
     from minicnn.backend.cpu import threads
+    threadpool_limits(2, user_api="blas")
+    def blas():
+        found = ThreadpoolController().lib_controllers
+        return {library.num_threads for library in found if library.user_api == "blas"}
     threads.set_num_threads(3)
     threads.each(lambda item: None, range(9))
     stop = threading.Event()
@@ -456,10 +483,10 @@ def test_a_forked_child_has_workers_of_its_own_even_while_the_parents_are_busy()
         time.sleep(0.003)
         child = os.fork()
         if child == 0:
-            done = []
+            done, numbers = [], blas()
             threads.each(done.append, range(50))
             good = sorted(done) == list(range(50)) and threads.one_blas_thread._users == 0
-            os._exit(0 if good else 1)
+            os._exit(0 if good and numbers == blas() == {2} else 1)
         codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     stop.set()
     other.join()

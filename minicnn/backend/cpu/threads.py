@@ -148,7 +148,11 @@ class _Job:
         self._all_done.acquire()
 
     def run(self) -> None:
-        """Takes items until there are no more."""
+        """Takes items until there are no more.
+
+        Each that is taken is counted, also if a Ctrl-C comes: Python hears it in calls and at the
+        end of a loop, of which there is none from an item's end to the count.
+        """
         work, count = self._work, len(self._items)
         _within.pieces = True
         try:
@@ -159,22 +163,24 @@ class _Job:
                     if self._going:
                         work(self._items[number])
                 except BaseException as error:
-                    self._stop(error)
-                if next(self._done) == count:
-                    self._all = True
-                    self._all_done.release()
+                    self._going, self._error = False, self._error or error
+                for done in self._done:  # `next` would be a call
+                    if done == count:
+                        self._all = True
+                        self._all_done.release()
+                    break
         finally:
             _within.pieces = False
 
     def finish(self) -> None:
         """Helps with the items, and waits for those that others are at: they write to the caller's
         arrays, also after a Ctrl-C. That may come when the lock is taken already."""
-        self.run()
         while not self._all:
             try:
+                self.run()
                 self._all_done.acquire()
             except KeyboardInterrupt as error:
-                self._stop(error)
+                self._going, self._error = False, self._error or error
         if self._error is not None:
             try:
                 raise self._error
@@ -185,10 +191,6 @@ class _Job:
         """A worker that comes too late finds nothing, and keeps none of the arrays alive."""
         self._going = False
         self._work, self._items = None, ()
-
-    def _stop(self, error: BaseException) -> None:
-        self._going = False
-        self._error = self._error or error
 
 
 class _Pool:
