@@ -521,11 +521,15 @@ def test_a_program_ends_while_its_workers_wait():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a thread")
-def test_ctrl_c_waits_for_the_pieces_in_other_threads():
-    code = """
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "TimeoutError"])
+def test_ctrl_c_waits_for_the_pieces_in_other_threads(error):
+    code = f"""
     import signal, threading, time
     from minicnn.backend.cpu import threads
     threads.set_num_threads(2)
+    def handler(*args):
+        raise {error}
+    signal.signal(signal.SIGINT, handler)
     main, at_work, ended = threading.current_thread(), threading.Event(), []
     def work(item):
         if threading.current_thread() is main:
@@ -538,7 +542,7 @@ def test_ctrl_c_waits_for_the_pieces_in_other_threads():
         ended.append(item)
     try:
         threads.each(work, range(2))
-    except KeyboardInterrupt:
+    except {error}:
         print("heard", len(ended))
     """
     assert program(code) == "heard 1"

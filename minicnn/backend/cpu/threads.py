@@ -179,7 +179,7 @@ class _Job:
             try:
                 self.run()
                 self._all_done.acquire()
-            except KeyboardInterrupt as error:
+            except BaseException as error:  # a signal's handler may raise what it likes
                 self._going, self._error = False, self._error or error
         if self._error is not None:
             try:
