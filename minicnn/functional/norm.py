@@ -227,22 +227,12 @@ def batch_norm(
         TypeError: types that are not floating or that differ.
     """
     statistics = running_mean, running_var
-    return _batch_norm(input, *statistics, weight, bias, training, momentum, eps, False)
+    return _batch_norm(input, *statistics, weight, bias, training, momentum, eps)
 
 
-def batch_norm_relu(
-    input: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """relu(batch_norm(...)), the same to the bit, in one Function. Arguments as in batch_norm."""
-    statistics = running_mean, running_var
-    return _batch_norm(input, *statistics, weight, bias, training, momentum, eps, True)
+def batch_norm_relu(*args: Any) -> Any:
+    """relu(batch_norm(*args)), the same to the bit, in one Function. It wants all arguments."""
+    return _batch_norm(*args, relu=True)
 
 
 def _batch_norm(
@@ -254,7 +244,8 @@ def _batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-    relu: bool,
+    *,
+    relu: bool = False,
 ) -> Any:
     _check("batch_norm", input, training, running_mean, running_var, weight, bias)
     eps = float(eps)

@@ -11,6 +11,7 @@ import numpy as np
 from ..autograd import Tensor, enable_grad
 from ..autograd.device import check_one_device
 from ..backend import arrays as backend
+from ..backend.cpu.matmul import inner
 from .optimizer import Optimizer
 
 _VECTORS = ("d", "old_dirs", "old_stps", "prev_flat_grad")  # of all parameters together
@@ -198,6 +199,8 @@ def _largest(a: Any) -> float:
 
 def _dot(a: Any, b: Any) -> Any:
     """The inner product of two vectors, a number of their type."""
+    if type(a) is type(b) is np.ndarray:
+        return inner(a, b)
     return backend.to_numpy(a @ b)[()]
 
 

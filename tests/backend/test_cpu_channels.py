@@ -138,7 +138,7 @@ def test_the_same_bits_on_any_number_of_threads(order, offset, shape):
 @pytest.mark.parametrize("offset", [0.0, 1.9, 2.1, 1e3, 1e5])
 def test_large_means_take_no_digits(order, offset):
     """However large the mean: within 2e-6 of what float64 makes of the same float32 numbers."""
-    x, *_ = random(1, (32, 5, 9, 8), "float32", offset)
+    x, grad_y, *_ = random(1, (32, 5, 9, 8), "float32", offset)
     wide = x.astype(float)
     mean, var = wide.mean(axis=(0, 2, 3)), wide.var(axis=(0, 2, 3))
     y, mu, v = cpu.batch_norm_forward(laid_out(x, order), None, None, 1e-5)
@@ -146,6 +146,12 @@ def test_large_means_take_no_digits(order, offset):
     np.testing.assert_allclose(y, wanted, atol=2e-6)
     np.testing.assert_allclose(mu, mean, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(v, var, rtol=1e-6)
+    inv_std = ((v.astype(float) + 1e-5) ** -0.5).astype(np.float32)
+    wide = [a.astype(float) for a in (grad_y, x)]
+    wanted = reference.batch_norm_backward(*wide, None, mu.astype(float), inv_std.astype(float))
+    found = cpu.batch_norm_backward(grad_y, laid_out(x, order), None, mu, inv_std)
+    np.testing.assert_allclose(found[0], wanted[0], atol=2e-6)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-5, atol=1e-3)
 
 
 def test_what_is_not_finite_is_not_spread_to_other_channels():

@@ -16,6 +16,7 @@ from minicnn.backend.cpu import (
     columns,
     conv,
     elementwise,
+    layout,
     rows,
     scratch,
     threads,
@@ -179,6 +180,24 @@ def test_from_one_tap_to_the_next_is_an_odd_number_of_cache_lines():
             matrix = columns.by_tap((2, 3, positions), dtype)
             assert matrix.shape == (2, 3, positions)
             assert matrix.strides[1] // 64 % 2 == 1 and matrix.strides[1] % 64 == 0
+
+
+@pytest.mark.parametrize("geometry", [name for name, g in GEOMETRIES.items() if len(g.size) == 2])
+@pytest.mark.parametrize("order", [layout.NCHW, layout.NHWC, layout.CHWN])
+def test_operands_with_gaps_that_must_be_copied(geometry, order):
+    """Every second column of wider images: no matrix as they lie, neither x nor grad_y."""
+
+    def gappy(a):
+        wide = layout.empty((*a.shape[:-1], 2 * a.shape[-1]), order, a.dtype)
+        wide[...] = np.nan
+        wide[..., ::2] = a
+        return wide[..., ::2]
+
+    g = GEOMETRIES[geometry]
+    x, w, b, grad_y = arrays(g)
+    results = everything(cpu, g, gappy(x), w, b, gappy(grad_y))
+    for found, want in zip(results, looped(geometry), strict=True):
+        np.testing.assert_allclose(found, want, atol=ERROR["im2col"] * abs(want).max())
 
 
 @pytest.mark.parametrize("name", ["im2col", "auto"])

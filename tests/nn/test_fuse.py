@@ -130,7 +130,12 @@ def test_a_whole_stack():
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     "register",
-    ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"],
+    [
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ],
 )
 def test_hooks_see_each_module(which, register):
     for make in (lambda: nn.BatchNorm1d(3), lambda: nn.Linear(3, 3)):
@@ -178,6 +183,9 @@ def test_anomaly_mode_names_the_op_that_made_the_nan():
     net = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU())
     with detect_anomaly(), pytest.raises(RuntimeError, match="BatchNorm"):
         net(minicnn.tensor([[np.inf, 1.0], [1.0, 2.0]]))
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    with detect_anomaly(), pytest.raises(RuntimeError, match=r"\bConv\b"):
+        net(minicnn.full((1, 1, 2, 2), np.nan))
 
 
 def test_second_derivatives():

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import minicnn
 from minicnn import nn
@@ -63,6 +64,16 @@ def test_float16_gradients_do_not_overflow():
     p.grad = minicnn.full((100,), 300.0, dtype=minicnn.float16)
     assert utils.clip_grad_norm_(p, 30.0).item() == 3000
     np.testing.assert_array_equal(p.grad.array, np.full(100, 3, "float16"))
+
+
+def test_the_norm_is_the_same_on_any_number_of_blas_threads():
+    """The sum of so many squares in float64 BLAS shares out among its threads."""
+    gradient = minicnn.randn(1_000_003, dtype=minicnn.float64)
+    norms = set()
+    for number in (1, 2, 3, 4):
+        with threadpool_limits(number, user_api="blas"):
+            norms.add(utils.get_total_norm(gradient).item())
+    assert len(norms) == 1
 
 
 def test_clip_grad_value():

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import minicnn
 from minicnn import nn, optim
@@ -74,6 +75,25 @@ def test_the_valley_of_rosenbrock():
     before = opt.state[p]["func_evals"]
     opt.step(closure)
     assert opt.state[p]["func_evals"] <= before + 3  # nothing is left to do
+
+
+def test_the_steps_are_the_same_on_any_number_of_blas_threads():
+    steps = set()
+    for number in (1, 2, 3, 4):
+        with threadpool_limits(number, user_api="blas"):
+            minicnn.manual_seed(0)
+            x = nn.Parameter(minicnn.randn(100_003, dtype=minicnn.float64))
+            optimizer = optim.LBFGS([x], max_iter=3)
+
+            def closure(x=x, optimizer=optimizer):
+                optimizer.zero_grad()
+                loss = ((x - 1) ** 4).sum()
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+            steps.add(x.detach().numpy().tobytes())
+    assert len(steps) == 1
 
 
 def test_several_parameters_of_which_one_has_no_gradient():

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import time
 import tracemalloc
 
 import numpy as np
@@ -203,6 +204,25 @@ def test_memory_that_two_parameters_share_is_changed_by_one_after_the_other(monk
         np.testing.assert_array_equal(
             result[[0, 199, 200, 799, 800]], [-0.125] * 2 + [-0.3125] * 2 + [-0.125]
         )
+
+
+def test_no_change_of_shared_memory_begins_before_the_one_in_front_is_made(monkeypatch):
+    monkeypatch.setattr(passes, "_PIECE", 100)
+    memory, begun = np.zeros(400), []
+
+    def first(x):
+        time.sleep(0.01)
+        begun.append("first")
+
+    def work():
+        begun.clear()
+        changes = passes.Pass()
+        changes.add(first, memory[:300])
+        changes.add(lambda x: begun.append("second"), memory[100:])
+        changes.run()
+        return begun == sorted(begun) and set(begun) == {"first", "second"}
+
+    assert all(on_threads(work))
 
 
 def test_what_was_changed_before_an_error_stays_changed():

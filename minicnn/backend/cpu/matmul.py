@@ -70,6 +70,12 @@ def matmul(a: ndarray, b: ndarray) -> ndarray:
     return y
 
 
+def inner(a: ndarray, b: ndarray) -> np.number:
+    """The inner product of two vectors (K,), a number: by one of BLAS's threads, as above."""
+    with threads.one_blas_thread:
+        return np.matmul(a, b)
+
+
 def _turned(a: ndarray, b: ndarray) -> ndarray:
     """a @ b as the transpose of b^T @ a^T."""
     first, second = b.T, np.ascontiguousarray(a.T)

@@ -148,7 +148,11 @@ class _Job:
         self._all_done.acquire()
 
     def run(self) -> None:
-        """Takes items until there are no more."""
+        """Takes items until there are no more.
+
+        Each that is taken is counted, also if a Ctrl-C comes: Python hears it in calls and at the
+        end of a loop, of which there is none from an item's end to the count.
+        """
         work, count = self._work, len(self._items)
         _within.pieces = True
         try:
@@ -159,22 +163,24 @@ class _Job:
                     if self._going:
                         work(self._items[number])
                 except BaseException as error:
-                    self._stop(error)
-                if next(self._done) == count:
-                    self._all = True
-                    self._all_done.release()
+                    self._going, self._error = False, self._error or error
+                for done in self._done:  # `next` would be a call
+                    if done == count:
+                        self._all = True
+                        self._all_done.release()
+                    break
         finally:
             _within.pieces = False
 
     def finish(self) -> None:
         """Helps with the items, and waits for those that others are at: they write to the caller's
         arrays, also after a Ctrl-C. That may come when the lock is taken already."""
-        self.run()
         while not self._all:
             try:
+                self.run()
                 self._all_done.acquire()
-            except KeyboardInterrupt as error:
-                self._stop(error)
+            except BaseException as error:  # a signal's handler may raise what it likes
+                self._going, self._error = False, self._error or error
         if self._error is not None:
             try:
                 raise self._error
@@ -185,10 +191,6 @@ class _Job:
         """A worker that comes too late finds nothing, and keeps none of the arrays alive."""
         self._going = False
         self._work, self._items = None, ()
-
-    def _stop(self, error: BaseException) -> None:
-        self._going = False
-        self._error = self._error or error
 
 
 class _Pool:
@@ -202,14 +204,19 @@ class _Pool:
     def help(self, job: _Job, helpers: int) -> None:
         if self._started < helpers:
             self._start(helpers)
-        for _ in range(helpers):
+        for _ in range(min(helpers, self._started)):
             self._wanted.put((contextvars.copy_context(), job))
 
     def _start(self, count: int) -> None:
+        """As many workers, or fewer: the system may give no more, least of all to a program that is
+        about to end. The caller does what nobody helps with."""
         with self._starting:
             while self._started < count:
                 name = f"minicnn-{self._started}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, name=name, daemon=True).start()
+                except RuntimeError:
+                    return
                 self._started += 1
 
     def _serve(self) -> None:
@@ -226,6 +233,7 @@ _pool = _Pool()
 # ---------------------------------------------------------------- BLAS
 
 Switch = tuple[Callable[[], int], Callable[[int], object]]  # reads and sets a number of threads
+Before = list[tuple[Callable[[int], object], int]]  # what sets one, and what it was
 
 
 class _Blas:
@@ -238,24 +246,40 @@ class _Blas:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0  # how many blocks there are at the moment, in all threads
-        self._before: list[tuple[Callable[[int], object], int]] = []  # what to call after the last
+        self._before: Before = []  # what to call after the last
         self._shared: list[Switch] | None = None
         self._own: list[Switch] = []
         self._here = threading.local()
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
+        counted = False
+        own: Before = []
+        try:
+            with self._lock:
                 if self._shared is None:
                     self._shared, self._own = _switches()
-                self._before = _limited(self._shared)
-            self._users += 1
-        if self._own:
-            self._here.__dict__.setdefault("before", []).append(_limited(self._own))
+                self._users += 1
+                counted = True
+                if self._users == 1:
+                    _limit(self._shared, self._before)
+            if self._own:
+                _limit(self._own, own)
+                self._here.__dict__.setdefault("before", []).append(own)
+        except BaseException:  # a Ctrl-C: what is not entered nobody leaves
+            _restore(own)
+            if counted:
+                self._leave()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        if self._own:
-            _restore(self._here.before.pop())
+        own = self._here.before.pop() if self._own else []
+        try:
+            _restore(own)
+        finally:
+            _restore(own)  # what a Ctrl-C left
+            self._leave()
+
+    def _leave(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
@@ -263,7 +287,7 @@ class _Blas:
 
     def limit_worker(self) -> None:
         """For a thread that does nothing but serve primitives: its own numbers stay at one."""
-        _limited(self._own)
+        _limit(self._own, [])
 
     def after_fork(self) -> None:
         """In a forked child: the threads that were within a block are not there."""
@@ -273,19 +297,20 @@ class _Blas:
         self._users = 0
 
 
-def _limited(switches: list[Switch]) -> list[tuple[Callable[[int], object], int]]:
-    """Sets all to one thread; what was changed, and its number before."""
-    before = []
+def _limit(switches: list[Switch], before: Before) -> None:
+    """Sets all to one thread. Adds what is changed to `before`, with its number."""
     for read, change in switches:
         if (number := read()) != 1:
-            change(1)
             before.append((change, number))
-    return before
+            change(1)
 
 
-def _restore(before: list[tuple[Callable[[int], object], int]]) -> None:
-    for change, number in before:
+def _restore(before: Before) -> None:
+    """Sets back what `before` says, and empties it; a Ctrl-C leaves what is still to be done."""
+    while before:
+        change, number = before[-1]
         change(number)
+        before.pop()
 
 
 def _switches() -> tuple[list[Switch], list[Switch]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...autograd import Tensor
 from ...backend import arrays as backend
+from ...backend.cpu.matmul import inner
 from ...backend.cuda import optim as kernels
 
 
@@ -28,7 +29,10 @@ def _norm(array: Any, p: float) -> Any:
     if array.dtype.itemsize < 4:  # the squares of float16 overflow beyond 255
         array = array.astype("float32")
     if p == 2:
-        flat = array.ravel(order="K") if type(array) is np.ndarray else array.reshape(-1)
+        if type(array) is np.ndarray:
+            flat = array.ravel(order="K")
+            return inner(flat, flat) ** 0.5
+        flat = array.reshape(-1)
         return (flat @ flat) ** 0.5
     if p == math.inf:
         return abs(array).max()
