@@ -13,10 +13,10 @@ What stands between two modules of a Sequential is seen by nobody else. So where
 * a linear layer, which needs its input for backward and not its output, ReLU writes its result over
   that output.
 
-Results are the same to the bit (where gradients are infinite, NaN may fall on other pixels of a
-window). Modules are called one by one where somebody might see the
-difference: if one of the two has hooks, is of a subclass or has a `forward` that is not its class's
-as it was written, and while calls are traced or NaNs are hunted.
+Results are the same to the bit (but for the sign of a zero, and for the pixel of a window that an
+infinite gradient makes NaN). Modules are called one by one where somebody might see the difference:
+if one of them has hooks, is of a subclass or has a `forward` that is not its class's as it was
+written, and while calls are traced or NaNs are hunted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .pool import MaxPool2d
 
 
 def steps(modules: Iterable[Any]) -> Iterator[Callable[[Any], Any]]:
-    """What to call one after another: each a module, or a function that does what two of them do.
+    """What to call one after another: each a module, or a function that does what several do.
 
     The one behind is looked at in advance only where the call before it runs no user's code: any
     other may still change the modules behind it.

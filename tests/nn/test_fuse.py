@@ -98,6 +98,49 @@ def test_convolution_and_relu_are_one_node(make):
     assert_same(fused, apart, x.detach(), create_graph=True)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 2, "ceil_mode": True},
+        {"kernel_size": 2, "stride": 1, "dilation": 2},
+    ],
+)
+def test_relu_and_max_pooling_change_places(options, inplace):
+    """On whole numbers, so that there are zeros, and windows with several winners."""
+    fused, apart = networks(
+        lambda: nn.Conv2d(2, 3, 3),
+        lambda: nn.ReLU(inplace),
+        lambda: nn.MaxPool2d(**options),
+        lambda: nn.Conv2d(3, 2, 1),
+    )
+    for net in (fused, apart):
+        for p in net[0].parameters():
+            p.array[...] = np.random.default_rng(0).integers(-1, 2, p.shape)
+    x = minicnn.tensor(np.random.default_rng(1).integers(-1, 2, (4, 2, 9, 7)).astype(np.float32))
+    before = fused[0](x).array
+    assert (before == 0).any() and (before < 0).any() and (before > 0).any()
+    assert_same(fused, apart, x)
+    assert_same(fused, apart, x[0])
+    names = functions(fused(x.requires_grad_()))
+    assert names.index("ReLUBackward") < names.index("MaxPoolBackward")
+    assert_same(fused, apart, x.detach(), create_graph=True)
+
+
+def test_relu_stays_before_a_pooling_that_is_asked_for_its_winners():
+    fused, apart = networks(
+        lambda: nn.Conv2d(1, 1, 1), nn.ReLU, lambda: nn.MaxPool2d(2, return_indices=True)
+    )
+    for net in (fused, apart):
+        net[0].weight.array[...], net[0].bias.array[...] = 1, 0
+    x = minicnn.arange(-16.0, 0).reshape(1, 1, 4, 4)  # the last of each window is the largest
+    assert apart(x)[1].tolist() == [[[[0, 2], [8, 10]]]]
+    for found, wanted in zip(fused(x), apart(x), strict=True):
+        np.testing.assert_array_equal(found.array, wanted.array)
+
+
 def test_convolution_and_relu_may_be_differentiated_twice():
     minicnn.manual_seed(0)
     shapes = (2, 2, 5, 5), (3, 2, 3, 3), (3,)
@@ -177,6 +220,21 @@ def test_a_trace_has_every_call():
     names = [call.function.__name__ for call in record.calls]
     assert names == ["Conv", "BatchNormInference", "ReLU", "Conv", "ReLU"]
     assert [call.path for call in record.module_calls] == ["", "0", "1", "2", "3", "4"]
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))
+    record = trace(net.eval(), minicnn.randn(1, 1, 6, 6))
+    assert [call.function.__name__ for call in record.calls] == ["Conv", "ReLU", "MaxPool"]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_hooks_see_the_modules_around_a_relu_that_would_move(which):
+    net, seen = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.MaxPool2d(2)), []
+    net[which].register_forward_hook(lambda module, args, result: seen.append(result))
+    x = minicnn.randn(2, 1, 4, 4)
+    net(x)
+    wanted = x
+    for module in list(net)[: which + 1]:
+        wanted = module.forward(wanted)
+    np.testing.assert_array_equal(seen[0].array, wanted.array)
 
 
 def test_anomaly_mode_names_the_op_that_made_the_nan():
