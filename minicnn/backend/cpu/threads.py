@@ -35,10 +35,12 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import memory
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 # Entries of an array that a piece should have: see above.
 PIECE = 1 << 18
@@ -197,7 +199,7 @@ class _Pool:
     """The worker threads, started when first needed, and what they are wanted for."""
 
     def __init__(self) -> None:
-        self._wanted: SimpleQueue[tuple[contextvars.Context, _Job]] = SimpleQueue()
+        self._wanted: SimpleQueue[tuple[contextvars.Context, _Job]]  # from the first worker on
         self._started = 0
         self._starting = threading.Lock()
 
@@ -210,7 +212,11 @@ class _Pool:
     def _start(self, count: int) -> None:
         """As many workers, or fewer: the system may give no more, least of all to a program that is
         about to end. The caller does what nobody helps with."""
+        from queue import SimpleQueue  # with the first worker: it takes `import` a millisecond
+
         with self._starting:
+            if self._started == 0:
+                self._wanted = SimpleQueue()
             while self._started < count:
                 name = f"minicnn-{self._started}"
                 try:
