@@ -406,39 +406,40 @@ def small_products(R: int, T: int, M: int) -> tuple[int, int]:
     return (0, 0) if step < _STEP or step >= M else (M // step, step)
 
 
-def _steps(R: int, T: int, M: int, b: ndarray) -> tuple[int, int]:
-    return small_products(R, T, M) if b.strides[2] == b.itemsize else (0, 0)
-
-
 def product(a: ndarray, b: ndarray, out: ndarray) -> None:
-    """out[g] = a[g] @ b[g] for a (G,R,T), b (G,T,M), out (G,R,M)."""
-    G, R, T = a.shape
-    M = b.shape[2]
-    pieces, step = _steps(R, T, M, b)
+    """out = a @ b, for a (*,R,T), b (*,T,M), out (*,R,M)."""
+    M = b.shape[-1]
+    pieces, step = _steps(a, b)
     done = pieces * step
-    if pieces:  # to cut an axis in two never copies
-        columns = b[:, :, :done].reshape(G, T, pieces, step).swapaxes(1, 2)
-        results = out[:, :, :done].reshape(G, R, pieces, step).swapaxes(1, 2)
-        np.matmul(a[:, None], columns, out=results)
+    if pieces:
+        np.matmul(a[..., None, :, :], _cut(b, pieces, step), out=_cut(out, pieces, step))
     if done < M:
-        np.matmul(a, b[:, :, done:], out=out[:, :, done:])
+        np.matmul(a, b[..., done:], out=out[..., done:])
 
 
 def product_sum(a: ndarray, b: ndarray) -> ndarray:
-    """a[g] @ b[g].T for a (G,R,M), b (G,T,M): a sum over M."""
-    G, R, M = a.shape
-    T = b.shape[1]
-    pieces, step = _steps(R, T, M, b)
+    """a @ b^T, for a (*,R,M), b (*,T,M): a sum over M."""
+    pieces, step = _steps(a, b)
     done = pieces * step
     if not pieces:
-        return np.matmul(b, a.transpose(0, 2, 1)).transpose(0, 2, 1)
-    total = np.matmul(
-        b[:, :, :done].reshape(G, T, pieces, step).swapaxes(1, 2),
-        a[:, :, :done].reshape(G, R, pieces, step).transpose(0, 2, 3, 1),
-    ).sum(axis=1)
-    if done < M:
-        total += np.matmul(b[:, :, done:], a[:, :, done:].transpose(0, 2, 1))
-    return total.transpose(0, 2, 1)
+        return np.matmul(b, a.swapaxes(-2, -1)).swapaxes(-2, -1)
+    parts = np.matmul(_cut(b, pieces, step), _cut(a, pieces, step).swapaxes(-2, -1))
+    total = parts.sum(axis=-3)
+    if done < b.shape[-1]:
+        total += np.matmul(b[..., done:], a[..., done:].swapaxes(-2, -1))
+    return total.swapaxes(-2, -1)
+
+
+def _steps(a: ndarray, b: ndarray) -> tuple[int, int]:
+    """`small_products`, where the positions of b lie side by side."""
+    T, M = b.shape[-2:]
+    return small_products(a.shape[-2], T, M) if b.strides[-1] == b.itemsize else (0, 0)
+
+
+def _cut(x: ndarray, pieces: int, step: int) -> ndarray:
+    """(*,R,M) as (*,pieces,R,step), without what is left over: a view, as an axis is cut in two."""
+    x = x[..., : pieces * step]
+    return x.reshape(*x.shape[:-1], pieces, step).swapaxes(-3, -2)
 
 
 # im2col and col2im by themselves

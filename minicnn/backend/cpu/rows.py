@@ -44,7 +44,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..geometry import ConvGeometry
 from . import layout, scratch, threads
 from .chunks import load, scratch_in_order, summed
-from .columns import by_tap, order_of, padded, small_products
+from .columns import by_tap, order_of, padded, product, product_sum
 from .elementwise import positive_part
 from .layout import CHWN
 from .taps import axis_taps
@@ -137,7 +137,7 @@ def forward(
 
     def run(rows: slice) -> None:
         part = y[:, :, rows]
-        _multiply(
+        product(
             weight, _columns(source, geometry, rows, b is not None), _by_row(part, geometry.groups)
         )
         if relu:
@@ -145,21 +145,6 @@ def forward(
 
     threads.each(run, _runs(geometry), load(geometry))
     return y
-
-
-def _multiply(a: ndarray, b: ndarray, out: ndarray) -> None:
-    """out = a @ b for a (G,1,R,T), b (G,I,T,M), out (G,I,R,M)."""
-    (G, rows, T, M), R = b.shape, a.shape[2]
-    pieces, step = small_products(R, T, M)
-    done = pieces * step
-    if pieces:  # to cut an axis in two never copies
-        np.matmul(
-            a[:, :, None],
-            b[..., :done].reshape(G, rows, T, pieces, step).swapaxes(2, 3),
-            out=out[..., :done].reshape(G, rows, R, pieces, step).swapaxes(2, 3),
-        )
-    if done < M:
-        np.matmul(a, b[..., done:], out=out[..., done:])
 
 
 # grad_x[n,c,h,k] = sum over f,p,q,i,j that read (h,k) of w[f,c,p,q] * grad_y[n,f,i,j]
@@ -184,7 +169,7 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dt
         v = _read_by(grad_y, geometry, rows, dtype)
         products = by_tap((G, v.shape[1] * C * KW, v.shape[3]), dtype, "rows")
         products = products.reshape(G, v.shape[1], C * KW, v.shape[3])
-        _multiply(weight, v, products)
+        product(weight, v, products)
         _add_up(products, grad_x[:, :, rows], geometry)
 
     entries = max(F, G * C * KW) * geometry.out_size[1] * geometry.batch
@@ -242,30 +227,15 @@ def grad_weight(
     lies = layout.order_of(grad_y) == CHWN and grad_y.dtype == dtype
 
     def term(rows: slice) -> ndarray:
-        """The sum over i of X_i grad_Y_i^T, (G, KH*(C*KW + bias), F/G)."""
+        """The sum over i of grad_Y_i X_i^T, (G, F/G, KH*(C*KW + bias))."""
         g = grad_y[:, :, rows]
         if not lies:
             g = scratch_in_order("operand", g.shape, CHWN, dtype)
             np.copyto(g, grad_y[:, :, rows])
         cols = _columns(source, geometry, rows, bias)
-        return _product_sum(cols, _by_row(g, geometry.groups))
+        return product_sum(_by_row(g, geometry.groups), cols).sum(axis=1)
 
     total = summed(term, _runs(geometry), prod(geometry.w_shape), load(geometry))
-    by_tap = total.swapaxes(1, 2).reshape(F, KH, C * KW + bias)
+    by_tap = total.reshape(F, KH, C * KW + bias)
     grad_w = np.ascontiguousarray(by_tap[:, :, : C * KW].reshape(F, KH, C, KW).swapaxes(1, 2))
     return grad_w, by_tap[:, 0, -1].copy() if bias else None
-
-
-def _product_sum(b: ndarray, a: ndarray) -> ndarray:
-    """The sum over i and m of b[g,i,t,m] * a[g,i,r,m], (G,T,R)."""
-    (G, rows, T, M), R = b.shape, a.shape[2]
-    pieces, step = small_products(R, T, M)
-    done = pieces * step
-    rest = np.matmul(b[..., done:], a[..., done:].swapaxes(2, 3)).sum(axis=1)
-    if not pieces:
-        return rest
-    products = np.matmul(
-        b[..., :done].reshape(G, rows, T, pieces, step).swapaxes(2, 3),
-        a[..., :done].reshape(G, rows, R, pieces, step).transpose(0, 1, 3, 4, 2),
-    )
-    return products.sum(axis=(1, 2)) + rest
