@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from functools import cache
 
 import numpy as np
@@ -172,6 +173,33 @@ def test_a_handful_of_channels_has_columns_along_the_rows_alone(monkeypatch):
     assert rows.serves(lenet, f4)
     monkeypatch.setattr(scratch, "COLUMN_LIMIT", scratch.COLUMN_LIMIT - 1)
     assert not rows.serves(lenet, f4)
+
+
+def test_a_stride_beyond_all_sizes():
+    """Down the columns of the image too: of the first row of outputs there is no next."""
+    for dtype in (np.float32, np.float64):
+        g = ConvGeometry.of((2, 1, 5, 5), (2, 1, 3, 3), None, (2**62, 1))
+        case = arrays(g, dtype)
+        pairs = zip(everything(cpu, g, *case), everything(reference, g, *case), strict=True)
+        for result, want in pairs:
+            np.testing.assert_allclose(result, want, rtol=0, atol=1e-5)
+
+
+def test_the_gradient_of_weights_from_a_narrow_image_takes_little_memory():
+    """A product for each of 20,000 rows of outputs, 880 numbers each: 70 MB side by side."""
+    g = ConvGeometry.of((1, 4, 20_000, 1), (16, 4, 11, 1))
+    f4 = np.dtype(np.float32)
+    assert rows.serves(g, f4)
+    x, _, _, grad_y = arrays(g)
+    tracemalloc.start()
+    try:
+        grad_w, _ = rows.grad_weight(x, grad_y, g, f4)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+    wanted, _ = columns.grad_weight(x, grad_y, g, f4)
+    np.testing.assert_allclose(grad_w, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_from_one_tap_to_the_next_is_an_odd_number_of_cache_lines():

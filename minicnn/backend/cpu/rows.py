@@ -55,7 +55,8 @@ _AIM = 1 << 19
 
 
 def serves(geometry: ConvGeometry, dtype: np.dtype) -> bool:
-    """Whether the windows are of that kind, and u within the limit of what columns may take."""
+    """Whether the windows are of that kind, and what an output row reads of u, and x with its
+    padding, are within the limit of what columns may take."""
     if geometry.kernel[0] == 1 or geometry.dilation[0] != 1 or order_of(geometry) != CHWN:
         return False
     if min(map(min, geometry.padding)) < 0:
@@ -71,10 +72,10 @@ def _entries(geometry: ConvGeometry) -> int:
     return taps * geometry.out_size[1] * geometry.batch
 
 
-def _runs(geometry: ConvGeometry) -> list[slice]:
-    """The rows of the outputs in chunks."""
+def _runs(geometry: ConvGeometry, least: int = 0) -> list[slice]:
+    """The rows of the outputs in chunks. least: entries that each takes beside those of u."""
     OH, stride = geometry.out_size[0], geometry.stride[0]
-    return threads.pieces(OH, OH * stride * _entries(geometry), _AIM)
+    return threads.pieces(OH, OH * max(least, stride * _entries(geometry)), _AIM)
 
 
 def _columns(x: ndarray, geometry: ConvGeometry, rows: slice, ones: bool) -> ndarray:
@@ -100,7 +101,9 @@ def _columns(x: ndarray, geometry: ConvGeometry, rows: slice, ones: bool) -> nda
     np.copyto(by_row[:, :, : C * KW].reshape(windows.shape), windows)
     by_row[:, :, C * KW :] = 1
     sg, step, sm = u.strides
-    return as_strided(u, (G, count, KH * taps, OW * N), (sg, S * taps * step, step, sm))
+    # A stride that leads out of the image, perhaps so large that it would overflow, is never taken.
+    distance = min(S, height) * taps * step
+    return as_strided(u, (G, count, KH * taps, OW * N), (sg, distance, step, sm))
 
 
 def _weight_matrix(w: ndarray, b: ndarray | None, groups: int, dtype: np.dtype) -> ndarray:
@@ -235,7 +238,10 @@ def grad_weight(
         cols = _columns(source, geometry, rows, bias)
         return product_sum(_by_row(g, geometry.groups), cols).sum(axis=1)
 
-    total = summed(term, _runs(geometry), prod(geometry.w_shape), load(geometry))
+    # The products of all rows of a chunk stand side by side before they are added up: of narrow
+    # images they are larger than u.
+    entries = prod(geometry.w_shape)
+    total = summed(term, _runs(geometry, entries), entries, load(geometry))
     by_tap = total.reshape(F, KH, C * KW + bias)
     grad_w = np.ascontiguousarray(by_tap[:, :, : C * KW].reshape(F, KH, C, KW).swapaxes(1, 2))
     return grad_w, by_tap[:, 0, -1].copy() if bias else None
