@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -64,3 +67,35 @@ def test_every_backend_has_the_same_functions_with_the_same_parameters():
     for name in names:
         wanted = inspect.signature(getattr(backend.reference, name))
         assert inspect.signature(getattr(backend.cpu, name)) == wanted, name
+
+
+def test_primitives_that_are_loaded_when_first_asked_for():
+    """All are listed before; each is its family's own, also where eight threads ask at once."""
+    code = """
+        import sys, threading
+        from minicnn.backend import cpu
+
+        assert "minicnn.backend.cpu.conv" not in sys.modules
+        assert set(cpu.__all__) <= set(dir(cpu))
+        found, start = [], threading.Barrier(8)
+
+        def ask():
+            start.wait()
+            found.append([getattr(cpu, name) for name in cpu.__all__])
+
+        sys.setswitchinterval(1e-6)
+        askers = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in askers:
+            thread.start()
+        for thread in askers:
+            thread.join()
+        assert len(found) == 8 and all(primitives == found[0] for primitives in found)
+        for name, primitive in zip(cpu.__all__, found[0], strict=True):
+            assert getattr(sys.modules[primitive.__module__], name) is primitive
+        assert not hasattr(cpu, "conv_forwards")
+        print("listed and found")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "listed and found", done.stderr

@@ -495,6 +495,50 @@ def test_a_forked_child_has_workers_of_its_own_even_while_the_parents_are_busy()
     assert program(code) == "0"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+@pytest.mark.parametrize(
+    ("name", "first_use"),
+    [
+        ("minicnn.backend.cpu.softmax", "cpu.softmax_forward"),
+        ("minicnn.backend.cpu.winograd", "conv._winograd()"),
+        ("threadpoolctl", "threads.one_blas_thread.__enter__()"),
+        ("queue", "threads.set_num_threads(2); threads.each(len, ['', ''])"),
+    ],
+)
+def test_a_fork_waits_for_what_another_thread_loads(name, first_use):
+    """The child would wait for ever for a module that nobody loads to its end."""
+    found = program(f"""
+        import os, signal, sys, threading, time, warnings
+        from minicnn.backend import cpu
+        from minicnn.backend.cpu import conv, threads
+
+        class Slow:
+            def find_spec(self, found, path=None, target=None):
+                if found == {name!r}:
+                    begun.set()
+                    time.sleep(0.3)
+
+        def use():
+            {first_use}
+
+        warnings.simplefilter("ignore")  # of a fork beside threads
+        begun = threading.Event()
+        sys.modules.pop({name!r}, None)
+        sys.meta_path.insert(0, Slow())
+        thread = threading.Thread(target=use)
+        thread.start()
+        begun.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            import {name}
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        thread.join()
+    """)
+    assert found == "0"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked here")
 def test_a_loaders_workers_compute_on_one_thread():
     class Numbers(minicnn.data.Dataset):

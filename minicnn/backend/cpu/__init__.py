@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from . import threads
 from .dropout import dropout
 from .matmul import matmul
 from .resample import resample
@@ -82,5 +83,10 @@ __all__ = ["dropout", "matmul", "resample", *_HOME]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    return found
+    with threads.loading:
+        family = import_module(f"{__name__}.{_HOME[name]}")
+    return globals().setdefault(name, getattr(family, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..geometry import ConvGeometry
-from . import algorithm, columns, pointwise, rows, turned
+from . import algorithm, columns, pointwise, rows, threads, turned
 from .chunks import channel_totals
 from .depthwise import depthwise_forward, depthwise_grad_input, depthwise_grad_weight
 from .layout import NHWC
@@ -31,9 +31,10 @@ _WINOGRAD = {"winograd2": 2, "winograd4": 4}
 @cache
 def _winograd() -> Any:
     """The module, loaded when it is first asked: its exact fractions take `import` some 5 ms."""
-    from . import winograd
+    with threads.loading:
+        from . import winograd
 
-    return winograd
+        return winograd
 
 
 def conv_forward(

@@ -48,6 +48,10 @@ PIECE = 1 << 18
 # Entries that one pass goes over before a second thread would have been of use: see above.
 ALONE = 1 << 20
 
+# Held while a module is loaded that `import minicnn` leaves out. A fork waits for it: a child would
+# find the module half loaded, and its lock taken by a thread that is not there.
+loading = threading.RLock()
+
 _count: int | None = None  # as set; None: `_default`
 
 
@@ -212,8 +216,8 @@ class _Pool:
     def _start(self, count: int) -> None:
         """As many workers, or fewer: the system may give no more, least of all to a program that is
         about to end. The caller does what nobody helps with."""
-        from queue import SimpleQueue  # with the first worker: it takes `import` a millisecond
-
+        with loading:  # with the first worker: it takes `import` a millisecond
+            from queue import SimpleQueue
         with self._starting:
             if self._started == 0:
                 self._wanted = SimpleQueue()
@@ -321,8 +325,8 @@ def _restore(before: Before) -> None:
 
 def _switches() -> tuple[list[Switch], list[Switch]]:
     """Those of libraries that have one number, and of those that have one for each thread."""
-    from threadpoolctl import ThreadpoolController
-
+    with loading:
+        from threadpoolctl import ThreadpoolController
     shared: list[Switch] = []
     own: list[Switch] = []
     for library in ThreadpoolController().lib_controllers:
@@ -360,4 +364,7 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=loading.acquire, after_in_parent=loading.release, after_in_child=loading.release
+    )
     os.register_at_fork(after_in_child=_after_fork)
