@@ -6,8 +6,8 @@ and it is shapes alone that decide how a product y (M,N) = a (M,K) @ b (K,N) is 
 
 * small, up to 2^18 multiply-adds: BLAS as it is, which stays in the calling thread by itself; with
   a vector, where it does not, up to 2^13;
-* middling, up to 2^25, the dense layers of a LeNet: one call. Up to there a second thread gains less
-  than it takes to wake it and to hear of its end (see `threads`);
+* middling, up to 2^25, the dense layers of a LeNet: one call. Up to there a second thread gains
+  less than it takes to wake it and to hear of its end (see `threads`);
 * large: in pieces that whoever is free takes, by rows or by columns:
 
       y[m,:] = a[m,:] @ b   for runs of rows m,   or   y[:,n] = a @ b[:,n]   for runs of columns n

@@ -1,8 +1,9 @@
 """Convolution with columns that are spread out along the rows of the image alone.
 
-im2col writes every pixel KH*KW times. Half of that is enough: spread out along k only,
+im2col writes every pixel KH*KW times. KW times is enough: spread out along k only, and with rows h
+that are counted from the first of the padding,
 
-    u[h, (c,q), (j,n)] = x[n, c, h, j*S + q*D - P]
+    u[h, (c,q), (j,n)] = x[n, c, h - P, j*S + q*D - P]        (zero in the padding)
 
 and in memory the rows (c,q) of image row h are followed by those of row h+1. So the KH*C*KW rows
 that output row i reads, t = (p,c,q) with h = i*S + p, lie one behind the other, at equal distances:
@@ -15,8 +16,9 @@ and those of i and i+1 share most of their memory. One product for each output r
     y[:, i, (j,n)]  = W cols_i                                Y_i = W X_i
     grad_w[f, t]    = sum over i of grad_Y_i X_i^T
 
-**grad_x.** Pixel (h,k) is read by the output rows i = h + P - p. With grad_y lying as u does, row
-by row with all channels, v[i, f, (j,n)], the rows that h needs lie one behind the other too, and
+**grad_x.** Pixel (h,k), here of x itself, is read by the output rows i = h + P - p. With grad_y
+lying as u does, row by row with all channels, v[i, f, (j,n)], the rows that h needs lie one behind
+the other too, and
 
     r[h, (c,q), (j,n)] = sum over p,f of w[f,c,p,q] * v[h + P - p, f, (j,n)]
     grad_x[c,h,k]      = sum over the (j,q) with j*S + q*D - P = k of r[h, (c,q), (j,n)]
@@ -154,7 +156,8 @@ def forward(
 
 
 def gives_gradient(geometry: ConvGeometry, dtype: np.dtype) -> bool:
-    """Whether `grad_input` can serve: stride 1 from row to row, and v within the limit."""
+    """Whether `grad_input` can serve: stride 1 from row to row, and what an image row
+    reads of v within the limit."""
     if geometry.stride[0] != 1 or not serves(geometry, dtype):
         return False
     row = geometry.out_channels * geometry.out_size[1] * geometry.batch
@@ -182,7 +185,7 @@ def grad_input(grad_y: ndarray, w: ndarray, geometry: ConvGeometry, dtype: np.dt
 
 
 def _read_by(grad_y: ndarray, geometry: ConvGeometry, rows: slice, dtype: np.dtype) -> ndarray:
-    """v_h = v[h + P - p, f, (j,n)] for those image rows, (G, rows, KH*F/G, OW*N), p from KH-1 on.
+    """v_h = v[h + P - p, f, (j,n)] for those image rows, (G, rows, KH*F/G, OW*N), p from KH-1 down.
 
     v is grad_y with rows of zeros where there are no outputs.
     """
