@@ -77,10 +77,14 @@ def resnet():
 
 NETWORKS = {lenet: (8, 1, 28, 28), vgg: (6, 3, 8, 8), resnet: (6, 3, 8, 8)}
 
+# Of the images. With others a small network may meet an activation that is zero but for rounding,
+# and from there on two right results part: vgg's 0 has one of -3e-7, its 9 none within 5e-5.
+SEEDS = {lenet: 0, vgg: 9, resnet: 0}
+
 
 def train(network, device, dtype=np.float32, steps=STEPS):
     """The losses, and all that the network then holds by name, after some steps of SGD."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEEDS[network])
     minicnn.manual_seed(0)
     net = network().to(device, dtype)
     minicnn.manual_seed(1)  # the CPU's generator has drawn the weights: begin anew for the masks
