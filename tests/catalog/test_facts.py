@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minicnn import catalog
+from minicnn import backend, catalog
 
 OPS = {name: op for name, op in catalog.ops().items() if op.gradient}
 
@@ -27,3 +27,10 @@ def test_what_cannot_be_checked_may_have_a_gradient_all_the_same():
     ops = catalog.ops()
     known = {name: catalog.facts(ops[name]).gradient for name in ("float", "half", "int", "eq")}
     assert known == {"float": True, "half": True, "int": False, "eq": False}
+
+
+def test_backends_are_told_as_they_are_written_on_a_machine_without_a_gpu_too(monkeypatch):
+    ops = catalog.ops()
+    monkeypatch.setattr(backend, "why_not", lambda name: f"no {name} here")
+    found = {name: catalog.facts.__wrapped__(ops[name]).backends for name in ("conv2d", "relu6")}
+    assert found == {"conv2d": ("reference", "cpu", "cuda"), "relu6": ()}
