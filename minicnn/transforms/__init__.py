@@ -1,6 +1,7 @@
 """Image transforms, by torchvision's names."""
 
 from . import functional
+from .distort import GaussianBlur, RandomAffine, RandomRotation
 from .functional import InterpolationMode
 from .randomly import (
     ColorJitter,
@@ -38,12 +39,14 @@ __all__ = [
     "ConvertImageDtype",
     "Cutout",
     "FiveCrop",
+    "GaussianBlur",
     "Grayscale",
     "InterpolationMode",
     "Lambda",
     "Normalize",
     "PILToTensor",
     "Pad",
+    "RandomAffine",
     "RandomApply",
     "RandomChoice",
     "RandomCrop",
@@ -52,6 +55,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomOrder",
     "RandomResizedCrop",
+    "RandomRotation",
     "RandomVerticalFlip",
     "Resize",
     "TenCrop",

@@ -13,7 +13,6 @@ requires one while gradients are on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..autograd import Tensor, is_grad_enabled
 from ..autograd.dtypes import get_default_dtype
+from .blur import gaussian_blur  # noqa: F401
 from .colour import (  # noqa: F401
     adjust_brightness,
     adjust_contrast,
@@ -28,37 +28,18 @@ from .colour import (  # noqa: F401
     adjust_saturation,
     luma,
 )
-from .kinds import channels_last, get_image_size, is_pil, pil_to_array, pillow, to_planes
+from .interpolation import PIL_CODE, InterpolationMode, interpolation_mode
+from .kinds import (
+    channel_values,
+    channels_last,
+    get_image_size,
+    is_pil,
+    pil_to_array,
+    pillow,
+    to_planes,
+)
 from .resample import resize_bilinear, resize_nearest
-
-
-class InterpolationMode(Enum):
-    """How `resize` fills pixels. Tensors and arrays know nearest and bilinear, PIL images all."""
-
-    NEAREST = "nearest"
-    NEAREST_EXACT = "nearest-exact"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    BOX = "box"
-    HAMMING = "hamming"
-    LANCZOS = "lanczos"
-
-
-_PIL_CODE = {"nearest": 0, "nearest-exact": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
-_PIL_CODE["hamming"] = 5
-
-
-def interpolation_mode(value: Any) -> InterpolationMode:
-    """An InterpolationMode, its name, or Pillow's number for it."""
-    if isinstance(value, InterpolationMode):
-        return value
-    for mode in InterpolationMode:
-        if value == mode.value or (value == _PIL_CODE[mode.value] and isinstance(value, int)):
-            return mode
-    raise ValueError(
-        f"interpolation should be one of {[m.value for m in InterpolationMode]}, got {value!r}"
-    )
-
+from .warp import affine, rotate  # noqa: F401
 
 # ---------------------------------------------------------------- between the kinds
 
@@ -286,7 +267,7 @@ def resize(
         raise ValueError(f"resize: image has no pixels, {h} x {w}")
     size = output_size((h, w), size, max_size)
     if is_pil(image):
-        return image.resize((size[1], size[0]), _PIL_CODE[mode.value])
+        return image.resize((size[1], size[0]), PIL_CODE[mode.value])
     planes, back = to_planes(image, "resize")
     if mode is InterpolationMode.BILINEAR:
         smooth = not isinstance(image, Tensor) if antialias is None else antialias
@@ -379,12 +360,7 @@ def pad_constant(
     """A constant border around (..., H, W)."""
     left, top, right, bottom = padding
     h, w = planes.shape[-2:]
-    value = np.asarray(fill, dtype=planes.dtype)
-    if value.ndim:
-        channels = planes.shape[-3] if planes.ndim > 2 else 1
-        if value.ndim != 1 or value.size not in (1, channels):
-            raise ValueError(f"pad: fill should be one value or {channels}, got {fill!r}")
-        value = value.reshape(-1, 1, 1) if planes.ndim > 2 else value[0]
+    value = channel_values(planes, fill, "pad")
     out = np.empty((*planes.shape[:-2], top + h + bottom, left + w + right), planes.dtype)
     out[...] = value
     out[..., top : top + h, left : left + w] = planes

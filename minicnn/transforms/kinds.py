@@ -50,6 +50,20 @@ def to_planes(image: Any, function: str) -> tuple[np.ndarray, Callable[[np.ndarr
     raise TypeError(f"{function}: image should be a PIL Image, a Tensor or an ndarray, got {kind}")
 
 
+def channel_values(planes: np.ndarray, fill: Any, function: str) -> np.ndarray:
+    """`fill`, a number or one for each channel, in planes' dtype and to broadcast with planes.
+
+    ValueError for another count of numbers.
+    """
+    value = np.asarray(fill, dtype=planes.dtype)
+    if not value.ndim:
+        return value
+    channels = planes.shape[-3] if planes.ndim > 2 else 1
+    if value.ndim != 1 or value.size not in (1, channels):
+        raise ValueError(f"{function}: fill should be one value or {channels}, got {fill!r}")
+    return value.reshape(-1, 1, 1) if planes.ndim > 2 else value[0]
+
+
 def channels_last(planes: np.ndarray) -> np.ndarray:
     """(C, H, W) as (H, W, C)."""
     return np.ascontiguousarray(np.moveaxis(planes, 0, 2))

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from . import functional as F
+from .distort import GaussianBlur
 from .functional import InterpolationMode
 from .randomly import (
     Cutout,
@@ -248,11 +249,12 @@ class Lambda:
 
 # ---------------------------------------------------------------- what datasets ask
 
-_SAME_ON_ARRAYS = (  # an array gives the pixels that a PIL image gives
+_SPATIAL = (
     *(Resize, CenterCrop, Pad, RandomCrop, RandomResizedCrop),
     *(RandomHorizontalFlip, RandomVerticalFlip, Cutout),
 )
-_PLANAR = (*_SAME_ON_ARRAYS, ToTensor, Normalize, RandomErasing)
+_SAME_ON_ARRAYS = (*_SPATIAL, GaussianBlur)  # an array gives the pixels that a PIL image gives
+_PLANAR = (*_SPATIAL, ToTensor, Normalize, RandomErasing)
 
 
 def _steps(transform: Any) -> list:

@@ -24,6 +24,9 @@ ALL = [
     T.RandomApply([T.RandomCrop(5)], 0.5),
     T.RandomChoice([T.RandomCrop(5), T.RandomVerticalFlip()], p=[2, 1]),
     T.RandomOrder([T.RandomCrop(9), T.ColorJitter(hue=0.5)]),
+    T.GaussianBlur((3, 5)),
+    T.RandomRotation(40),
+    T.RandomAffine(10, (0.1, 0.2), (0.7, 1.2), 20, T.InterpolationMode.BILINEAR, fill=7),
 ]
 
 
@@ -47,7 +50,11 @@ def test_one_seed_one_image(transform, kind):
     assert np.array_equal(array(image), before)
 
 
-@pytest.mark.parametrize("transform", ALL, ids=repr)
+@pytest.mark.parametrize(
+    "transform",
+    [t for t in ALL if not isinstance(t, (T.RandomRotation, T.RandomAffine))],  # Pillow's own
+    ids=repr,
+)
 def test_pil_images_and_arrays_are_treated_alike(transform):
     pytest.importorskip("PIL")
     for seed in range(5):
@@ -119,6 +126,9 @@ def test_a_gradient_is_not_lost_silently():
         T.RandomHorizontalFlip(1.0),
         T.ColorJitter(0.5),
         T.Cutout(2),
+        T.RandomRotation(5),
+        T.RandomAffine(5),
+        T.GaussianBlur(3),
     ):
         with pytest.raises(RuntimeError, match="gradient"):
             transform(x)
@@ -182,6 +192,10 @@ def test_what_cannot_be_done_at_once():
         assert T.Compose([step, T.ToTensor()])._batched() is None
     noise = T.Compose([T.ToTensor(), T.RandomErasing(value="random")])
     assert noise._batched() is None and noise._takes_arrays()
+    for step in (T.RandomRotation(5), T.RandomAffine(5)):  # Pillow turns PIL images
+        assert not T.Compose([step, T.ToTensor()])._takes_arrays()
+    blurred = T.Compose([T.GaussianBlur(3), T.ToTensor()])
+    assert blurred._batched() is None and blurred._takes_arrays()
     nearest = T.RandomResizedCrop(9, interpolation=T.InterpolationMode.NEAREST)
     assert T.Compose([nearest, T.ToTensor()])._batched() is None
     for resize in (T.Resize(9, antialias=None), T.RandomResizedCrop(9, antialias=None)):

@@ -89,6 +89,62 @@ def test_functions(tv, kind, name, arguments):
     np.testing.assert_array_equal(values(mine), before)
 
 
+WARPS = [
+    ("rotate", (30,), {}),
+    ("rotate", (-100.5,), {"expand": True}),
+    ("rotate", (180,), {"expand": True}),
+    ("rotate", (17.3,), {"center": [2, 7]}),
+    ("affine", (25, [0, 0], 1.0, 0), {}),
+    ("affine", (0, [3, -2], 1.0, [0, 0]), {}),
+    ("affine", (-33.3, [2, 1], 0.7, [20.0, -10.0]), {}),
+    ("affine", (190.1, [-1, 4], 1.9, [35.0]), {"center": [3, 3]}),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["NEAREST", "BILINEAR"])
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize(("name", "arguments", "options"), WARPS, ids=str)
+def test_warps(tv, kind, mode, filled, name, arguments, options):
+    mine, theirs = pair(kind)
+    before = values(mine).copy()
+    fill = [7] if kind in ("L", "uint8 grey") else [0, 50, 200]
+    fill = [0, 0.25, 0.75] if "float" in kind else fill
+    options = {**options, "fill": fill if filled else None}
+    how = getattr(tv.InterpolationMode, mode)
+    got = getattr(F, name)(mine, *arguments, interpolation=mode.lower(), **options)
+    expected = getattr(tv.functional, name)(theirs, *arguments, interpolation=how, **options)
+    a, b = values(got), values(expected)
+    assert a.dtype == b.dtype and a.shape == b.shape
+    if a.dtype != np.uint8 or mode == "NEAREST":
+        # PyTorch's places are in single precision: 1e-7 of some 10 pixels.
+        np.testing.assert_allclose(a, b, atol=4e-6, rtol=0)
+    else:  # a sum that lies between two integers may be rounded either way
+        assert np.abs(a.astype(int) - b).max() <= 1 and (a != b).mean() < 0.01
+    np.testing.assert_array_equal(values(mine), before)
+
+
+def test_sizes_of_what_is_turned(tv):
+    for size in ((4, 10), (5, 7), (8, 8), (3, 4)):
+        image = np.zeros((1, *size), np.float32)
+        for angle in range(-360, 361, 15):
+            got = F.rotate(Tensor(image), angle, expand=True)
+            expected = tv.functional.rotate(torch.from_numpy(image), angle, expand=True)
+            assert got.shape == tuple(expected.shape), (size, angle)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("arguments", [(3,), ([5, 3],), (7, 1.3), ([1, 9], [0.4, 2.0])], ids=str)
+def test_blurs(tv, kind, arguments):
+    mine, theirs = pair(kind)
+    before = values(mine).copy()
+    a = values(F.gaussian_blur(mine, *arguments))
+    b = values(tv.functional.gaussian_blur(theirs, *arguments))
+    assert a.dtype == b.dtype and a.shape == b.shape
+    np.testing.assert_allclose(a, b, atol=0 if a.dtype == np.uint8 else 1e-6, rtol=0)
+    np.testing.assert_array_equal(values(mine), before)
+
+
 @pytest.mark.parametrize("kind", ["float32", "float64 batch", "RGB"])
 @pytest.mark.parametrize("antialias", [None, False, True])
 @pytest.mark.filterwarnings("ignore:Anti-alias option is always applied")
@@ -129,6 +185,13 @@ MAKERS = [
     lambda t: t.RandomChoice([t.Grayscale(), t.RandomVerticalFlip()]),
     lambda t: t.RandomChoice([t.Grayscale(), t.RandomVerticalFlip()], p=[1, 2]),
     lambda t: t.RandomOrder([t.Grayscale(), t.RandomVerticalFlip()]),
+    lambda t: t.RandomRotation(10),
+    lambda t: t.RandomRotation((-5, 40), t.InterpolationMode.BILINEAR, True, (3, 4), (1, 2, 3)),
+    lambda t: t.RandomAffine(0),
+    lambda t: t.RandomAffine(15, (0.1, 0.2), (0.8, 1.2), 10, t.InterpolationMode.BILINEAR, 7),
+    lambda t: t.RandomAffine((0, 90), shear=(1, 2, 3, 4), center=(5, 6)),
+    lambda t: t.GaussianBlur(5),
+    lambda t: t.GaussianBlur((3, 7), 1.5),
     lambda t: t.FiveCrop(3),
     lambda t: t.TenCrop((3, 4), True),
 ]
@@ -159,6 +222,26 @@ SMALL = np.zeros((9, 9, 3), np.uint8)
         (lambda t: t.functional.adjust_hue(t.ToTensor()(SMALL), 1), ValueError),
         (lambda t: t.functional.adjust_contrast(t.ToTensor()(SMALL), -1), ValueError),
         (lambda t: t.RandomChoice(t.Grayscale()), TypeError),
+        (lambda t: t.RandomRotation(-3), ValueError),
+        (lambda t: t.RandomRotation((1, 2, 3)), ValueError),
+        (lambda t: t.RandomRotation({1}), TypeError),
+        (lambda t: t.RandomRotation(3, fill={}), TypeError),
+        (lambda t: t.RandomRotation(3, center=(1,)), ValueError),
+        (lambda t: t.RandomAffine(3, translate=(0.1, 1.1)), ValueError),
+        (lambda t: t.RandomAffine(3, translate=(0.1,)), ValueError),
+        (lambda t: t.RandomAffine(3, scale=(0, 1)), ValueError),
+        (lambda t: t.RandomAffine(3, shear=(1, 2, 3)), ValueError),
+        (lambda t: t.GaussianBlur(4), ValueError),
+        (lambda t: t.GaussianBlur((3, 0)), ValueError),
+        (lambda t: t.GaussianBlur(3, 0), ValueError),
+        (lambda t: t.GaussianBlur(3, (2, 1)), ValueError),
+        (lambda t: t.functional.gaussian_blur(t.ToTensor()(SMALL), [3, 5, 7]), ValueError),
+        (lambda t: t.functional.gaussian_blur(t.ToTensor()(SMALL), 3, [0.0, 1.0]), ValueError),
+        (lambda t: t.functional.rotate(t.ToTensor()(SMALL), "30"), TypeError),
+        (lambda t: t.functional.rotate(t.ToTensor()(SMALL), 30, fill=[1, 2]), ValueError),
+        (lambda t: t.functional.affine(t.ToTensor()(SMALL), 0, [1], 1, 0), ValueError),
+        (lambda t: t.functional.affine(t.ToTensor()(SMALL), 0, [1, 1], 0, 0), ValueError),
+        (lambda t: t.functional.affine(t.ToTensor()(SMALL), 0, [1, 1], 1, [1, 2, 3]), ValueError),
     ],
 )
 def test_what_both_refuse(tv, make, error):
