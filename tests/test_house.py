@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "data": {"backend", "autograd", "functional"},
     "datasets": {"backend", "autograd", "functional", "data", "transforms", "interop"},
     "transforms": {"backend", "autograd", "functional"},
-    "utils": {"data"},
+    "utils": {"data", "autograd", "functional", "transforms", "interop"},
     "cuda": {"backend", "autograd"},
     "backends": {"backend"},
     "accelerator": {"autograd", "cuda"},

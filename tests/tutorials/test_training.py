@@ -414,3 +414,28 @@ def test_mean_and_std_of_a_data_set():
     stacked = minicnn.stack([image for image, _ in data])
     np.testing.assert_allclose((mean / n).numpy(), stacked.mean(dim=(0, 2, 3)).numpy(), rtol=1e-4)
     assert abs(std.item() - stacked.std().item()) < 1e-4
+
+
+def test_a_batch_is_shown_and_saved_as_a_grid(tmp_path):
+    """With the names of torchvision, which is `import minicnn as torchvision`."""
+    pytest.importorskip("PIL")
+    torchvision = minicnn
+    transform = torchvision.transforms.Compose([
+        torchvision.transforms.RandomRotation(10),
+        torchvision.transforms.RandomAffine(0, translate=(0.1, 0.1), shear=5),
+        torchvision.transforms.ToTensor(),
+        torchvision.transforms.Normalize((0.5,), (0.5,)),
+    ])  # fmt: skip
+    data = torchvision.datasets.Digits(transform=transform)
+    dataiter = iter(minicnn.utils.data.DataLoader(data, batch_size=4, shuffle=True))
+    images, _ = next(dataiter)
+    img = torchvision.utils.make_grid(images)
+    img = img / 2 + 0.5  # unnormalize
+    npimg = img.numpy()
+    shown = np.transpose(npimg, (1, 2, 0))
+    H, W = images.shape[2:]
+    assert shown.shape == (H + 4, 4 * (W + 2) + 2, 3)
+    assert shown.min() == 0 and (shown[0] == 0.5).all()
+    torchvision.utils.save_image(images, tmp_path / "batch.png", normalize=True)
+    pixels = np.asarray(torchvision.datasets.folder.pil_loader(tmp_path / "batch.png"))
+    assert pixels.shape == shown.shape and pixels.max() == 255
