@@ -11,7 +11,9 @@ the same weights: short English names of ImageNet's WordNet synsets (O. Russakov
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
+from math import nan
 from pathlib import Path
 
 from ..transforms.presets import ImageClassification
@@ -54,6 +56,12 @@ def _row(
     )
 
 
+def _without_classifier(weights: Weights, **preset: tuple[float, ...]) -> Weights:
+    """The file of a network that tells no classes apart, whose images need another mean and std."""
+    transforms = partial(weights.transforms, **preset)
+    return replace(weights, transforms=transforms, meta={**weights.meta, "categories": None})
+
+
 class AlexNet_Weights(WeightsEnum):
     """Of `alexnet`."""
 
@@ -92,9 +100,17 @@ class VGG13_BN_Weights(WeightsEnum):
 
 
 class VGG16_Weights(WeightsEnum):
-    """Of `vgg16`."""
+    """Of `vgg16`. IMAGENET1K_FEATURES is for its `features` alone: the classifier's are missing.
+
+    Its images have values from 0 to 255 less a mean, as in VGG's paper.
+    """
 
     IMAGENET1K_V1 = _row("vgg16-397923af.pth", 138_357_544, 71.592, 90.382, 527.796, min_size=32)
+    IMAGENET1K_FEATURES = _without_classifier(
+        _row("vgg16_features-amdegroot-88682ab5.pth", 138_357_544, nan, nan, 527.802, min_size=32),
+        mean=(0.48235, 0.45882, 0.40784),
+        std=(1 / 255, 1 / 255, 1 / 255),
+    )
     DEFAULT = IMAGENET1K_V1
 
 

@@ -32,8 +32,8 @@ _WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.")
 class Weights:
     """A published file: its address, the transforms that images need, and what is known of it.
 
-    meta: "categories" (names of the classes), "num_params", "min_size" (H, W), "_metrics" and
-    "_file_size" (MiB).
+    meta: "categories" (names of the classes; None of a network that tells none apart),
+    "num_params", "min_size" (H, W), "_metrics" and "_file_size" (MiB).
     """
 
     url: str
@@ -180,17 +180,17 @@ class Chosen:
         """
         if isinstance(self.source, Path):
             return given
-        classes = len(self.source.meta["categories"])
-        side = self.source.transforms().crop_size[0]
-        for name, fits in (
-            ("num_classes", (classes,)), ("in_channels", (3,)), ("image_size", (side, None))
-        ):  # fmt: skip
+        side, categories = self.source.transforms().crop_size[0], self.source.meta["categories"]
+        needed: dict[str, tuple] = {"in_channels": (3,), "image_size": (side, None)}
+        known = {} if categories is None else {"num_classes": len(categories)}
+        needed |= {name: (count,) for name, count in known.items()}
+        for name, fits in needed.items():
             if name in given and given[name] not in fits:
                 raise ValueError(
                     f"{self.network}: the weights {self.source} are for {name}={fits[0]}, got "
                     f"{given[name]!r}; make the network without it, then replace its layer"
                 )
-        return {**given, "num_classes": classes}
+        return {**given, **known}
 
     def load_into(self, model: Any) -> None:
         """Loads the weights; the model takes all of them or is left as it was.
