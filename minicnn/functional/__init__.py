@@ -22,6 +22,7 @@ from .entropy import *
 from .exponential import *
 from .fold import *
 from .gate import *
+from .grid import *
 from .index import *
 from .inverse_erf import *
 from .likelihood import *

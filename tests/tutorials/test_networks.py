@@ -449,3 +449,55 @@ def lazy_layers(torch):
 
 def test_lazy_layers(both):
     assert both(lazy_layers)[1] == (2, 10)
+
+
+def spatial_transformer(torch):
+    """A network that first turns and moves its image, trained for some steps."""
+    nn, F = torch.nn, torch.nn.functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 6, kernel_size=5)
+            self.fc = nn.Linear(6 * 6 * 6, 10)
+            self.localization = nn.Sequential(
+                nn.Conv2d(1, 8, kernel_size=5), nn.MaxPool2d(2, stride=2), nn.ReLU(True)
+            )
+            self.fc_loc = nn.Sequential(nn.Linear(8 * 6 * 6, 32), nn.ReLU(True), nn.Linear(32, 6))
+            self.fc_loc[2].weight.data.zero_()
+            self.fc_loc[2].bias.data.copy_(torch.tensor([1, 0, 0, 0, 1, 0], dtype=torch.float))
+
+        def stn(self, x):
+            xs = self.localization(x).view(-1, 8 * 6 * 6)
+            theta = self.fc_loc(xs).view(-1, 2, 3)
+            grid = F.affine_grid(theta, x.size(), align_corners=False)
+            return F.grid_sample(x, grid, align_corners=False)
+
+        def forward(self, x):
+            x = F.relu(F.max_pool2d(self.conv(self.stn(x)), 2))
+            return F.log_softmax(self.fc(x.flatten(1)), dim=1)
+
+    net, rng = Net(), np.random.default_rng(0)
+    with torch.no_grad():
+        for p in net.parameters():
+            if p is not net.fc_loc[2].weight and p is not net.fc_loc[2].bias:
+                draw = rng.standard_normal(tuple(p.shape)) / math.sqrt(p[0].numel())
+                p.copy_(torch.from_numpy(draw.astype(np.float32)))
+    images = torch.from_numpy(rng.random((16, 1, 16, 16), dtype=np.float32))
+    labels = torch.from_numpy(rng.integers(0, 10, 16))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = F.nll_loss(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    moved = net.fc_loc[2].bias.tolist()
+    return losses, moved, bool((net.stn(images) == images).all())
+
+
+def test_spatial_transformer(both):
+    losses, moved, still = both(spatial_transformer, rtol=1e-4)
+    assert losses[-1] < losses[0] and not still
+    assert moved != [1, 0, 0, 0, 1, 0] and np.abs(np.subtract(moved, [1, 0, 0, 0, 1, 0])).max() < 1
