@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import to_planes
+from .kinds import in_dtype, is_pil, to_planes
 
 
 def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
@@ -30,32 +30,45 @@ def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     Args: kernel_size, taps along x and y, two odd numbers or one for both; sigma, the standard
     deviations along x and y in pixels, two or one for both (None: 0.15 K + 0.35).
     Integers are rounded, half to even. Raises ValueError for taps that are even, or more than twice
-    the image's size less one, and for a sigma that is not above 0; TypeError for what is no number.
+    the image's size less one, for a sigma that is not above 0, and for a PIL image of one bit or
+    with a palette; TypeError for what is no number.
     """
     taps = kernel_sizes(kernel_size, "gaussian_blur")
-    given = [0.15 * K + 0.35 for K in taps] if sigma is None else sigma
-    sigmas = (given,) if isinstance(given, numbers.Real) else tuple(given)
-    if len(sigmas) not in (1, 2) or not all(isinstance(s, numbers.Real) for s in sigmas):
-        raise TypeError(f"gaussian_blur: sigma should be a number or two, got {sigma!r}")
-    if not all(0 < s < np.inf for s in sigmas):
-        raise ValueError(f"gaussian_blur: sigma should be above 0, got {sigma!r}")
+    sigmas = _sigmas(taps, sigma)
+    if is_pil(img) and img.mode in ("1", "P", "PA", "La"):
+        raise ValueError(
+            f"gaussian_blur: a PIL image of mode {img.mode} holds no values that can be mixed; "
+            'convert it, say by convert("RGB")'
+        )
     x, back = to_planes(img, "gaussian_blur")
     for K, n in zip(taps, x.shape[:-3:-1], strict=True):
         if n <= K // 2:
             raise ValueError(
                 f"gaussian_blur: kernel_size {K} needs more than {K // 2} pixels, got {n}"
             )
-    work = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float32)
-    y = x.astype(work, copy=False)
-    for axis, K, s in zip((-1, -2), taps, (sigmas[0], sigmas[-1]), strict=True):
+    y = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+    for axis, K, s in zip((-1, -2), taps, sigmas, strict=True):
         y = _along(y, axis, weights(K, s))
-    return back((y if x.dtype.kind == "f" else np.rint(y)).astype(x.dtype, copy=False))
+    return back(in_dtype(y, x.dtype))
+
+
+def _sigmas(taps: tuple[int, int], sigma: Any) -> tuple[float, float]:
+    """The standard deviations along x and y."""
+    if sigma is None:
+        return 0.15 * taps[0] + 0.35, 0.15 * taps[1] + 0.35
+    values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
+    if not all(isinstance(s, numbers.Real) for s in values):
+        raise TypeError(f"gaussian_blur: sigma should be a number or two, got {sigma!r}")
+    if len(values) not in (1, 2) or not all(0 < s < np.inf for s in values):
+        raise ValueError(f"gaussian_blur: sigma should be a number above 0, or two, got {sigma!r}")
+    return float(values[0]), float(values[-1])
 
 
 def weights(K: int, sigma: float) -> np.ndarray:
     """g (K,), float64."""
-    z = (np.arange(K) - K // 2) / sigma
-    g = np.exp(-0.5 * z * z)
+    with np.errstate(over="ignore"):  # of a sigma next to 0, whose weights are 0, 1, 0
+        z = (np.arange(K) - K // 2) / sigma
+        g = np.exp(-0.5 * z * z)
     return g / g.sum()
 
 
@@ -65,7 +78,9 @@ def kernel_sizes(value: Any, function: str) -> tuple[int, int]:
     if not all(isinstance(K, (int, np.integer)) and not isinstance(K, bool) for K in sizes):
         raise TypeError(f"{function}: kernel_size should be an int or two, got {value!r}")
     if len(sizes) not in (1, 2) or any(K < 1 or K % 2 == 0 for K in sizes):
-        raise ValueError(f"{function}: kernel_size should be odd and above 0, got {value!r}")
+        raise ValueError(
+            f"{function}: kernel_size should be an int or two, odd and above 0, got {value!r}"
+        )
     return int(sizes[0]), int(sizes[-1])
 
 

@@ -13,6 +13,9 @@ from .blur import kernel_sizes
 from .functional import InterpolationMode
 from .kinds import get_image_size
 from .randomly import _given, _Random
+from .warp import checked_center, pair_of, turning_mode
+
+_TRANSLATE, _SCALE = "RandomAffine: translate", "RandomAffine: scale"
 
 
 def _between(ends: Sequence[float], u: float) -> float:
@@ -29,13 +32,10 @@ def _angles(transform: str, name: str, value: Any, counts: tuple[int, ...] = (2,
         raise TypeError(f"{transform}: {name} should be a number or a sequence, got {value!r}")
     if len(value) not in counts:
         sizes = " or ".join(map(str, counts))
-        raise ValueError(f"{transform}: {name} as a sequence should have {sizes}, got {value!r}")
+        raise ValueError(
+            f"{transform}: {name} as a sequence should have {sizes} numbers, got {value!r}"
+        )
     return [float(degrees) for degrees in value]
-
-
-def _check_center(transform: str, center: Any) -> None:
-    if center is not None and np.shape(center) != (2,):
-        raise ValueError(f"{transform}: center should be two numbers, x and y, got {center!r}")
 
 
 def _check_fill(transform: str, fill: Any) -> Any:
@@ -48,7 +48,7 @@ class RandomRotation(_Random):
     """The image turned by an angle between degrees[0] and degrees[1], counter-clockwise.
 
     Args: degrees, two numbers, or d for (-d, d); interpolation, expand, center and fill as for
-    `functional.rotate`.
+    `functional.rotate` (fill None: 0).
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class RandomRotation(_Random):
     ):
         super().__init__(generator)
         self.degrees = _angles("RandomRotation", "degrees", degrees)
-        self.interpolation = F.interpolation_mode(interpolation)
+        self.interpolation = turning_mode(interpolation, "RandomRotation")
         self.expand = expand
-        _check_center("RandomRotation", center)
+        checked_center(center, "RandomRotation")
         self.center = center
         self.fill = _check_fill("RandomRotation", fill)
 
@@ -92,7 +92,8 @@ class RandomAffine(_Random):
     Args: degrees, the range of the angle (clockwise), two numbers, or d for (-d, d); translate, the
     largest shifts along x and y as shares of width and height, in [0, 1]; scale, the smallest and
     the largest; shear, degrees along x as for `degrees`, or four numbers, the range along x and
-    that along y; interpolation, fill and center as for `functional.affine`. None: not that.
+    that along y (None: none of that); interpolation, fill (None: 0) and center as for
+    `functional.affine`.
     """
 
     _count = 6
@@ -111,18 +112,16 @@ class RandomAffine(_Random):
     ):
         super().__init__(generator)
         self.degrees = _angles("RandomAffine", "degrees", degrees)
-        if translate is not None and (
-            np.shape(translate) != (2,) or not 0 <= min(translate) <= max(translate) <= 1
-        ):
-            raise ValueError(f"RandomAffine: translate expects two shares, got {translate!r}")
-        if scale is not None and (np.shape(scale) != (2,) or not min(scale) > 0):
-            raise ValueError(f"RandomAffine: scale expects two numbers above 0, got {scale!r}")
+        if translate is not None and not all(0 <= t <= 1 for t in pair_of(translate, _TRANSLATE)):
+            raise ValueError(f"{_TRANSLATE} should be two shares, 0 to 1, got {translate!r}")
+        if scale is not None and min(pair_of(scale, _SCALE)) <= 0:
+            raise ValueError(f"{_SCALE} should be two numbers above 0, got {scale!r}")
         self.translate = translate
         self.scale = scale
         self.shear = None if shear is None else _angles("RandomAffine", "shear", shear, (2, 4))
-        self.interpolation = F.interpolation_mode(interpolation)
+        self.interpolation = turning_mode(interpolation, "RandomAffine")
         self.fill = _check_fill("RandomAffine", fill)
-        _check_center("RandomAffine", center)
+        checked_center(center, "RandomAffine")
         self.center = center
 
     @staticmethod

@@ -7,7 +7,8 @@ from typing import Any
 
 
 class InterpolationMode(Enum):
-    """How pixels are filled. Tensors and arrays know nearest and bilinear, PIL images all."""
+    """How pixels are filled. Tensors and arrays know nearest and bilinear; PIL images bicubic too,
+    and where they are resized all."""
 
     NEAREST = "nearest"
     NEAREST_EXACT = "nearest-exact"

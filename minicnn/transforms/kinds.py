@@ -36,6 +36,9 @@ def to_planes(image: Any, function: str) -> tuple[np.ndarray, Callable[[np.ndarr
             )
         if image.ndim < 2:
             raise ValueError(f"{function}: a tensor image is (..., H, W), got {image.shape}")
+        if image.device.type != "cpu":  # images are prepared on the CPU
+            there = image.device
+            return image.detach().cpu().array, lambda planes: Tensor(planes).to(there)
         return image.array, Tensor
     if isinstance(image, np.ndarray):
         if image.ndim == 2:
@@ -50,18 +53,34 @@ def to_planes(image: Any, function: str) -> tuple[np.ndarray, Callable[[np.ndarr
     raise TypeError(f"{function}: image should be a PIL Image, a Tensor or an ndarray, got {kind}")
 
 
-def channel_values(planes: np.ndarray, fill: Any, function: str) -> np.ndarray:
-    """`fill`, a number or one for each channel, in planes' dtype and to broadcast with planes.
+def channel_values(planes: np.ndarray, fill: Any, function: str, dtype: Any = None) -> np.ndarray:
+    """`fill`, a number or one for each channel, to broadcast with planes; in their dtype if None.
 
-    ValueError for another count of numbers.
+    ValueError for another count of numbers, or for one that the dtype cannot hold.
     """
-    value = np.asarray(fill, dtype=planes.dtype)
+    try:
+        value = np.asarray(fill, dtype=planes.dtype if dtype is None else dtype)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(
+            f"{function}: fill should be a number of {planes.dtype}, or one for each channel, got "
+            f"{fill!r}"
+        ) from None
     if not value.ndim:
         return value
     channels = planes.shape[-3] if planes.ndim > 2 else 1
     if value.ndim != 1 or value.size not in (1, channels):
         raise ValueError(f"{function}: fill should be one value or {channels}, got {fill!r}")
     return value.reshape(-1, 1, 1) if planes.ndim > 2 else value[0]
+
+
+def in_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floating values in a dtype; integers rounded, half to even, and kept within its range."""
+    if dtype.kind not in "iu":
+        return (values if dtype.kind == "f" else np.rint(values)).astype(dtype, copy=False)
+    info, largest = np.iinfo(dtype), values.dtype.type(np.iinfo(dtype).max)
+    if int(largest) > info.max:  # the next number of this type, as of int64's in float64
+        largest = np.nextafter(largest, values.dtype.type(0))
+    return np.clip(np.rint(values), info.min, largest).astype(dtype)
 
 
 def channels_last(planes: np.ndarray) -> np.ndarray:

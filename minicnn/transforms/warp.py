@@ -22,7 +22,8 @@ Pixels outside the image count as 0, so that only a share m of the weights lies 
 is q. Where `fill` is given the result is m q + (1 - m) fill, as torchvision has it; without, q.
 The nearest pixel is (rint(y - 1/2), rint(x - 1/2)); outside it is `fill`.
 
-PIL images are left to Pillow, which works in fixed point and extends the edge by half a pixel.
+PIL images are left to Pillow, which finds the nearest pixel in fixed point; where it interpolates,
+the half pixel along the image's edge has the values of the outer pixels.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from typing import Any
 import numpy as np
 
 from .interpolation import PIL_CODE, InterpolationMode, interpolation_mode
-from .kinds import channel_values, get_image_size, is_pil, to_planes
+from .kinds import channel_values, get_image_size, in_dtype, is_pil, to_planes
 
 _AFFINE = 0  # Pillow's number for a transform by six coefficients
-_SAME = 4  # decimals of a pixel up to which two sizes are taken for the same
+_DECIMALS = 4  # of a pixel up to which a corner counts as lying on the edge of a pixel
+_HALVES = 9  # decimals of a pixel up to which a place counts as lying between two
 
 
 def rotate(
@@ -54,18 +56,19 @@ def rotate(
     Args: interpolation, nearest or bilinear (PIL images: bicubic, too); expand, make the result as
     large as all of the turned image needs, which is meant for turns about the middle; center, the
     point (x, y) to turn about, in pixels from the upper left corner (None: the middle); fill, what
-    lies outside, a number or one for each channel (None: 0).
+    lies outside, a number or one for each channel (None: 0, as pixels outside the image count).
     Raises TypeError or ValueError for an argument that cannot be.
     """
-    mode = _checked("rotate", interpolation, center, angle=angle)
+    mode, center = turning_mode(interpolation, "rotate"), checked_center(center, "rotate")
+    angle = _number("rotate", "angle", angle)
     if is_pil(img):
-        code = PIL_CODE[mode.value]
-        return img.rotate(angle, code, bool(expand), center, fillcolor=_pil_fill(img, fill))
+        colour = _pil_fill(img, fill, "rotate")
+        return img.rotate(angle, PIL_CODE[mode.value], bool(expand), center, fillcolor=colour)
     planes, back = to_planes(img, "rotate")
-    h, w = get_image_size(img, "rotate")
-    back_to = inverse(-angle, (0, 0), 1.0, (0, 0), _centre(center, h, w))
-    size = _turned_size(h, w, angle) if expand else (h, w)
-    return back(_warped(planes, back_to, size, mode, fill, "rotate"))
+    h, w = planes.shape[-2:]
+    source = inverse(-angle, (0, 0), 1.0, (0, 0), center or (w / 2, h / 2))
+    size = _turned_size(h, w, source) if expand else (h, w)
+    return back(_warped(planes, source, size, mode, fill, "rotate"))
 
 
 def affine(
@@ -84,21 +87,23 @@ def affine(
     shear, in degrees along x, or (along x, along y); the others as for `rotate`.
     Raises TypeError or ValueError for an argument that cannot be.
     """
-    mode = _checked("affine", interpolation, center, angle=angle, scale=scale)
-    shears = (shear, 0) if isinstance(shear, numbers.Real) else shear
-    shears = tuple(shears) * 2 if np.shape(shears) == (1,) else shears
-    for name, pair in (("translate", translate), ("shear", shears)):
-        if np.shape(pair) != (2,) or not np.isfinite(np.asarray(pair, np.float64)).all():
-            raise ValueError(f"affine: {name} should be two numbers, got {pair!r}")
+    mode, center = turning_mode(interpolation, "affine"), checked_center(center, "affine")
+    angle, scale = _number("affine", "angle", angle), _number("affine", "scale", scale)
     if scale <= 0:
         raise ValueError(f"affine: scale should be above 0, got {scale}")
+    shears = (shear, 0) if isinstance(shear, numbers.Real) else shear
+    shears = tuple(shears) * 2 if np.shape(shears) == (1,) else shears
+    pairs = pair_of(translate, "affine: translate"), pair_of(shears, "affine: shear")
     h, w = get_image_size(img, "affine")
-    back_to = inverse(angle, translate, scale, shears, _centre(center, h, w))
+    source = inverse(angle, pairs[0], scale, pairs[1], center or (w / 2, h / 2))
+    if not np.isfinite(source).all():
+        raise ValueError(f"affine: scale {scale} is too small for numbers of 64 bits")
     if is_pil(img):
-        options = {"resample": PIL_CODE[mode.value], "fillcolor": _pil_fill(img, fill)}
-        return img.transform(img.size, _AFFINE, back_to.ravel().tolist(), **options)
+        colour = _pil_fill(img, fill, "affine")
+        data, code = source.ravel().tolist(), PIL_CODE[mode.value]
+        return img.transform(img.size, _AFFINE, data, resample=code, fillcolor=colour)
     planes, back = to_planes(img, "affine")
-    return back(_warped(planes, back_to, (h, w), mode, fill, "affine"))
+    return back(_warped(planes, source, (h, w), mode, fill, "affine"))
 
 
 def inverse(
@@ -112,101 +117,133 @@ def inverse(
     a, u, v = (math.radians(degrees) for degrees in (angle, *shear))
     turned_back = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
     sheared_back = np.array([[1, math.tan(u)], [0, 1]]) @ np.array([[1, 0], [math.tan(v), 1]])
-    linear = sheared_back @ turned_back / scale
-    c = np.asarray(center, np.float64)
-    return np.column_stack([linear, c - linear @ (c + translate)])
+    with np.errstate(over="ignore", invalid="ignore"):  # of a scale next to 0
+        linear = sheared_back @ turned_back / scale
+        c = np.asarray(center, np.float64)
+        return np.column_stack([linear, c - linear @ (c + translate)])
 
 
-def _checked(function: str, interpolation: Any, center: Any, **given: Any) -> InterpolationMode:
-    """The interpolation; raises for it, for a centre that is none, and for what is no number."""
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{function}: {name} should be a number, got {value!r}")
-        if not math.isfinite(value):
-            raise ValueError(f"{function}: {name} should be finite, got {value}")
-    if center is not None and np.shape(center) != (2,):
-        raise ValueError(f"{function}: center should be two numbers, x and y, got {center!r}")
-    return interpolation_mode(interpolation)
+# ---------------------------------------------------------------- arguments
 
 
-def _centre(center: Sequence[float] | None, h: int, w: int) -> Sequence[float]:
-    return (w / 2, h / 2) if center is None else center
+def turning_mode(interpolation: Any, function: str) -> InterpolationMode:
+    """The interpolation, if an image can be turned with it."""
+    mode = interpolation_mode(interpolation)
+    if mode.value in ("box", "hamming", "lanczos"):
+        raise ValueError(
+            f"{function}: interpolation should be nearest, bilinear or (of PIL images) bicubic, "
+            f"got {mode.value}, which resizes"
+        )
+    return mode
 
 
-def _turned_size(h: int, w: int, angle: float) -> tuple[int, int]:
-    """(OH, OW): the whole pixels that an image of h x w touches, turned about its middle."""
-    a = math.radians(angle)
-    sizes = []
-    for side, other in ((h, w), (w, h)):
-        half = (abs(side * math.cos(a)) + abs(other * math.sin(a))) / 2
-        ends = np.round([side / 2 - half, side / 2 + half], _SAME)
-        sizes.append(int(math.ceil(ends[1]) - math.floor(ends[0])))
-    return sizes[0], sizes[1]
+def checked_center(center: Any, function: str) -> tuple[float, float] | None:
+    """The centre (x, y) as two floats, or None."""
+    return None if center is None else pair_of(center, f"{function}: center")
 
 
-def _warped(
-    planes: np.ndarray,
-    back_to: np.ndarray,
-    size: tuple[int, int],
-    mode: InterpolationMode,
-    fill: Any,
-    function: str,
-) -> np.ndarray:
-    """planes (..., H, W) as an image of `size` about the same middle, taken from `back_to`."""
-    h, w = planes.shape[-2:]
-    if h == 0 or w == 0:
-        raise ValueError(f"{function}: image has no pixels, {h} x {w}")
-    (OH, OW), (xx, xy, x0), (yx, yy, y0) = size, *back_to
-    x = np.arange(OW) + 0.5 + (w - OW) / 2
-    y = (np.arange(OH) + 0.5 + (h - OH) / 2)[:, None]
-    columns, rows = xx * x + xy * y + (x0 - 0.5), yx * x + yy * y + (y0 - 0.5)
-    value = None if fill is None else channel_values(planes, fill, function)
-    if mode is InterpolationMode.BILINEAR:
-        return _bilinear(planes, rows, columns, value)
-    if mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT):
-        return _nearest(planes, rows, columns, 0 if value is None else value)
-    raise ValueError(f"{function}: {mode.value} interpolation needs a PIL image")
+def pair_of(value: Any, name: str) -> tuple[float, float]:
+    """Two finite numbers; ValueError with this name for anything else."""
+    values = tuple(value) if isinstance(value, (Sequence, np.ndarray)) else ()
+    if len(values) != 2 or not all(isinstance(v, numbers.Real) for v in values):
+        raise ValueError(f"{name} should be two numbers, got {value!r}")
+    return _finite(values[0], name), _finite(values[1], name)
 
 
-def _nearest(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray, fill: Any) -> np.ndarray:
-    i, inside_i = _places(np.rint(rows), planes.shape[-2])
-    j, inside_j = _places(np.rint(columns), planes.shape[-1])
-    return np.where(inside_i & inside_j, planes[..., i, j], fill).astype(planes.dtype, copy=False)
+def _number(function: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{function}: {name} should be a number, got {value!r}")
+    return _finite(value, f"{function}: {name}")
 
 
-def _places(positions: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole positions as indices into an axis of n, and whether they are inside."""
-    inside = (positions >= 0) & (positions < n)
-    return np.where(inside, positions, 0).astype(np.intp), inside
+def _finite(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} should be finite, got {number}")
+    return number
 
 
-def _bilinear(
-    planes: np.ndarray, rows: np.ndarray, columns: np.ndarray, fill: np.ndarray | None
-) -> np.ndarray:
-    work = np.result_type(planes.dtype, np.float32)
-    total = np.zeros((*planes.shape[:-2], *rows.shape), work)
-    covered = np.zeros(rows.shape, work)
-    top, left = np.floor(rows), np.floor(columns)
-    for i, row_weight in ((top, 1 - (rows - top)), (top + 1, rows - top)):
-        i, inside_i = _places(i, planes.shape[-2])
-        for j, column_weight in ((left, 1 - (columns - left)), (left + 1, columns - left)):
-            j, inside_j = _places(j, planes.shape[-1])
-            weight = (row_weight * column_weight * (inside_i & inside_j)).astype(work)
-            total += weight * planes[..., i, j]
-            covered += weight
-    if fill is not None:
-        total = covered * total + (1 - covered) * fill
-    return (total if planes.dtype.kind == "f" else np.rint(total)).astype(planes.dtype)
-
-
-def _pil_fill(img: Any, fill: Any) -> Any:
+def _pil_fill(img: Any, fill: Any, function: str) -> Any:
     """`fill` as Pillow takes it: None, a number, or a tuple with one for each band."""
     if fill is None:
         return None
     values = (fill,) if isinstance(fill, numbers.Real) else tuple(fill)
     bands = len(img.getbands())
     if len(values) not in (1, bands):
-        raise ValueError(f"fill should be one value or {bands}, got {fill!r}")
+        raise ValueError(f"{function}: fill should be one value or {bands}, got {fill!r}")
     if img.mode != "F":
         values = tuple(int(value) for value in values)
     return values[0] if bands == 1 else values * (bands // len(values))
+
+
+# ---------------------------------------------------------------- pixels
+
+
+def _turned_size(h: int, w: int, source: np.ndarray) -> tuple[int, int]:
+    """(OH, OW): the whole pixels between the corners of an image of h x w."""
+    corners = source @ [[0, w, w, 0], [0, 0, h, h], [1, 1, 1, 1]]
+    low, high = (np.round(ends, _DECIMALS) for ends in (corners.min(1), corners.max(1)))
+    OW, OH = np.ceil(high) - np.floor(low)
+    return int(OH), int(OW)
+
+
+def _warped(
+    planes: np.ndarray,
+    source: np.ndarray,
+    size: tuple[int, int],
+    mode: InterpolationMode,
+    fill: Any,
+    function: str,
+) -> np.ndarray:
+    """planes (..., H, W) as an image of `size` about the same middle, p' taken from source p'."""
+    h, w = planes.shape[-2:]
+    if h == 0 or w == 0:
+        raise ValueError(f"{function}: image has no pixels, {h} x {w}")
+    (OH, OW), (xx, xy, x0), (yx, yy, y0) = size, *source
+    x = np.arange(OW) + 0.5 + (w - OW) / 2
+    y = (np.arange(OH) + 0.5 + (h - OH) / 2)[:, None]
+    columns, rows = xx * x + xy * y + (x0 - 0.5), yx * x + yy * y + (y0 - 0.5)
+    work = np.result_type(planes.dtype, np.float32)
+    value = None if fill is None else channel_values(planes, fill, function, work)
+    if mode is InterpolationMode.BILINEAR:
+        return in_dtype(_bilinear(planes, rows, columns, value, work), planes.dtype)
+    if mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT):
+        outside = in_dtype(np.zeros((), work) if value is None else value, planes.dtype)
+        return _nearest(planes, rows, columns, outside)
+    raise ValueError(f"{function}: {mode.value} interpolation needs a PIL image")
+
+
+def _nearest(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray, fill: Any) -> np.ndarray:
+    # Rounded twice, so that rounding errors do not decide where places are halves.
+    i, j = (np.rint(np.round(places, _HALVES)) for places in (rows, columns))
+    values, inside = _read(planes, i, j)
+    return np.where(inside, values, fill)
+
+
+def _read(planes: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """planes (..., i, j) for whole i and j, any pixel where they are outside; and where they are
+    inside."""
+    H, W = planes.shape[-2:]
+    inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
+    at = np.where(inside, i * W + j, 0).astype(np.intp)
+    return planes.reshape(*planes.shape[:-2], H * W).take(at, axis=-1), inside
+
+
+def _bilinear(
+    planes: np.ndarray, rows: np.ndarray, columns: np.ndarray, fill: np.ndarray | None, work: Any
+) -> np.ndarray:
+    total = np.zeros((*planes.shape[:-2], *rows.shape), work)
+    covered = np.zeros(rows.shape, work)
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = rows - top, columns - left
+    for i, row_weight in ((top, 1 - down), (top + 1, down)):
+        for j, column_weight in ((left, 1 - right), (left + 1, right)):
+            values, inside = _read(planes, i, j)
+            weight = (row_weight * column_weight * inside).astype(work)
+            # What is not read must not count, be it infinite.
+            total += np.where(weight > 0, values, 0) * weight
+            covered += weight
+    return total if fill is None else covered * total + (1 - covered) * fill

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import Tensor
 from minicnn import transforms as T
 from minicnn.transforms import blur, warp
@@ -95,13 +96,26 @@ def test_arrays_are_turned_as_tensors_and_pil_images_by_pillow():
         (lambda x: F.affine(x, 0, (1, 1), 1.0, None), ValueError, "shear should be two numbers"),
         (lambda x: F.affine(x, 0, 3, 1.0, 0), ValueError, "translate should be two numbers"),
         (lambda x: F.affine(x, 0, (0, 0), "2", 0), TypeError, "scale should be a number"),
-        (lambda x: F.gaussian_blur(x, 2), ValueError, "kernel_size should be odd"),
+        (lambda x: F.affine(x, 0, (0, math.nan), 1, 0), ValueError, "translate should be finite"),
+        (lambda x: F.affine(x, 0, (0, 0), 1e-320, 0), ValueError, "scale 1e-320 is too small"),
+        (lambda x: F.affine(x, 0, ("1", "2"), 1, 0), ValueError, "translate should be two"),
+        (lambda x: F.rotate(x, 10**400), ValueError, "rotate: angle should be finite, got inf"),
+        (lambda x: F.rotate(x, 3, center=(math.nan, 1)), ValueError, "center should be finite"),
+        (lambda x: F.rotate(x, 3, "lanczos"), ValueError, "lanczos, which resizes"),
+        (lambda x: F.rotate(x, 3, fill=[None] * 4), ValueError, "one value or 3, got"),
+        (lambda x: F.rotate(x, 3, fill="red"), ValueError, "fill should be a number of float32"),
+        (lambda x: T.RandomRotation(3, "box"), ValueError, "RandomRotation: interpolation should"),
+        (lambda x: T.RandomAffine(3, (0.5, math.nan)), ValueError, "translate should be finite"),
+        (lambda x: F.gaussian_blur(x, (1, 17)), ValueError, "kernel_size 17 needs more than 8"),
+        (lambda x: F.gaussian_blur(x, (3, 5, 7)), ValueError, "an int or two"),
+        (lambda x: F.gaussian_blur(x, 3, (1, 2, 3)), ValueError, "a number above 0, or two"),
+        (lambda x: F.gaussian_blur(x, 2), ValueError, "kernel_size should be an int or two, odd"),
         (lambda x: F.gaussian_blur(x, 3.0), TypeError, "kernel_size should be an int"),
         (lambda x: F.gaussian_blur(x, (3, 19)), ValueError, "kernel_size 19 needs more than 9"),
         (lambda x: F.gaussian_blur(x, 3, "1"), TypeError, "sigma should be a number"),
-        (lambda x: F.gaussian_blur(x, 3, math.inf), ValueError, "sigma should be above 0"),
+        (lambda x: F.gaussian_blur(x, 3, math.inf), ValueError, "sigma should be a number above 0"),
         (lambda x: T.GaussianBlur(3, (2, 1)), ValueError, "the smaller first"),
-        (lambda x: T.RandomAffine(3, scale=(-1, 1)), ValueError, "scale expects two numbers"),
+        (lambda x: T.RandomAffine(3, scale=(-1, 1)), ValueError, "two numbers above 0"),
     ],
 )
 def test_what_cannot_be(make, error, text):
@@ -125,7 +139,141 @@ def test_angles_come_from_the_whole_range():
     assert plain == (5.0, (0, 0), 1.0, (0.0, 0.0))
 
 
+class Twin:
+    """Two generators of one seed, the second to tell what the first has given."""
+
+    def __init__(self):
+        self.given, self.told = minicnn.Generator(), minicnn.Generator()
+        self.given.manual_seed(5)
+        self.told.manual_seed(5)
+        minicnn.manual_seed(3)
+        self.next = minicnn.rand(1).item()
+        minicnn.manual_seed(3)
+
+    def numbers(self, count):
+        return self.told.numpy.random(count)
+
+    def agree(self):
+        """Neither has given more than the other, and the default one nothing."""
+        return (self.given.numpy.random(), minicnn.rand(1).item()) == (
+            self.told.numpy.random(),
+            self.next,
+        )
+
+
+def test_a_random_rotation_is_a_rotation_with_its_options():
+    x = Tensor(rng.random((3, 7, 9)))
+    for options in (
+        {"interpolation": "bilinear", "expand": True, "fill": [0.1, 0.2, 0.3]},
+        {"center": (1, 2), "fill": 0.5},
+        {"fill": None},
+    ):
+        twin = Twin()
+        got = T.RandomRotation((-20, 70), **options, generator=twin.given)(x)
+        angle = -20 + 90 * twin.numbers(1)[0]
+        wanted = F.rotate(x, angle, **{**options, "fill": options["fill"] or 0})
+        assert np.array_equal(got.numpy(), wanted.numpy()) and twin.agree()
+
+
+def test_a_random_affine_is_an_affine_map_with_its_options():
+    x = Tensor(rng.random((3, 20, 40)))
+    for options in (
+        {"interpolation": "bilinear", "fill": [0.1, 0.2, 0.3], "center": (3, 9)},
+        {"fill": None},
+    ):
+        twin = Twin()
+        got = T.RandomAffine(
+            (5, 60), (0.4, 0.3), (0.5, 1.5), (1, 20, -30, -5), **options, generator=twin.given
+        )(x)
+        u = twin.numbers(6)
+        wanted = F.affine(
+            x,
+            5 + 55 * u[0],
+            (round(-16 + 32 * u[1]), round(-6 + 12 * u[2])),
+            0.5 + u[3],
+            (1 + 19 * u[4], -30 + 25 * u[5]),
+            **{**options, "fill": options["fill"] or 0},
+        )
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), atol=1e-9)
+        assert twin.agree()
+
+
+def test_a_random_blur_is_a_blur_with_its_numbers():
+    x, twin = Tensor(rng.random((3, 7, 9))), Twin()
+    got = T.GaussianBlur((3, 5), (0.5, 2.5), generator=twin.given)(x)
+    wanted = F.gaussian_blur(x, (3, 5), 0.5 + 2 * twin.numbers(1)[0])
+    assert np.array_equal(got.numpy(), wanted.numpy()) and twin.agree()
+
+
+def test_quarter_turns_do_not_depend_on_how_they_are_written():
+    """Of 4 x 7 pixels all places are halves."""
+    x = Tensor(np.arange(1, 29.0).reshape(1, 4, 7))
+    for turns in range(4):
+        wanted = F.rotate(x, 90 * turns).numpy()
+        for more in (-360, 360, 720):
+            assert np.array_equal(F.rotate(x, 90 * turns + more).numpy(), wanted)
+
+
+def test_what_lies_outside_does_not_spread():
+    x = np.ones((1, 6, 6), np.float32)
+    x[0, 0, 0] = np.nan
+    moved = F.affine(Tensor(x), 0, (2, 2), 1.0, 0, "bilinear").numpy()
+    assert np.isnan(moved[0, 2, 2]) and np.isnan(moved).sum() == 1
+
+
+def test_integers_are_rounded_and_keep_their_sign():
+    x = Tensor(np.zeros((1, 9, 9), np.uint8))
+    assert F.rotate(x, 45, fill=123.675).numpy()[0, 0, 0] == 124
+    assert F.rotate(x, 45, "bilinear", fill=[123.675]).numpy()[0, 0, 0] == 124
+    assert F.rotate(x, 45, fill=300).numpy()[0, 0, 0] == 255
+    for dtype in (np.int32, np.int64):
+        most = np.iinfo(dtype).max
+        full = Tensor(np.full((1, 5, 5), most, dtype))
+        for y in (F.rotate(full, 30, "bilinear"), F.gaussian_blur(full, 3)):
+            assert y.dtype == dtype and abs(y.numpy()[0, 2, 2] / most - 1) < 1e-12
+    odd = Tensor(np.full((1, 5, 5), 2**24 + 1, np.int32))
+    assert (F.gaussian_blur(odd, 3).numpy() == 2**24 + 1).all()
+
+
+def test_a_frame_large_enough_is_pillows_about_any_centre():
+    pytest.importorskip("PIL")
+    image = np.zeros((13, 10), np.uint8)
+    for angle in range(-220, 221, 23):
+        for center in (None, (0, 0), (11, 3.5)):
+            turned = F.rotate(image, angle, expand=True, center=center)
+            picture = F.rotate(F.to_pil_image(image), angle, expand=True, center=center)
+            assert turned.shape == picture.size[::-1]
+
+
+def test_tensors_stay_on_their_device():
+    if minicnn.backend.why_not("emulator"):
+        pytest.skip(minicnn.backend.why_not("emulator"))
+    x = Tensor(rng.random((3, 7, 9), np.float32))
+    for change in (
+        lambda t: F.rotate(t, 20, "bilinear"),
+        lambda t: F.gaussian_blur(t, 3),
+        F.hflip,
+        lambda t: F.resize(t, 5),
+    ):
+        there = change(x.to("emulator"))
+        assert there.device.type == "emulator"
+        assert np.array_equal(there.cpu().numpy(), change(x).numpy())
+
+
 # ---------------------------------------------------------------- blur
+
+
+def test_a_kernel_fits_the_side_that_it_runs_along():
+    x = Tensor(rng.random((1, 8, 9)))
+    assert F.gaussian_blur(x, (17, 15)).shape == x.shape
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_what_holds_no_values_is_not_blurred(mode):
+    pytest.importorskip("PIL")
+    picture = F.to_pil_image(rng.integers(0, 256, (6, 6, 3), np.uint8)).convert(mode)
+    with pytest.raises(ValueError, match=f"mode {mode} holds no values"):
+        F.gaussian_blur(picture, 3)
 
 
 def test_blur_by_its_definition():

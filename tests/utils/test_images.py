@@ -88,6 +88,9 @@ def test_bytes_make_a_grid_of_bytes():
         (lambda x: make_grid(x, padding=-1), ValueError, "padding should be at least 0"),
         (lambda x: make_grid(x.to(int), normalize=True), TypeError, "a floating type"),
         (lambda x: make_grid(x, normalize=True, value_range=3), TypeError, "two numbers, got 3"),
+        (lambda x: make_grid(x, normalize=True, value_range=(1, 0)), ValueError, "least, largest"),
+        (lambda x: make_grid(x, pad_value=None), TypeError, "pad_value should be a number"),
+        (lambda x: make_grid([x.numpy()] * 2), TypeError, "got list of ndarray"),
     ],
 )
 def test_what_cannot_be(make, error, text):
@@ -105,6 +108,13 @@ def test_files(tmp_path):
     file = io.BytesIO()
     save_image(x, file, "png", nrow=2)
     assert file.getvalue() == (tmp_path / "a.png").read_bytes()
+    bmp = io.BytesIO()
+    save_image(x, bmp, "bmp")
+    assert bmp.getvalue()[:2] == b"BM"
+    unclear = Tensor(np.array([[[np.nan, np.inf], [-np.inf, 0.5]]], np.float32))
+    save_image(unclear, tmp_path / "UNCLEAR.PNG")
+    with Image.open(tmp_path / "UNCLEAR.PNG") as image:
+        assert np.asarray(image)[..., 0].tolist() == [[0, 255], [0, 128]]
     save_image(x, str(tmp_path / "of.no.format"), format="bmp")
     with Image.open(tmp_path / "of.no.format") as image:
         assert image.format == "BMP"
@@ -119,6 +129,16 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path):
         save_image(image, tmp_path / "a.what")
     with pytest.raises(ValueError, match="Pillow cannot write what"):
         save_image(image, path, format="what")
+    with pytest.raises(TypeError, match="floating type"):
+        save_image(image.to(minicnn.uint8), path)
+    with pytest.raises(ValueError, match="without a suffix"):
+        save_image(image, io.BytesIO())
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"old")
+    with pytest.raises(OSError, match="RGBA"):
+        save_image(Tensor(np.ones((2, 4, 4, 4), np.float32)), photo)
+    assert photo.read_bytes() == b"old"
+    photo.unlink()
     with pytest.raises(ValueError, match="1 to 4 channels, got 5"):
         save_image(Tensor(np.ones((2, 5, 4, 4), np.float32)), path)
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["a.png"]
