@@ -16,6 +16,7 @@ from numpy import e, finfo, iinfo, inf, nan, pi
 from . import autograd, backend, functional
 from .autograd import (
     Function,
+    Size,
     Tensor,
     device,
     enable_grad,
@@ -28,6 +29,7 @@ from .autograd import (
 from .autograd.dtypes import (
     bool,
     double,
+    dtype,
     float,
     float16,
     float32,
@@ -45,6 +47,13 @@ from .autograd.dtypes import (
     short,
     uint8,
 )
+from .autograd.layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
+)
 from .autograd.printing import set_printoptions
 from .backend import use_backend
 from .backend.cpu.memory import empty_cache
@@ -60,14 +69,13 @@ from .backend.random import (
 from .functional import *  # noqa: F403
 from .version import __version__
 
-Size = tuple  # what shapes are: `Size([2, 3])`
-
 _LAZY_MODULES = {
     "accelerator", "backends", "catalog", "cli", "cuda", "data", "datasets", "explain", "interop",
     "linalg", "models", "nn", "onnx", "optim", "train", "transforms", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
-    "are_deterministic_algorithms_enabled": "backends", "load": "interop", "save": "interop",
+    "are_deterministic_algorithms_enabled": "backends", "get_float32_matmul_precision": "backends",
+    "load": "interop", "save": "interop", "set_float32_matmul_precision": "backends",
     "Trainer": "train", "use_deterministic_algorithms": "backends",
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from .mode import (
     set_detect_anomaly,
     set_grad_enabled,
 )
+from .size import Size
 from .tensor import Tensor
 
 Variable = Tensor  # the name that tutorials of PyTorch 0.3 use
@@ -24,6 +25,7 @@ Variable = Tensor  # the name that tutorials of PyTorch 0.3 use
 __all__ = [
     "Function",
     "GradcheckError",
+    "Size",
     "Tensor",
     "Variable",
     "backward",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+dtype = np.dtype  # what `isinstance(x.dtype, minicnn.dtype)` asks for
 bool = np.dtype("bool")
 uint8, int8 = np.dtype("uint8"), np.dtype("int8")
 int16 = short = np.dtype("int16")

@@ -59,14 +59,20 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool = False,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of `outputs`, weighted by `grad_outputs`, with respect to `inputs`.
 
     `.grad` of no tensor changes. Returns a tuple, one Tensor for each input. For an input that the
     outputs do not depend on: None (allow_unused), zeros (materialize_grads), or a RuntimeError.
+
+    NotImplementedError for only_inputs=False and is_grads_batched=True, PyTorch's options.
     """
+    if not only_inputs or is_grads_batched:
+        raise NotImplementedError("grad: only_inputs expects True, is_grads_batched False")
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     roots = _roots("grad", outputs, grad_outputs, create_graph)
     targets = [_target("grad", i, x) for i, x in enumerate(inputs)]
@@ -163,6 +169,8 @@ def _run_node(node: Function, grads: list[Any], create_graph: bool, needed: Any)
         result = _backward_with(node, grads, create_graph, needed)
     if type(result) is not tuple:
         result = (result,)
+    if len(result) > len(node.edges) and all(g is None for g in result[len(node.edges) :]):
+        result = result[: len(node.edges)]  # None for arguments that were left out of apply
     if len(result) != len(node.edges):
         raise RuntimeError(
             f"{node.name}: backward returned {len(result)} gradients for {len(node.edges)} inputs"

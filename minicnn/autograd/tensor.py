@@ -25,14 +25,15 @@ from . import dtypes
 from .arraylike import ArrayLike
 from .device import CPU, device
 from .mode import mode
+from .size import Size
 
 
 class Tensor(ArrayLike):
     """An N-dimensional array that can be differentiated.
 
     `Tensor(ndarray)` shares the array's memory; a nested list or a number is copied into the
-    default floating type; `Tensor(2, 3)` has that shape and no values yet. `minicnn.tensor(...)` is
-    the function to use for data: it keeps the data's own type.
+    default floating type; `Tensor(2, 3)` has that shape, `Tensor(y.size())` that of y, and no
+    values yet. `minicnn.tensor(...)` is the function to use for data: it keeps the data's own type.
 
     Attributes: array (the raw ndarray), grad (a Tensor of the same shape, or None), requires_grad,
     shape, dtype, device, ndim, is_leaf, grad_fn.
@@ -42,7 +43,10 @@ class Tensor(ArrayLike):
     array: Any
 
     def __init__(self, *data: Any, requires_grad: bool = False):
-        if len(data) == 1 and not isinstance(data[0], int):
+        size = data[0] if len(data) == 1 and type(data[0]) is Size else None
+        if size is not None:
+            self.array = np.zeros(size, dtypes.get_default_dtype())
+        elif len(data) == 1 and not isinstance(data[0], int):
             value = data[0].array if isinstance(data[0], Tensor) else data[0]
             # A new array over the same memory: Function tells saved arrays apart by identity.
             self.array = value.view() if backend.is_array(value) else _from_python(value)
@@ -207,14 +211,14 @@ class Tensor(ArrayLike):
     # ------------------------------------------------------------------ what it is
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Size:
         """The sizes of all dimensions."""
-        return self.array.shape
+        return Size(self.array.shape)
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
         if dim is None:
-            return self.array.shape
+            return Size(self.array.shape)
         if not -self.array.ndim <= dim < self.array.ndim:
             raise IndexError(f"size: dim {dim} is not one of a tensor of shape {self.shape}")
         return self.array.shape[dim]

@@ -15,11 +15,15 @@ __all__ = [
     "cpu",
     "cuda",
     "cudnn",
+    "get_float32_matmul_precision",
     "mps",
+    "set_float32_matmul_precision",
     "use_deterministic_algorithms",
 ]
 
 _asked = False
+_PRECISIONS = ("highest", "high", "medium")
+_precision = "highest"
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -31,3 +35,19 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 def are_deterministic_algorithms_enabled() -> bool:
     """What was last asked for."""
     return _asked
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted: products of float32 are always computed in float32. ValueError for another word."""
+    global _precision
+    if precision not in list(_PRECISIONS):
+        names = ", ".join(map(repr, _PRECISIONS))
+        raise ValueError(
+            f"set_float32_matmul_precision: precision expects one of {names}, got {precision!r}"
+        )
+    _precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What was last asked for."""
+    return _precision

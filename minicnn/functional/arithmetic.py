@@ -418,13 +418,25 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
     return Lerp.apply(input, end, weight)
 
 
-def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
-    """input + value * tensor1 * tensor2. RuntimeError if the shapes do not broadcast."""
+def addcmul(input: Any, tensor1: Any, tensor2: Any, old: Any = None, *, value: Any = 1) -> Any:
+    """input + value * tensor1 * tensor2. RuntimeError if the shapes do not broadcast.
+
+    addcmul(value, tensor1, tensor2), the form before PyTorch 1.5, is understood, with a warning.
+    """
+    if old is not None:
+        warnings.warn("addcmul: addcmul(value, a, b) is old; write addcmul(a, b, value=...)")
+        value, tensor1, tensor2 = tensor1, tensor2, old
     return add(input, mul(tensor1, tensor2), alpha=value)
 
 
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
-    """input + value * tensor1 / tensor2. RuntimeError for a division of integers by integers."""
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, old: Any = None, *, value: Any = 1) -> Any:
+    """input + value * tensor1 / tensor2. RuntimeError for a division of integers by integers.
+
+    addcdiv(value, tensor1, tensor2), the form before PyTorch 1.5, is understood, with a warning.
+    """
+    if old is not None:
+        warnings.warn("addcdiv: addcdiv(value, a, b) is old; write addcdiv(a, b, value=...)")
+        value, tensor1, tensor2 = tensor1, tensor2, old
     if tensor1.dtype.kind in "biu" and tensor2.dtype.kind in "biu":
         raise RuntimeError(
             f"addcdiv: expects a floating type to divide, got {tensor1.dtype} and {tensor2.dtype}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..autograd import Tensor, dtypes
+from ..autograd import Size, Tensor, dtypes
 from ..autograd import device as Device
 from ..backend.random import default_generator
 from .operands import on_its_device
@@ -218,7 +218,7 @@ def numel(input: Any) -> int:
 
 def _legacy(name: str, dtype: Any) -> Any:
     def make(*data: Any) -> Tensor:
-        if data and all(isinstance(n, int) for n in data):
+        if data and all(isinstance(n, (int, Size)) for n in data):
             return empty(*data, dtype=dtype)
         return tensor(data[0] if data else [], dtype=dtype)
 

@@ -26,6 +26,7 @@ gradient is such a sum again, of grad_y and the other operands: (5) is "nf,fc->n
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -260,8 +261,17 @@ def _plus(function: str, input: Any, y: Any, beta: float, alpha: float) -> Any:
     return scaled + (y if alpha == 1 else y * alpha)
 
 
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta * input + alpha * (mat1 @ mat2). RuntimeError for shapes or types that do not fit."""
+def addmm(input: Any, mat1: Any, mat2: Any, *old: Any, beta: float = 1, alpha: float = 1) -> Any:
+    """beta * input + alpha * (mat1 @ mat2). RuntimeError for shapes or types that do not fit.
+
+    addmm(beta, alpha, mat1, mat2), the form before PyTorch 1.5, is understood, with a warning.
+    """
+    if len(old) > 2:
+        raise TypeError(f"addmm: expects two matrices, got {len(old) + 2} arguments")
+    if old:
+        warnings.warn("addmm: addmm(beta, alpha, a, b) is old; write addmm(a, b, beta=, alpha=)")
+        *factors, mat1, mat2 = mat1, mat2, *old
+        beta, alpha = (*factors, alpha)[:2]
     return _plus("addmm", input, mm(mat1, mat2), beta, alpha)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..autograd import Tensor, dtypes, inplace
+from ..autograd import Size, Tensor, dtypes, inplace
 from ..autograd import device as Device
 from ..autograd.arraylike import UFUNC_OPS
 from ..autograd.mode import mode
@@ -343,13 +343,13 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 def _reshape_in_place(name: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
     """squeeze_ and its kin change the shape, not the memory: the tensor becomes a view of it."""
 
-    def method(self: Tensor, *args: Any) -> Tensor:
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         if mode.grad and self.is_leaf and self.requires_grad:
             raise RuntimeError(
                 f"{name}: a leaf that requires a gradient cannot be changed in place while "
                 "gradients are recorded; do it under `with no_grad():`"
             )
-        out = function(self, *args)
+        out = function(self, *args, **options)
         self.array, self._edge, self._requires_grad = out.array, out._edge, out._requires_grad
         if self._view is not None:
             self._view = out._view
@@ -369,6 +369,13 @@ def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None
     dtype = self.dtype if dtype is None else dtype
     device = self.device if device is None else device
     return creation.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def new(self: Tensor, *data: Any) -> Tensor:
+    """Of these sizes and without values, or of this data, in this tensor's type, on its device."""
+    if len(data) == 1 and not isinstance(data[0], (int, Size)):
+        return new_tensor(self, data[0])
+    return creation.empty(*(data or (0,)), dtype=self.dtype, device=self.device)
 
 
 def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -395,6 +402,7 @@ _REST = {
     "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
     "mT": property(lambda self: shape.transpose(self, -2, -1)),
     "fill_diagonal_": diagonals.fill_diagonal_,
+    "is_sparse": property(lambda self: False),
     "itemsize": property(lambda self: self.array.itemsize),
     "nbytes": property(lambda self: self.array.nbytes),
     "split_with_sizes": lambda self, split_sizes, dim=0: shape.split(self, list(split_sizes), dim),
@@ -423,7 +431,7 @@ def _install() -> None:
     for name, dtype in _CONVERSIONS.items():
         setattr(Tensor, name, _convert(dtype))
     for method in (to, cpu, cuda, pin_memory, is_pinned, type_as, copy_, fill_, zero_, normal_,
-                   uniform_, random_, bernoulli_, exponential_, new_tensor):  # fmt: skip
+                   uniform_, random_, bernoulli_, exponential_, new, new_tensor):  # fmt: skip
         setattr(Tensor, method.__name__, method)
     for make in (creation.zeros, creation.ones, creation.empty, creation.full):
         setattr(Tensor, f"new_{make.__name__}", _new(make))

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import device
+from ..autograd import Size, device
 from .safetensors import FormatError
 
 _MAX_ODD_KEYS = 1000
@@ -256,7 +256,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 def _size(shape: Any = ()) -> tuple[int, ...]:
     _count(shape)
-    return shape
+    return Size(shape)
 
 
 def _device(kind: Any, index: Any = None) -> Any:

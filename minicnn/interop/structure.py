@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, device
+from ..autograd import Size, Tensor, device
 from ..backend import arrays as backend
 from .safetensors import FormatError
 
@@ -67,7 +67,7 @@ class Encoder:
                     for k, v in pairs
                 ]
             }
-        if type(obj) in (list, tuple):
+        if type(obj) in (list, tuple, Size):
             items = [self.encode(v, _join(path, i), depth + 1) for i, v in enumerate(obj)]
             return items if type(obj) is list else {"tuple": items}
         raise TypeError(f"save: {_at(path)} is a {type(obj).__name__}; {_advice(obj)}")
@@ -75,7 +75,7 @@ class Encoder:
     def _key(self, key: Any, path: str) -> Any:
         if key is None or type(key) in (bool, int, float, str):
             return self.encode(key, path)
-        if type(key) is tuple:
+        if type(key) in (tuple, Size):
             return {"tuple": [self._key(k, path) for k in key]}
         raise TypeError(f"save: {_at(path)} has a key of type {type(key).__name__}: {key!r}")
 

@@ -62,7 +62,7 @@ class _Uninitialized:
         self.data = Tensor(empty)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Any:
         """RuntimeError: it has none yet."""
         raise RuntimeError(
             "shape: this tensor of a lazy layer has no shape yet; "

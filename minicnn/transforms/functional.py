@@ -212,7 +212,7 @@ def _largest(dtype: np.dtype) -> int:
     return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
 
 
-def to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
+def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     """Luma of an RGB image, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), in 1 or 3 equal channels.
 
     uint8 arrays and PIL images are rounded as Pillow does, Tensors truncated as torchvision does.
@@ -220,16 +220,16 @@ def to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
     """
     if num_output_channels not in (1, 3):
         raise ValueError(f"to_grayscale: num_output_channels is 1 or 3, got {num_output_channels}")
-    if is_pil(image):
-        gray = image.convert("L")
+    if is_pil(img):
+        gray = img.convert("L")
         return gray if num_output_channels == 1 else pillow("to_grayscale").merge("RGB", [gray] * 3)
-    x, back = to_planes(image, "to_grayscale")
+    x, back = to_planes(img, "to_grayscale")
     x = x[None] if x.ndim == 2 else x
     if x.shape[-3] not in (1, 3):
         raise ValueError(f"to_grayscale: image should have 1 or 3 channels, got {x.shape[-3]}")
-    gray = x if x.shape[-3] == 1 else luma(x, rounded=not isinstance(image, Tensor))
+    gray = x if x.shape[-3] == 1 else luma(x, rounded=not isinstance(img, Tensor))
     gray = np.repeat(gray, num_output_channels, axis=-3)
-    if isinstance(image, np.ndarray):
+    if isinstance(img, np.ndarray):
         return gray[0] if num_output_channels == 1 else channels_last(gray)
     return back(gray)
 
@@ -241,7 +241,7 @@ rgb_to_grayscale = to_grayscale
 
 
 def resize(
-    image: Any,
+    img: Any,
     size: Any,
     interpolation: Any = InterpolationMode.BILINEAR,
     max_size: int | None = None,
@@ -262,22 +262,22 @@ def resize(
     Raises ValueError for a size below 1, an empty image, or an interpolation that needs Pillow.
     """
     mode = interpolation_mode(interpolation)
-    h, w = get_image_size(image, "resize")
+    h, w = get_image_size(img, "resize")
     if h == 0 or w == 0:
         raise ValueError(f"resize: image has no pixels, {h} x {w}")
     size = output_size((h, w), size, max_size)
-    if is_pil(image):
-        return image.resize((size[1], size[0]), PIL_CODE[mode.value])
-    planes, back = to_planes(image, "resize")
+    if is_pil(img):
+        return img.resize((size[1], size[0]), PIL_CODE[mode.value])
+    planes, back = to_planes(img, "resize")
     if mode is InterpolationMode.BILINEAR:
-        smooth = not isinstance(image, Tensor) if antialias is None else antialias
+        smooth = not isinstance(img, Tensor) if antialias is None else antialias
         return back(resize_bilinear(planes, size, bool(smooth)))
     if mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT):
-        tensor = isinstance(image, Tensor)
+        tensor = isinstance(img, Tensor)
         centred = not tensor or mode is InterpolationMode.NEAREST_EXACT
         return back(resize_nearest(planes, size, centred, pillow=not tensor))
     raise ValueError(
-        f"resize: {mode.value} interpolation needs a PIL image, got {type(image).__name__}"
+        f"resize: {mode.value} interpolation needs a PIL image, got {type(img).__name__}"
     )
 
 
@@ -316,7 +316,7 @@ def sizes(size: Any, function: str) -> tuple[int, ...]:
 PAD_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
-def pad(image: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
+def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
     """The image with a border.
 
     Args: padding, one number for all sides, two for left/right and top/bottom, or four for left,
@@ -327,7 +327,7 @@ def pad(image: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant")
     left, top, right, bottom = sides(padding)
     if padding_mode not in PAD_MODES:
         raise ValueError(f"pad: padding_mode is one of {list(PAD_MODES)}, got {padding_mode!r}")
-    planes, back = to_planes(image, "pad")
+    planes, back = to_planes(img, "pad")
     h, w = planes.shape[-2:]
     if padding_mode == "constant":
         return back(pad_constant(planes, (left, top, right, bottom), fill))
@@ -367,11 +367,11 @@ def pad_constant(
     return out
 
 
-def center_crop(image: Any, output_size: Any) -> Any:
+def center_crop(img: Any, output_size: Any) -> Any:
     """The middle of the image, (H, W) or a square; smaller images are padded with zeros first."""
     wanted = sizes(output_size, "center_crop")
     oh, ow = wanted[0], wanted[-1]
-    planes, back = to_planes(image, "center_crop")
+    planes, back = to_planes(img, "center_crop")
     h, w = planes.shape[-2:]
     if h < oh or w < ow:
         dh, dw = max(oh - h, 0), max(ow - w, 0)

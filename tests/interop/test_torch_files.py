@@ -261,7 +261,7 @@ PLAIN = {
     "no bytes": (Call("__builtin__", "bytes"), b""),
     "bytes": (text_bytes(b"\0\xff"), b"\0\xff"),
     "Namespace": (Call("argparse", "Namespace", new=True, state={"lr": 0.1}), {"lr": 0.1}),
-    "Size": (Call("torch", "Size", (2, 3)), (2, 3)),
+    "Size": (Call("torch", "Size", (2, 3)), minicnn.Size((2, 3))),
     "device": (Call("torch", "device", "cuda", 1), minicnn.device("cuda", 1)),
     "strange device": (Call("torch", "device", "mps", 0), "mps:0"),
     "dtype": (Global("torch", "int64"), np.dtype("int64")),

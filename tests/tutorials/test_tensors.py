@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+
+import minicnn
 
 
 def first_steps(torch):
@@ -182,3 +185,81 @@ def accuracy_at_k(torch):
 def test_accuracy_at_k(both):
     one, two, five = both(accuracy_at_k)
     assert one <= two <= five == 100.0
+
+
+def forms_of_older_code(torch):
+    """Sizes as arguments, factors in front, names that copied optimizers and loops ask for."""
+    x = torch.arange(6.0).view(2, 3)
+    shown = [torch.Tensor(x.size()).shape, torch.FloatTensor(x.shape).zero_(), x.shape.numel()]
+    shown += [torch.LongTensor(x.size()).dtype == torch.int64, torch.Tensor(torch.Size([])).dim()]
+    shown += [torch.Tensor((2, 3)), torch.Size([2, 3]) == x.shape, isinstance((2, 3), torch.Size)]
+    shown += [isinstance(x.shape, torch.Size), x.new(x.size()).shape, x.new([1, 2]), x.new(4).shape]
+    shown += [isinstance(x.dtype, torch.dtype), x.is_sparse]
+    shown += [torch.zeros_like(x, memory_format=torch.preserve_format)]
+    shown += [x.to(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()]
+    distances = torch.ones(2, 2).addmm_(1, -2, x, x.t())
+    shown += [distances, torch.ones(2, 2).addmm_(2, x, x.t())]
+    shown += [torch.ones(2, 3).addcmul_(0.5, x, x), torch.ones(2, 3).addcdiv_(-2, x, x + 1)]
+    shown += [x.clone().unsqueeze_(dim=0).shape, x.clone().transpose_(dim0=0, dim1=1)]
+    torch.set_float32_matmul_precision("high")
+    shown += [torch.get_float32_matmul_precision()]
+    torch.set_float32_matmul_precision("highest")
+    w = torch.ones(3, requires_grad=True)
+    (g,) = torch.autograd.grad((w**2).sum(), w, create_graph=True, retain_graph=True,
+                               only_inputs=True)  # fmt: skip
+    return [*shown, g.detach()]
+
+
+@pytest.mark.filterwarnings("ignore:add(mm|cmul|cdiv)")
+def test_forms_of_older_code(both):
+    shown = both(forms_of_older_code)
+    assert shown[0] == (2, 3) and shown[7:9] == [False, True]
+
+
+def a_wrapped_network(torch):
+    """DataParallel, which keeps the network under the name "module"."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())
+    wrapped = torch.nn.DataParallel(net)
+    x = torch.ones(4, 3)
+    same = bool((wrapped(x) == net(x)).all())
+    return same, list(wrapped.state_dict()), wrapped.module is net, str(wrapped)
+
+
+def test_a_wrapped_network(both):
+    assert both(a_wrapped_network)[1] == ["module.0.weight", "module.0.bias"]
+    with pytest.raises(ValueError, match=r"device_ids expects one GPU at most, got \[0, 1\]"):
+        minicnn.nn.DataParallel(minicnn.nn.Linear(1, 1), device_ids=[0, 1])
+
+
+def a_function_with_an_argument_left_out(torch):
+    """Its backward gives None for the bias that was not given."""
+
+    class Linear(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, weight, bias=None):
+            ctx.save_for_backward(x, weight)
+            y = x.mm(weight.t())
+            return y if bias is None else y + bias
+
+        @staticmethod
+        def backward(ctx, grad_y):
+            x, weight = ctx.saved_tensors
+            return grad_y.mm(weight), grad_y.t().mm(x), None
+
+    x, w = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3, requires_grad=True)
+    Linear.apply(x, w).sum().backward()
+    return x.grad, w.grad
+
+
+def test_a_function_with_an_argument_left_out(both):
+    both(a_function_with_an_argument_left_out)
+
+
+def test_what_is_not_meant_is_refused():
+    x = minicnn.ones(2, 2)
+    with pytest.raises(NotImplementedError, match="only_inputs expects True"):
+        minicnn.autograd.grad(x.sum(), x, only_inputs=False)
+    with pytest.raises(ValueError, match="expects one of 'highest', 'high', 'medium', got 'low'"):
+        minicnn.set_float32_matmul_precision("low")
+    with pytest.raises(TypeError, match="addmm: expects two matrices, got 5 arguments"):
+        x.addmm(1, 2, 3, x, x)
