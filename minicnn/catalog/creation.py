@@ -271,7 +271,8 @@ entry("fill_", filled_with, section="Copy", count=4)
 entry("fill_diagonal_", on_the_diagonal, section="Where", count=6)
 
 NEW: dict[str, tuple[Any, ...]] = {
-    "new_zeros": ((2, 3),), "new_ones": ((2,),), "new_full": ((2,), 0.5), "new_tensor": ([1, 2],),
+    "new": ([1, 2],), "new_zeros": ((2, 3),), "new_ones": ((2,),), "new_full": ((2,), 0.5),
+    "new_tensor": ([1, 2],),
 }  # fmt: skip
 for name, wanted in NEW.items():
 

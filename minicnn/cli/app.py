@@ -162,7 +162,7 @@ def train(
         if model is None:
             raise ValueError("which network? for example: minicnn train lenet --data digits")
         settings = dict(_setting(text) for text in set_ or [])
-        data = data or runs.usual_data(model)
+        data = runs.usual_data(model) if data is None else data
         job = runs.new_job(model, data, data_dir, given, settings, out, validation, image_size)
     _run(job, progress())
 
@@ -200,9 +200,9 @@ def _report(job: Any, history: list[dict[str, Any]]) -> None:
 
     run = runs.open_run(job.folder.path, data_dir=job.data.directory)
     result = runs.test(run, job.options.device)
+    _print_result(run, result)  # before the pictures, for which the disk may be too full
     for note in runs.report(run, result, history):
         typer.echo(f"note: {note}", err=True)
-    _print_result(run, result)
     folder = _quoted(job.folder)
     typer.echo(
         f"run folder     {job.folder}  (curves.png, confusion.png, mistakes.png, metrics.csv)"

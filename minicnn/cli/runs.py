@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from .. import models
 from ..autograd import Tensor
 from ..backend.random import manual_seed
 from ..data import DataLoader
+from ..models.weights import published
 from ..train import RunFolder, Trainer, heads_loss
 from ..train.checkpoint import check_model
 from ..train.run import BEST, CONFUSION, CURVES, LAST, MISTAKES, RESULT, CheckpointError
@@ -29,7 +31,7 @@ _MANY_HEADED = "svhn"  # the family of networks with an output for each of sever
 
 @dataclass
 class Job:
-    """A training that is about to run."""
+    """A training that is about to run; `unnamed`: in a folder that its user did not name."""
 
     model: str
     model_options: dict[str, Any]
@@ -37,6 +39,7 @@ class Job:
     options: opt.Options
     folder: RunFolder
     resume: bool
+    unnamed: bool = False
 
     def config(self) -> dict[str, Any]:
         """What config.json and the checkpoints say."""
@@ -49,7 +52,17 @@ class Job:
 
     def make_model(self) -> Any:
         """The network, with initial weights from the random generator."""
-        return _make_model(self.model, self.model_options, self.data)
+        options = _rebuilding(self.model, self.model_options) if self.resume else self.model_options
+        return _make_model(self.model, options, self.data)
+
+    def reserve(self) -> None:
+        """Makes the folder that its user did not name: the next one, if it was taken meanwhile."""
+        while self.unnamed:
+            try:
+                self.folder.path.mkdir(parents=True)
+                return
+            except FileExistsError:
+                self.folder = RunFolder(_fresh(f"{self.model}-{self.data.name}"))
 
 
 def usual_data(model: str | None) -> str:
@@ -100,7 +113,8 @@ def new_job(
         )
     if options.shift >= size:
         raise ValueError(f"--shift expects less than the image's side, {size}, got {options.shift}")
-    job = Job(model, model_options, replace(config, image_size=size), options, folder, False)
+    data_ = replace(config, image_size=size)
+    job = Job(model, model_options, data_, options, folder, False, unnamed=out is None)
     _check_heads(job)
     return job
 
@@ -158,7 +172,8 @@ def resumed_job(
 class Training:
     """A job with its data loaded and its network made: `run()` trains it.
 
-    Raises what the data set and the network raise; nothing is written before `run()`.
+    Raises what the data set and the network raise. Before `run()` nothing is written; only a
+    folder that its user did not name is made.
     """
 
     def __init__(self, job: Job, callbacks: list[Any]):
@@ -178,6 +193,7 @@ class Training:
             None if validation is None else DataLoader(validation, _EVAL_BATCH, pin_memory=pin)
         )
         optimizer = opt.make_optimizer(job.options, model)
+        job.reserve()
         self.trainer = Trainer(
             model,
             optimizer,
@@ -218,7 +234,8 @@ def open_run(path: Path, which: str = "best", data_dir: str | None = None) -> Ru
     config = state["config"]
     try:
         data = DataConfig.from_dict(config["data"])
-        model = _make_model(config["model"], config["model_options"], data)
+        options = _rebuilding(config["model"], config["model_options"])
+        model = _make_model(config["model"], options, data)
     except (KeyError, TypeError):
         raise CheckpointError(f"{folder} was not made by `minicnn train`") from None
     try:
@@ -328,6 +345,21 @@ def _make_model(name: str, model_options: dict[str, Any], data: DataConfig) -> A
     return create_model(name, {**model_options, **_from_data(data)})
 
 
+def _rebuilding(name: str, model_options: dict[str, Any]) -> dict[str, Any]:
+    """The options without a file of weights: a checkpoint holds them all, and the file may be gone.
+
+    Published weights stay, for some networks have another form with them.
+    """
+    weights = model_options.get("weights")
+    try:
+        chosen = published(name, weights, {}, False)
+    except (TypeError, ValueError):
+        chosen = None
+    if chosen is not None and chosen.published:
+        return model_options
+    return {option: value for option, value in model_options.items() if option != "weights"}
+
+
 def _from_data(data: DataConfig) -> dict[str, int]:
     """The options of a network that follow from the data."""
     sizes = {"num_classes": len(data.classes), "in_channels": data.channels}
@@ -350,7 +382,8 @@ def _fresh(name: str) -> Path:
 
 def _newest(name: str) -> Path:
     """The newest of runs/name, runs/name-2, ..."""
-    found = [path for path in _ROOT.glob(f"{name}*") if (path / LAST).is_file()]
+    pattern = glob.escape(name) + "*"
+    found = [path for path in _ROOT.glob(pattern) if (path / LAST).is_file()]
     numbered = [
         path
         for path in found

@@ -41,7 +41,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename == temporary:  # which nobody asked for
+        # Without a name, as of a full disk, or with one that nobody asked for.
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
     _sync_folder(folder)

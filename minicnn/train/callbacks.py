@@ -31,7 +31,7 @@ class Callback:
         """After each step of the optimizer."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """After the validation; `trainer.history[-1]` is this epoch's row. Not yet saved."""
+        """After the validation; `trainer.history[-1]` is this epoch's row, saved already."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """When fit ends, also by an error or Ctrl-C."""

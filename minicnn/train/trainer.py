@@ -157,8 +157,7 @@ class Trainer:
             CheckpointError: the disk refuses a checkpoint, or `resume` finds a damaged one, or one
                 of another model, optimizer or data set (then nothing has been changed).
             FileExistsError: run_dir holds a run and `resume` is not set.
-            ValueError: no batches, or batches that are not pairs; a ReduceLROnPlateau whose metric
-            nobody measures.
+            ValueError: no batches, or batches that are not pairs; a `monitor` that nobody measures.
             TypeError: pairs of anything but Tensors.
         """
         self.epochs, self._stopped = epochs, False
@@ -214,6 +213,7 @@ class Trainer:
         row["images_per_second"] = round(self._meter.samples / seconds, 1)
         if self.scheduler is not None and not self._steps_each_batch():
             self._step_scheduler(row)
+        self._score(row)  # raises, before anything is kept, if nobody measures `monitor`
         self.history.append(row)
         self.epoch, self.batch, self._epoch_start = self.epoch + 1, 0, None
         self._meter = Meter()
@@ -315,11 +315,7 @@ class Trainer:
 
     def _step_scheduler(self, row: dict[str, Any]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            column = ("val_" if "val_loss" in row else "train_") + self.monitor
-            if column not in row:
-                names = ", ".join(row)
-                raise ValueError(f"fit: ReduceLROnPlateau: no column {column!r}, there are {names}")
-            self.scheduler.step(row[column])
+            self.scheduler.step(self._monitored(row, "ReduceLROnPlateau"))
         else:
             self.scheduler.step()
 
@@ -426,9 +422,16 @@ class Trainer:
 
     def _score(self, row: dict[str, Any]) -> tuple[float, float, int]:
         part = "val_" if "val_loss" in row else "train_"
-        measure = 0.0 if self.monitor == "loss" else row.get(part + self.monitor, 0.0)
+        measure = 0.0 if self.monitor == "loss" else self._monitored(row, "monitor")
         # Of two epochs that are equal in both, the later one.
         return measure, -row[part + "loss"], row["epoch"]
+
+    def _monitored(self, row: dict[str, Any], who: str) -> float:
+        """What `monitor` names. ValueError if nobody measures it."""
+        column = ("val_" if "val_loss" in row else "train_") + self.monitor
+        if column not in row:
+            raise ValueError(f"fit: {who}: no column {column!r}, there are {', '.join(row)}")
+        return row[column]
 
     def _check_weights(self) -> None:
         """The last step of an epoch can spoil the weights without a loss that shows it."""
@@ -451,7 +454,8 @@ class Trainer:
 
     def _raise_interrupted(self) -> None:
         path = None if self.run is None else str(self.run.file(LAST))
-        raise TrainingInterrupted(f"interrupted at {self._position()}; saved to {path}", path)
+        saved = "nothing is saved without a run_dir" if path is None else f"saved to {path}"
+        raise TrainingInterrupted(f"interrupted at {self._position()}; {saved}", path)
 
     def _overriding(self, event: str) -> list[Callable[[Trainer], None]]:
         plain = getattr(Callback, event)

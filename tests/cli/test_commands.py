@@ -255,6 +255,42 @@ def test_a_run_remembers_where_its_data_is(here):
     assert job.data.directory == str(here / "sets")
 
 
+def test_trainings_that_begin_together_get_folders_of_their_own(here):
+    given = {"epochs": 1, "batch_size": 512}
+    jobs = [runs.new_job("lenet", "digits", None, given, {}, None, image_size=16) for _ in range(2)]
+    assert [str(job.folder.path.name) for job in jobs] == ["lenet-digits"] * 2
+    trainings = [runs.Training(job, []) for job in jobs]
+    for training in trainings:
+        training.run()
+    for job, name in zip(jobs, ("lenet-digits", "lenet-digits-2"), strict=True):
+        assert job.folder.path.name == name
+        with open(here / "runs" / name / "metrics.csv") as file:
+            assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+    call("train", "lenet", "--data", "no such data", code=1)
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["lenet-digits", "lenet-digits-2"]
+
+
+def test_a_run_does_not_need_the_file_that_its_weights_came_from(here):
+    minicnn.manual_seed(4)
+    first = minicnn.models.lenet(image_size=16)
+    minicnn.save(first.state_dict(), "first.safetensors")
+    start = ["train", "lenet", "--data", "digits", *FAST, "--set", "weights=first.safetensors"]
+    call(*start, "--lr", "1e-30", "--out", "run")
+    for name, value in first.state_dict().items():  # they were loaded
+        last = minicnn.load("run/last.safetensors")["model"][name]
+        np.testing.assert_allclose(last.numpy(), value.numpy(), atol=1e-6)
+    (here / "first.safetensors").rename(here / "moved.safetensors")
+    assert "test accuracy" in call("evaluate", "run")
+    assert "test accuracy" in call("train", "--out", "run", "--resume")
+
+
+@pytest.mark.parametrize("name", ["pics[1]", "a*b"])
+def test_the_newest_run_of_a_folder_with_an_odd_name(here, name):
+    (here / "runs" / f"lenet-{name}-2").mkdir(parents=True)
+    (here / "runs" / f"lenet-{name}-2" / runs.LAST).write_bytes(b"")
+    assert runs._newest(f"lenet-{name}").name == f"lenet-{name}-2"
+
+
 def test_resume_without_a_run(here):
     assert "there is no run of lenet-digits in runs" in call("train", "--resume", code=1)
     assert "there is no folder nowhere" in call("train", "--out", "nowhere", "--resume", code=1)

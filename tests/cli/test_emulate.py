@@ -140,6 +140,15 @@ def test_a_learners_own_kernels(tmp_path):
 
 @needs_compiler
 @pytest.mark.parametrize("check", [[], ["--check"]], ids=["unchecked", "checked"])
+def test_a_kernel_that_calls_nothing(check, tmp_path):
+    file = tmp_path / "one.cu"
+    file.write_text('extern "C" __global__ void one(float* y) {\n    y[0] = 1.0f;\n}\n')
+    lines = call(file, *check, "--grid", 1, "--block", 1).splitlines()
+    assert lines[1].split()[:3] == ["one", "1", "1"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["unchecked", "checked"])
 def test_kernels_that_crash_or_never_end_are_told_once(check):
     given = ("--block", 4, "--arg", "x=int32[4]:0", "--arg", "y=int32[4]", "--seconds", 0.2)
     kernels = ("divides", "recurses", "turns_for_ever", "copies")

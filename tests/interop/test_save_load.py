@@ -282,8 +282,9 @@ def no_space(*args):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(step, kept, monkeypatch):
     monkeypatch.setattr(files_module.os, step, no_space)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         minicnn.save({"new": np.zeros(1000)}, kept)
+    assert (caught.value.filename, caught.value.filename2) == (str(kept), None)
     monkeypatch.undo()
     check_kept(kept)
 

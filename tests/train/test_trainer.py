@@ -175,6 +175,16 @@ def test_a_plateau_of_something_that_nobody_measures(lab):
         trainer.fit(loader, epochs=1)
 
 
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_monitor_that_nobody_measures(lab, tmp_path, validate):
+    trainer, loader, val = lab.make_trainer(tmp_path / "run", monitor="val_accuracy")
+    column = "val_val_accuracy" if validate else "train_val_accuracy"
+    with pytest.raises(ValueError, match=f"fit: monitor: no column '{column}', there are epoch"):
+        trainer.fit(loader, val if validate else None, epochs=1)
+    assert trainer.history == [] and trainer.best_epoch() == 0
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
 def test_a_plateau_goes_on_after_a_resume(lab, tmp_path):
     def trainer(folder):
         made, loader, val = lab.make_trainer(folder, scheduler=None)

@@ -168,6 +168,8 @@ def build(
 
     include = ["-include", str(HOST / "cuda.h"), f"-I{file.parent}", "-I.", f"-I{HOST}"]
     link = [*_ALWAYS, "-shared", "-Wl,-Bsymbolic", "-Wl,-rpath,$ORIGIN", "-Wl,--no-undefined"]
+    # Some compilers leave out libraries that a kernel itself calls nothing of.
+    link += ["-Wl,--no-as-needed"]
     steps = [
         ["-c", *options, *include, "kernel.cpp"],
         *([["-c", "memory.s"]] if dynamic else []),
