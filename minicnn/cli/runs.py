@@ -113,8 +113,8 @@ def new_job(
         )
     if options.shift >= size:
         raise ValueError(f"--shift expects less than the image's side, {size}, got {options.shift}")
-    data_ = replace(config, image_size=size)
-    job = Job(model, model_options, data_, options, folder, False, unnamed=out is None)
+    sized = replace(config, image_size=size)
+    job = Job(model, model_options, sized, options, folder, resume=False, unnamed=out is None)
     _check_heads(job)
     return job
 

@@ -126,9 +126,8 @@ def grid_sample(
     """
     _check(input, grid, mode, padding_mode)
     N, C, *sizes = input.shape
-    places = [
-        reshape(grid[..., k], (N, -1)) for k in reversed(range(len(sizes)))
-    ]  # along D, H, W, as the sizes are
+    # Last comes x, along W: turned round, the places are in the order of the sizes.
+    places = [reshape(grid[..., k], (N, -1)) for k in reversed(range(len(sizes)))]
     reads = [
         _reads(u, S, mode, padding_mode, bool(align_corners))
         for u, S in zip(places, sizes, strict=True)
@@ -161,7 +160,7 @@ def _reads(
     value, slope = _beyond(u.array, S, padding_mode, align_corners)
     run = where(Tensor(slope) != 0, u - u.detach(), 0)  # 0, with the slope 1
     v = Tensor(value) + Tensor(slope) * run
-    if mode == "nearest":
+    if mode == "nearest":  # the weight is 1, and its gradient to the place 0, not None
         return [_pixel(xp.rint(value), S, 0 * run + 1)]
     left = xp.floor(value)
     share = v - Tensor(left)
@@ -263,8 +262,8 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
             f"{tuple(theta.shape)}"
         )
     xp = array_module(theta.array)
-    lines = [_centres(S, bool(align_corners)) for S in reversed(sizes)]
-    axes = np.meshgrid(*reversed(lines), indexing="ij")[::-1]  # x first
+    lines = [_centres(S, bool(align_corners)) for S in sizes]
+    axes = np.meshgrid(*lines, indexing="ij")[::-1]  # x first
     base = np.stack([*axes, np.ones(sizes)], axis=-1).reshape(-1, d + 1)
     places = matmul(Tensor(xp.asarray(base.astype(theta.dtype))), permute(theta, (0, 2, 1)))
     return reshape(places, (N, *sizes, d))

@@ -48,7 +48,7 @@ class RandomRotation(_Random):
     """The image turned by an angle between degrees[0] and degrees[1], counter-clockwise.
 
     Args: degrees, two numbers, or d for (-d, d); interpolation, expand, center and fill as for
-    `functional.rotate` (fill None: 0).
+    `functional.rotate` (fill None: 0). TypeError or ValueError for what cannot be.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class RandomAffine(_Random):
     largest shifts along x and y as shares of width and height, in [0, 1]; scale, the smallest and
     the largest; shear, degrees along x as for `degrees`, or four numbers, the range along x and
     that along y (None: none of that); interpolation, fill (None: 0) and center as for
-    `functional.affine`.
+    `functional.affine`. TypeError or ValueError for what cannot be.
     """
 
     _count = 6
@@ -170,6 +170,8 @@ class GaussianBlur(_Random):
 
     Args: kernel_size, taps along x and y, two odd numbers or one for both; sigma, the least and the
     largest, above 0, or one number that is always taken.
+
+    TypeError or ValueError for what cannot be.
     """
 
     def __init__(self, kernel_size: Any, sigma: Any = (0.1, 2.0), *, generator: Any = None):

@@ -22,6 +22,8 @@ import functools
 
 import numpy as np
 
+from .kinds import in_dtype
+
 _BITS = 22
 
 
@@ -73,10 +75,7 @@ def resize_bilinear(x: np.ndarray, size: tuple[int, int], antialias: bool) -> np
         y = y @ weights(x.shape[-1], size[1]).T.astype(work)
     if size[0] != x.shape[-2]:
         y = weights(x.shape[-2], size[0]).astype(work) @ y
-    if x.dtype.kind in "iu":
-        info = np.iinfo(x.dtype)
-        y = np.clip(np.rint(y), info.min, info.max)
-    y = y.astype(x.dtype, copy=False)
+    y = in_dtype(y, x.dtype) if x.dtype.kind in "iu" else y.astype(x.dtype, copy=False)
     return y.copy() if y is x else y
 
 

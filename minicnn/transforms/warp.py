@@ -127,7 +127,7 @@ def inverse(
 
 
 def turning_mode(interpolation: Any, function: str) -> InterpolationMode:
-    """The interpolation, if an image can be turned with it."""
+    """The interpolation. ValueError for one that no image is turned with."""
     mode = interpolation_mode(interpolation)
     if mode.value in ("box", "hamming", "lanczos"):
         raise ValueError(

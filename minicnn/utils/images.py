@@ -141,7 +141,7 @@ def save_image(
     eight_bits = np.clip(values * 255.0 + 0.5, 0, 255).astype(np.uint8)
     image = to_pil_image(np.moveaxis(eight_bits, 0, 2))
     path = os.fspath(fp) if isinstance(fp, (str, os.PathLike)) else None
-    written = io.BytesIO()
+    written = io.BytesIO()  # with the name, from which some of Pillow's formats take details
     written.name = path or getattr(fp, "name", "")
     image.save(written, format=_format(str(written.name), format))
     if path is None:

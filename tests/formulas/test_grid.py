@@ -81,6 +81,12 @@ def shares(g, S, mode, padding, align):
     return f
 
 
+def drawn():
+    """Images, places within and beyond them, and the gradient of what is read."""
+    x, g = rng.standard_normal((2, 3, 4, 5)), rng.uniform(-3, 3, (2, 3, 2, 2))
+    return x, g, rng.standard_normal((2, 3, 3, 2))
+
+
 def run(x, g, grad_y, **options):
     a, b = minicnn.tensor(x, requires_grad=True), minicnn.tensor(g, requires_grad=True)
     y = F.grid_sample(a, b, **options)
@@ -92,8 +98,7 @@ def run(x, g, grad_y, **options):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_1_and_2_and_3_and_5_and_6_and_7_and_8_and_9(mode, padding, align):
-    x, g = rng.standard_normal((2, 3, 4, 5)), rng.uniform(-3, 3, (2, 3, 2, 2))
-    grad_y = rng.standard_normal((2, 3, 3, 2))
+    x, g, grad_y = drawn()
     got, grad_x, _ = run(x, g, grad_y, mode=mode, padding_mode=padding, align_corners=align)
     y, wanted = np.zeros_like(got), np.zeros_like(x)
     for n, a, b in np.ndindex(2, 3, 2):
@@ -129,8 +134,7 @@ def slopes(g, S, mode, padding, align):
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_4_and_10(mode, padding, align):
-    x, g = rng.standard_normal((2, 3, 4, 5)), rng.uniform(-3, 3, (2, 3, 2, 2))
-    grad_y = rng.standard_normal((2, 3, 3, 2))
+    x, g, grad_y = drawn()
     _, _, got = run(x, g, grad_y, mode=mode, padding_mode=padding, align_corners=align)
     wanted = np.zeros_like(g)
     for n, a, b in np.ndindex(2, 3, 2):
@@ -172,6 +176,23 @@ def test_the_identity_reads_the_image_as_it_is(sizes, align):
     for mode in modes:
         y = F.grid_sample(minicnn.tensor(x), grid, mode, align_corners=align)
         np.testing.assert_allclose(y.numpy(), x, atol=1e-13)
+
+
+@pytest.mark.parametrize("padding", ["border", "reflection"])
+def test_4_at_the_outer_pixels_v_stands_still(padding):
+    x = np.arange(12.0).reshape(1, 1, 3, 4) ** 2
+    g = np.array([[[[-1.0, 0.3], [1.0, 0.3], [0.3, -1.0], [0.3, 1.0]]]])
+    _, _, got = run(x, g, np.ones((1, 1, 1, 4)), padding_mode=padding, align_corners=True)
+    assert (got[0, 0, [0, 1, 2, 3], [0, 0, 1, 1]] == 0).all()
+    assert (got[0, 0, [0, 1, 2, 3], [1, 1, 0, 0]] != 0).all()
+
+
+def test_7_ties_go_to_the_even_pixel():
+    x = np.arange(5.0).reshape(1, 1, 1, 5)
+    u = np.array([0.5, 1.5, 2.5, 3.5])
+    g = np.stack([2 * u / 4 - 1, np.zeros(4)], axis=-1).reshape(1, 1, 4, 2)
+    y, _, _ = run(x, g, np.ones((1, 1, 1, 4)), mode="nearest", align_corners=True)
+    assert y.ravel().tolist() == [0, 2, 2, 4]
 
 
 def test_by_hand():

@@ -409,3 +409,9 @@ def test_a_link_is_followed(tmp_path):
     link.symlink_to(tmp_path / "far" / "file")
     minicnn.save([1], link)
     assert link.is_symlink() and minicnn.load(tmp_path / "far" / "file") == [1]
+
+
+def test_shapes_are_kept_as_tuples(tmp_path):
+    x = minicnn.zeros(2, 3)
+    minicnn.save({"shape": x.shape, x.size(): 1}, tmp_path / "a.safetensors")
+    assert minicnn.load(tmp_path / "a.safetensors") == {"shape": (2, 3), (2, 3): 1}

@@ -257,6 +257,18 @@ def test_a_function_with_an_argument_left_out(both):
 
 def test_what_is_not_meant_is_refused():
     x = minicnn.ones(2, 2)
+    with pytest.raises(NotImplementedError, match="is_grads_batched False"):
+        minicnn.autograd.grad(x.sum(), x, is_grads_batched=True)
+
+    class Twice(minicnn.autograd.Function):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, grad_y):
+            return 2 * grad_y, grad_y
+
+    with pytest.raises(RuntimeError, match="backward returned 2 gradients for 1 inputs"):
+        Twice.apply(minicnn.ones(2, requires_grad=True)).sum().backward()
     with pytest.raises(NotImplementedError, match="only_inputs expects True"):
         minicnn.autograd.grad(x.sum(), x, only_inputs=False)
     with pytest.raises(ValueError, match="expects one of 'highest', 'high', 'medium', got 'low'"):
