@@ -348,7 +348,7 @@ def _make_model(name: str, model_options: dict[str, Any], data: DataConfig) -> A
 def _rebuilding(name: str, model_options: dict[str, Any]) -> dict[str, Any]:
     """The options without a file of weights: a checkpoint holds them all, and the file may be gone.
 
-    Published weights stay, for some networks have another form with them.
+    Published weights stay, and a file by their name: some networks have another form with them.
     """
     weights = model_options.get("weights")
     try:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Size, device
+from ..autograd import device
 from .safetensors import FormatError
 
 _MAX_ODD_KEYS = 1000
@@ -256,7 +256,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 def _size(shape: Any = ()) -> tuple[int, ...]:
     _count(shape)
-    return Size(shape)
+    return shape  # a plain tuple, which may be a key or the size of a tensor
 
 
 def _device(kind: Any, index: Any = None) -> Any:
